@@ -1,0 +1,89 @@
+"""The boot document: what a worker process reads from its standard input, as JSON, before it does anything else.
+
+JSON and not msgpack, so that a worker under an interpreter that lacks msgpack can still say so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a worker process is; it says so in the hello of its control channel."""
+
+    app: str
+    service: str
+    replica: int
+    generation: int
+    """Counts the processes of this replica; a late message of an earlier process is told by it."""
+    nonce: str
+    """A secret of this one process, so that nobody else can speak for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaBoot:
+    """Boot document of a replica."""
+
+    identity: Identity
+    root: str
+    """Folder that goes first on sys.path."""
+    target: str
+    """`module:Class`."""
+    link: str
+    """Path of the daemon's Unix socket for control channels."""
+    socket: str
+    """Path at which the replica listens for calls."""
+    timeout: float
+    max_concurrency: int
+    threads: int
+    dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """attribute -> {service, timeout (s or null), retries, max_queue, default_timeout, apis: {name: {is_async, is_stream, idempotent}}}"""
+    role: str = "replica"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverBoot:
+    """Boot document of the short-lived child that reads the dependency graph."""
+
+    root: str
+    targets: list[str]
+    """`module:Class` of each service to start from."""
+    report: str
+    """Path of the JSON file to write, atomically."""
+    role: str = "discover"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressBoot:
+    """Boot document of the ingress; descriptor 3 is the listening TCP socket."""
+
+    identity: Identity
+    link: str
+    entry: str
+    """Name of the entry service; the route to it comes over the control channel."""
+    timeout: float
+    max_queue: int
+    max_body: int
+    role: str = "ingress"
+
+
+def dump(boot: ReplicaBoot | DiscoverBoot | IngressBoot) -> bytes:
+    """Return the JSON text of a boot document."""
+    return json.dumps(asdict(boot)).encode()
+
+
+def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
+    """Read a boot document. Raises ValueError when it is not one."""
+    data = json.loads(text)
+    role = data.get("role")
+    if role == "discover":
+        return DiscoverBoot(**data)
+    data["identity"] = Identity(**data["identity"])
+    if role == "replica":
+        return ReplicaBoot(**data)
+    if role == "ingress":
+        return IngressBoot(**data)
+    raise ValueError(f"unknown role {role!r} in a boot document")

@@ -1,0 +1,128 @@
+"""Specs: what the user wants, after every layer of configuration has been merged.
+
+All sizes are bytes, all times seconds, all CPU shares cores. A spec is plain data: it can be turned to JSON with
+`dataclasses.asdict`, compared with `==`, and sent over the link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+INGRESS = "ingress"
+"""The reserved service name of the process that speaks HTTP; user services may not take it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one replica needs."""
+
+    gpu: int = 0
+    """Whole GPUs."""
+    cpu: float | None = None
+    """Cores; None means no share is asked for."""
+    memory: int | None = None
+    """Bytes of main memory; None means no share is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How calls are admitted to one replica."""
+
+    timeout: float = 60.0
+    """Deadline of a call that brings none, in seconds from when it is made."""
+    concurrency: int | None = None
+    """Scaling target: calls in flight per replica; None means max_concurrency."""
+    max_concurrency: int = 64
+    """The most calls that run at once inside one replica; beyond it the replica answers busy."""
+    max_queue: int = 1024
+    """The most calls one caller process keeps waiting for this service; beyond it a call raises Overloaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How many replicas there may be."""
+
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long each phase of a replica's life may take, in seconds."""
+
+    start: float = 120.0
+    """From exec to ready."""
+    drain: float = 30.0
+    """For calls in flight to finish once the replica takes no new ones."""
+    stop: float = 5.0
+    """From SIGTERM to SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSpec:
+    """One api of a service, as its class declares it."""
+
+    name: str
+    is_async: bool = False
+    is_stream: bool = False
+    idempotent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DependencySpec:
+    """A named edge: attribute `name` of the caller calls `service`."""
+
+    name: str
+    service: str
+    timeout: float | None = None
+    retries: int = 0
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One service of the app with its effective configuration."""
+
+    name: str
+    target: str
+    """`module:Class`, importable with the app's root first on the path."""
+    python: str
+    """Absolute path of the interpreter its replicas run under."""
+    version: str = ""
+    resources: Resources = field(default_factory=Resources)
+    traffic: Traffic = field(default_factory=Traffic)
+    scaling: Scaling = field(default_factory=Scaling)
+    limits: Limits = field(default_factory=Limits)
+    threads: int = 1
+    """Threads that run its `def` apis."""
+    envs: Mapping[str, str] = field(default_factory=dict)
+    apis: tuple[ApiSpec, ...] = ()
+    dependencies: tuple[DependencySpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """Where the ingress listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    """0 lets the kernel choose; `svcd ps` and the ready line show the port that was bound."""
+    max_body: int = 32 * 1024 * 1024
+    """Bytes; a larger request body is answered 413."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """The entry service and all it depends on."""
+
+    name: str
+    root: Path
+    """The folder of the first TOML file; modules and relative paths are looked up from here."""
+    entry: str
+    http: Http = field(default_factory=Http)
+    services: Mapping[str, ServiceSpec] = field(default_factory=dict)
