@@ -1,0 +1,168 @@
+"""The life of a replica as one table: for every state and every happening, the next state and the action to take.
+
+Law: the table is total. A pair that means nothing is written down as `IGNORE`, so that a happening nobody thought of is a
+failing test and not a surprise at night. The runtime looks pairs up and performs the actions; it decides nothing itself.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class State(StrEnum):
+    """What `svcd ps` shows."""
+
+    PENDING = "pending"
+    """Waits for resources or for its dependencies, with the reason."""
+    STARTING = "starting"
+    """A process was ordered; it has not said ready."""
+    READY = "ready"
+    """It takes calls."""
+    DRAINING = "draining"
+    """On its way to stopped: no new calls, then SIGTERM, then SIGKILL."""
+    STOPPED = "stopped"
+    """Nothing of it is left and nothing more will happen."""
+    BACKOFF = "backoff"
+    """It ended without being asked to; the next attempt is being waited for."""
+    FAILED = "failed"
+    """The restart budget is spent; only an operator's restart starts it again."""
+
+
+class Happening(StrEnum):
+    """What can happen to a replica."""
+
+    PLACED = "placed"
+    """Its resources were granted and its dependencies allow it to start."""
+    READY = "ready"
+    """The process said so."""
+    EXITED = "exited"
+    """The main process ended, or could not be started."""
+    GONE = "gone"
+    """Nothing that the process started is left."""
+    OVERDUE = "overdue"
+    """The alarm of the present state went off."""
+    SPENT = "spent"
+    """The restart budget allows no further attempt."""
+    STOP = "stop"
+    """It is not wanted any longer."""
+    DRAINED = "drained"
+    """No call is in flight in it."""
+    RESTART = "restart"
+    """The operator wants a fresh process and a fresh budget."""
+
+
+class Action(StrEnum):
+    """What the runtime does on a transition."""
+
+    NOTHING = "nothing"
+    REQUEST = "request"
+    """Ask for resources; PLACED follows when they are granted."""
+    SPAWN = "spawn"
+    """Order a process; the start limit begins."""
+    ANNOUNCE = "announce"
+    """Tell callers that this replica takes calls."""
+    RECORD_EXIT = "record exit"
+    """Remember how it ended, withdraw it from callers, charge the restart budget; SPENT follows when that is used up."""
+    RELEASE = "release"
+    """Give resources back."""
+    WAIT_RETRY = "wait for retry"
+    """Give resources back and set the alarm for the next attempt."""
+    DRAIN = "drain"
+    """Withdraw it from callers and ask it to finish its calls; DRAINED follows, or the alarm."""
+    TERMINATE = "terminate"
+    """SIGTERM; the stop limit begins."""
+    ESCALATE = "escalate"
+    """The next harder means: SIGTERM after the drain limit, SIGKILL to the whole tree after the stop limit."""
+    KILL = "kill"
+    """SIGKILL to the whole tree: the start limit has passed."""
+    FINISH = "finish"
+    """There may be no process left to wait for; GONE follows at once when there is none."""
+
+
+class Transition(NamedTuple):
+    """One cell of the table."""
+
+    state: State
+    action: Action = Action.NOTHING
+
+
+IGNORE = None
+"""The happening means nothing in this state."""
+
+_S, _H, _A = State, Happening, Action
+
+TABLE: dict[State, dict[Happening, Transition | None]] = {
+    _S.PENDING: {
+        _H.PLACED: Transition(_S.STARTING, _A.SPAWN),
+        _H.READY: IGNORE,  # a word of an earlier process that arrives late
+        _H.EXITED: IGNORE,
+        _H.GONE: IGNORE,
+        _H.OVERDUE: IGNORE,  # waiting for resources has no limit
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.FINISH),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: IGNORE,
+    },
+    _S.STARTING: {
+        _H.PLACED: IGNORE,
+        _H.READY: Transition(_S.READY, _A.ANNOUNCE),
+        _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.GONE: IGNORE,  # the keeper reports EXITED first
+        _H.OVERDUE: Transition(_S.STARTING, _A.KILL),  # EXITED follows and finds the reason noted
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.TERMINATE),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: IGNORE,  # it is starting already
+    },
+    _S.READY: {
+        _H.PLACED: IGNORE,
+        _H.READY: IGNORE,
+        _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.GONE: IGNORE,
+        _H.OVERDUE: IGNORE,
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.DRAIN),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.READY, _A.TERMINATE),  # EXITED follows, then an ordinary new attempt
+    },
+    _S.DRAINING: {
+        _H.PLACED: IGNORE,
+        _H.READY: IGNORE,
+        _H.EXITED: Transition(_S.DRAINING, _A.RECORD_EXIT),
+        _H.GONE: Transition(_S.STOPPED, _A.RELEASE),
+        _H.OVERDUE: Transition(_S.DRAINING, _A.ESCALATE),
+        _H.SPENT: IGNORE,
+        _H.STOP: IGNORE,
+        _H.DRAINED: Transition(_S.DRAINING, _A.TERMINATE),
+        _H.RESTART: IGNORE,
+    },
+    _S.STOPPED: dict.fromkeys(_H, IGNORE),
+    _S.BACKOFF: {
+        _H.PLACED: IGNORE,
+        _H.READY: IGNORE,
+        _H.EXITED: IGNORE,
+        _H.GONE: Transition(_S.BACKOFF, _A.WAIT_RETRY),
+        _H.OVERDUE: Transition(_S.PENDING, _A.REQUEST),
+        _H.SPENT: Transition(_S.FAILED),
+        _H.STOP: Transition(_S.DRAINING, _A.FINISH),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: IGNORE,  # the next attempt is under way
+    },
+    _S.FAILED: {
+        _H.PLACED: IGNORE,
+        _H.READY: IGNORE,
+        _H.EXITED: IGNORE,
+        _H.GONE: Transition(_S.FAILED, _A.RELEASE),
+        _H.OVERDUE: IGNORE,
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.FINISH),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.PENDING, _A.REQUEST),
+    },
+}
+
+
+def step(state: State, happening: Happening) -> Transition | None:
+    """Return the transition for a pair, or None when it is to be ignored."""
+    return TABLE[state][happening]

@@ -1,0 +1,38 @@
+"""In which order services start and stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.values.specs import ServiceSpec
+
+
+def start_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
+    """Group services into waves: each depends only on services of earlier waves, so a wave starts in parallel.
+
+    Optional dependencies hold nothing up. Names within a wave keep the mapping's order. Raises ValueError on a cycle
+    (the graph reader refuses cycles with their path; this is the last line of defence).
+    """
+    needs = {name: required(spec) for name, spec in services.items()}
+    waves: list[list[str]] = []
+    placed: set[str] = set()
+    while len(placed) < len(needs):
+        wave = [name for name, required_names in needs.items() if name not in placed and required_names <= placed]
+        if not wave:
+            raise ValueError(f"dependency cycle among {', '.join(sorted(needs.keys() - placed))}")
+        waves.append(wave)
+        placed.update(wave)
+    return waves
+
+
+def stop_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
+    """Group services into waves for stopping: callers before what they call."""
+    return start_waves(services)[::-1]
+
+
+def required(spec: ServiceSpec) -> set[str]:
+    """Names of the services that must be ready before this one starts."""
+    return {edge.service for edge in spec.dependencies if not edge.optional}
