@@ -100,7 +100,8 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     threads: int = 1
     """Threads that run its `def` apis."""
-    envs: Mapping[str, str] = field(default_factory=dict)
+    envs: Mapping[str, str | None] = field(default_factory=dict)
+    """The service's own variables; None takes the variable away, the allow-listed one of the host included."""
     apis: tuple[ApiSpec, ...] = ()
     dependencies: tuple[DependencySpec, ...] = ()
 

@@ -1,0 +1,88 @@
+"""Sizes and durations as people write them: `"16Gi"`, `"30s"`, and back.
+
+A size is a whole number of bytes, a duration a number of seconds. Formatting is exact: parsing what was formatted gives the
+same number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_BINARY = {"Pi": 1024**5, "Ti": 1024**4, "Gi": 1024**3, "Mi": 1024**2, "Ki": 1024}
+_DECIMAL = {"P": 1000**5, "T": 1000**4, "G": 1000**3, "M": 1000**2, "k": 1000, "": 1}
+_BYTES = {**_BINARY, **_DECIMAL, "K": 1000, "ki": 1024}
+# A lower-case m, g or t is refused: elsewhere `m` means a thousandth, and a guess would be wrong by nine digits.
+_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))? ?([kKMGTP]i?)?B?", re.ASCII)
+
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_BARE_NUMBER = re.compile(_NUMBER, re.ASCII)
+_DURATION_PART = re.compile(rf"({_NUMBER})(ms|[dhms])", re.ASCII)
+
+SIZE_FORMS = 'a size such as "16Gi", "512Mi" or a number of bytes'
+DURATION_FORMS = 'a duration such as 30, "30s", "500ms" or "2m"'
+
+
+def parse_size(value: object) -> int:
+    """Return a size in bytes; parts of a byte are dropped. Raises ValueError saying what was expected."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"expected {SIZE_FORMS}")
+    whole, fraction = found[1], found[2] or ""
+    return int(whole + fraction) * _BYTES[found[3] or ""] // 10 ** len(fraction)
+
+
+def format_size(size: int) -> str:
+    """Return an exact form, in binary units where they divide the size, else in decimal ones, else in bytes."""
+    if size == 0:
+        return "0"
+    return next(f"{size // factor}{unit}" for unit, factor in {**_BINARY, **_DECIMAL}.items() if size % factor == 0)
+
+
+def parse_duration(value: object) -> float:
+    """Return a duration in seconds. Raises ValueError saying what was expected."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = _to_float(value)
+    elif isinstance(value, str) and _BARE_NUMBER.fullmatch(value):
+        seconds = float(value)
+    elif isinstance(value, str):
+        seconds = _sum_of_parts(value.replace(" ", ""))
+    else:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"expected {DURATION_FORMS}")
+    return seconds
+
+
+def _to_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return math.inf
+
+
+def _sum_of_parts(text: str) -> float:
+    """Add up `1h30m`; NaN when the text is something else."""
+    total, end = 0.0, 0
+    for part in _DURATION_PART.finditer(text):
+        if part.start() != end:
+            return math.nan
+        number = float(part[1])
+        # Dividing gives the float nearest to 500ms and the like; multiplying by 0.001 would not.
+        total += number / 1000 if part[2] == "ms" else number * _SECONDS[part[2]]
+        end = part.end()
+    return total if text and end == len(text) else math.nan
+
+
+def format_duration(seconds: float) -> str:
+    """Return an exact form in the unit a person would choose: `500ms`, `90s`, `2h`."""
+    if seconds == 0:
+        return "0s"
+    if float(seconds).is_integer():
+        whole = int(seconds)
+        return next(f"{whole // factor}{unit}" for unit, factor in _SECONDS.items() if whole % factor == 0)
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds}ms" if milliseconds / 1000 == seconds else f"{seconds!r}s"
