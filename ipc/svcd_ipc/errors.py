@@ -1,0 +1,200 @@
+"""What a call may raise, and what may be wrong with a connection.
+
+Each `CallError` has a stable `code` that travels on the wire. The message is written for the person who reads the log of
+the caller: it names the place and, where there is one, the next step. `ProtocolError` names the side that broke the rules.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+MAX_TRACEBACK = 64 * 1024
+"""Characters of traceback text that travel; a longer one loses its middle."""
+
+_OURS = frozenset({"svcd", "svcd_ipc", "trio", "outcome"})
+"""Packages whose frames at the top of a traceback tell the service's author nothing."""
+
+
+class CallError(Exception):
+    """A call did not give a result. Catch this one to catch them all."""
+
+    code: ClassVar[str] = "error"
+
+    @property
+    def message(self) -> str:
+        """The text, without the class name."""
+        return str(self)
+
+    def wire_details(self) -> dict[str, Any]:
+        """Return what else has to travel, in msgpack's own types."""
+        return {}
+
+
+class ServiceUnavailable(CallError):
+    """No replica can serve, or the service failed. The call was not delivered."""
+
+    code = "unavailable"
+
+
+class DeadlineExceeded(CallError):
+    """The time was up before there was a result."""
+
+    code = "deadline"
+
+
+class Overloaded(CallError):
+    """The waiting room is full. The call was not delivered."""
+
+    code = "overloaded"
+
+
+class ReplicaLost(CallError):
+    """The connection ended while the call may have been running."""
+
+    code = "lost"
+
+
+class InvalidArgument(CallError):
+    """The callee does not accept the arguments."""
+
+    code = "invalid"
+
+    def __init__(self, message: str, details: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.details: list[dict[str, Any]] = details or []
+        """One map per bad field: `{"field": str, "message": str, ...}`."""
+
+    def wire_details(self) -> dict[str, Any]:
+        return {"details": self.details}
+
+
+class UnknownApi(CallError):
+    """The callee has no api of this name."""
+
+    code = "unknown_api"
+
+
+class BadResult(CallError):
+    """The api returned a value that cannot travel."""
+
+    code = "bad_result"
+
+
+class Busy(CallError):
+    """The replica holds all the calls it may; this one was not started and may go to another replica."""
+
+    code = "busy"
+
+    def __init__(self, message: str = "the replica is busy", load: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.load = load
+        """(in flight, queued) at the replica when it refused."""
+
+    def wire_details(self) -> dict[str, Any]:
+        return {"load": list(self.load)}
+
+
+class RemoteError(CallError):
+    """The callee's own code raised; printing this error shows the traceback of every hop."""
+
+    code = "remote"
+
+    def __init__(self, type_name: str, message: str, remote_traceback: str = "") -> None:
+        super().__init__(f"{type_name}: {message}" if message else type_name)
+        self.type_name = type_name
+        """Name of the exception's class there, with its module unless that is builtins."""
+        self._message = message
+        self.remote_traceback = remote_traceback
+        """As Python printed it there; starts with the innermost hop."""
+        if remote_traceback:
+            # A note is printed with the error wherever it surfaces, also as the cause of another one.
+            self.add_note(f"Remote traceback:\n{remote_traceback.rstrip()}")
+
+    @property
+    def message(self) -> str:
+        """The text of the exception there."""
+        return self._message
+
+    def wire_details(self) -> dict[str, Any]:
+        return {"type": self.type_name, "traceback": format_error(self)}
+
+    @classmethod
+    def of(cls, error: BaseException) -> RemoteError:
+        """Return what the caller is told when the callee's code raised `error`."""
+        return cls(_type_name(error), _text(error), format_error(error))
+
+
+class ProtocolError(Exception):
+    """The rules of the connection were broken; it cannot go on."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This side broke them (or tried to: nothing was sent)."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side broke them."""
+
+
+class EncodeError(LocalProtocolError):
+    """A value cannot travel; the message names its type and its place within the whole value."""
+
+
+_BY_CODE: dict[str, type[CallError]] = {
+    kind.code: kind
+    for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, UnknownApi, BadResult)
+}
+
+
+def to_wire(error: CallError) -> tuple[str, str, dict[str, Any]]:
+    """Return (code, message, details) of an error for an error frame."""
+    return error.code, error.message, error.wire_details()
+
+
+def from_wire(code: str, message: str, details: dict[str, Any]) -> CallError:
+    """Return the error that an error frame tells of; an unknown code becomes a RemoteError that names it."""
+    if kind := _BY_CODE.get(code):
+        return kind(message)
+    if code == InvalidArgument.code:
+        found = details.get("details")
+        return InvalidArgument(message, found if isinstance(found, list) else None)
+    if code == Busy.code:
+        return Busy(message)
+    type_name = details.get("type") if code == RemoteError.code else code
+    return RemoteError(str(type_name), message, str(details.get("traceback") or ""))
+
+
+def format_error(error: BaseException) -> str:
+    """Return the traceback as Python prints it, with causes and remote hops, without our own frames on top."""
+    text = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    half = MAX_TRACEBACK // 2
+    return f"{text[:half]}\n  ... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+
+
+def _user_part(tb: TracebackType | None) -> TracebackType | None:
+    """Skip the outermost frames that are ours; keep all when nothing else is there."""
+    walk = tb
+    while walk is not None:
+        package = str(walk.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _OURS:
+            return walk
+        walk = walk.tb_next
+    return tb
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a broken __str__ of user code must not hide the error itself
+        return f"<its __str__ raised {type(second).__name__}>"

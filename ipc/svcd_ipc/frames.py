@@ -1,0 +1,131 @@
+"""Cut a byte stream into frames: a little-endian u32 length, then that many bytes.
+
+The length is checked before anything is allocated. No message is known here; the keeper and the connection share it.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
+
+DEFAULT_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of the largest frame body unless told otherwise."""
+
+_LENGTH = Struct("<I")
+HEADER_SIZE: Final = _LENGTH.size
+
+_DIRECT = 64 * 1024
+"""From this many missing bytes on, reading straight into the frame saves more than it costs."""
+
+
+def header(length: int, limit: int = DEFAULT_LIMIT) -> bytes:
+    """Return the bytes that announce a body of this length. Raises LocalProtocolError beyond the limit."""
+    if length > limit:
+        raise LocalProtocolError(f"a frame of {length} bytes; the limit is {limit}")
+    return _LENGTH.pack(length)
+
+
+def pack(body: bytes, limit: int = DEFAULT_LIMIT) -> bytes:
+    """Return a whole frame. Raises LocalProtocolError beyond the limit."""
+    return header(len(body), limit) + body
+
+
+class FrameReader:
+    """Bytes in, frame bodies out.
+
+    `feed` as many bytes as came, then take bodies with `next_frame` until it returns None. A body is a read-only view; it
+    stays valid for as long as it is held. A large frame can be received in place: see `writable`.
+    """
+
+    __slots__ = ("_at", "_data", "_filled", "_head", "_limit", "_target", "_view")
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._data: bytes | bytearray = b""
+        self._view = memoryview(self._data)
+        self._at = 0
+        self._head = b""
+        """The first bytes of a length that is not whole."""
+        self._target: bytearray | None = None
+        """The frame under assembly, once its length is known."""
+        self._filled = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take what came from the socket; the bytes are not copied unless earlier ones still wait."""
+        left = len(self._data) - self._at
+        if left or self._head:
+            data = b"".join((self._head, self._view[self._at :], data))
+            self._head = b""
+        elif isinstance(data, memoryview):
+            data = bytes(data)
+        self._data = data
+        self._view = memoryview(data).toreadonly()
+        self._at = 0
+
+    def next_frame(self) -> memoryview | None:
+        """Return the next body, or None when more bytes are needed. Raises RemoteProtocolError for a bad length."""
+        if self._target is not None:
+            return self._assemble()
+        at = self._at
+        rest = len(self._data) - at
+        if rest < HEADER_SIZE:
+            self._head = bytes(self._view[at:])
+            self._forget()
+            return None
+        (length,) = _LENGTH.unpack_from(self._data, at)
+        if not 0 < length <= self._limit:
+            raise RemoteProtocolError(self._bad_length(length))
+        start = at + HEADER_SIZE
+        self._at = end = start + length
+        if end <= len(self._data):
+            return self._view[start:end]
+        self._at = start
+        self._target = bytearray(length)
+        self._filled = 0
+        return self._assemble()
+
+    def writable(self) -> memoryview | None:
+        """Return where the missing bytes of a large frame belong, or None; receive into it and report with `written`."""
+        if self._target is None or len(self._target) - self._filled < _DIRECT:
+            return None
+        return memoryview(self._target)[self._filled :]
+
+    def written(self, count: int) -> None:
+        """Say that `count` bytes were received into the view that `writable` gave."""
+        self._filled += count
+
+    @property
+    def missing(self) -> str | None:
+        """Say what an end of the stream here would cut off, or None between two frames."""
+        if self._target is not None:
+            return f"{self._filled} of {len(self._target)} bytes of a frame"
+        if rest := len(self._head) + len(self._data) - self._at:
+            return f"{rest} of {HEADER_SIZE} bytes of a frame's length"
+        return None
+
+    def _assemble(self) -> memoryview | None:
+        target = self._target
+        assert target is not None  # noqa: S101 - tells mypy what the only caller checked
+        take = min(len(target) - self._filled, len(self._data) - self._at)
+        if take:
+            target[self._filled : self._filled + take] = self._view[self._at : self._at + take]
+            self._filled += take
+            self._at += take
+        if self._filled < len(target):
+            self._forget()
+            return None
+        self._target = None
+        return memoryview(target).toreadonly()
+
+    def _forget(self) -> None:
+        """Let go of consumed bytes, so that they live only as long as frames cut from them."""
+        self._data = b""
+        self._view = memoryview(b"")
+        self._at = 0
+
+    def _bad_length(self, length: int) -> str:
+        if not length:
+            return "the peer sent an empty frame"
+        return f"the peer announced a frame of {length} bytes; the limit is {self._limit}"
