@@ -1,0 +1,83 @@
+"""svcd turns one GPU box into a small, dependable inference platform.
+
+The public face is lazy: `import svcd` loads none of it, and a name costs its own module only when it is first used, so
+that reading an app's declarations needs neither trio nor pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from svcd.app.declare import api, depends, on_shutdown, on_startup, service
+    from svcd.worker.gather import gather
+    from svcd.worker.local import local
+    from svcd.worker.thread import CallCancelled
+    from svcd_ipc.channel import current_call
+    from svcd_ipc.errors import (
+        BadResult,
+        CallError,
+        DeadlineExceeded,
+        EncodeError,
+        InvalidArgument,
+        Overloaded,
+        RemoteError,
+        ReplicaLost,
+        ServiceUnavailable,
+        UnknownApi,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(("api", "depends", "on_shutdown", "on_startup", "service"), "svcd.app.declare"),
+    "gather": "svcd.worker.gather",
+    "local": "svcd.worker.local",
+    "CallCancelled": "svcd.worker.thread",
+    "current_call": "svcd_ipc.channel",
+    **dict.fromkeys(
+        (
+            *("BadResult", "CallError", "DeadlineExceeded", "EncodeError", "InvalidArgument", "Overloaded"),
+            *("RemoteError", "ReplicaLost", "ServiceUnavailable", "UnknownApi"),
+        ),
+        "svcd_ipc.errors",
+    ),
+}
+
+__all__ = [
+    "BadResult",
+    "CallCancelled",
+    "CallError",
+    "DeadlineExceeded",
+    "EncodeError",
+    "InvalidArgument",
+    "Overloaded",
+    "RemoteError",
+    "ReplicaLost",
+    "ServiceUnavailable",
+    "UnknownApi",
+    "__version__",
+    "api",
+    "current_call",
+    "depends",
+    "gather",
+    "local",
+    "on_shutdown",
+    "on_startup",
+    "service",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'svcd' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  (`import svcd` alone must cost nothing)
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value  # the next use finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,126 @@
+"""Annotations that pydantic alone does not know (numpy arrays), and those that travel as themselves.
+
+numpy is never imported here unless an annotation or a value already brought it.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections import abc
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic_core import PydanticCustomError, core_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PLAIN = frozenset(
+    (Any, None, type(None), bool, int, float, str, bytes, object, date, datetime, time, timedelta, list, dict)
+)
+_PLAIN_ORIGINS = frozenset((list, dict, abc.Mapping, abc.MutableMapping, abc.Sequence, typing.Union, types.UnionType))
+
+
+def is_plain(annotation: Any) -> bool:
+    """Whether a value of this type arrives over the wire as the same type, so that nothing is to be rebuilt."""
+    if typing.get_origin(annotation) is typing.Literal or _is_array(annotation):
+        return True
+    arms = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return is_plain(arms[0])
+    if not arms:
+        return isinstance(annotation, abc.Hashable) and annotation in _PLAIN
+    return typing.get_origin(annotation) in _PLAIN_ORIGINS and all(is_plain(arm) for arm in arms)
+
+
+def with_arrays(annotation: Any) -> Any:
+    """Return the annotation with every numpy array type in it made known to pydantic."""
+    if _is_array(annotation):
+        return Annotated[annotation, _Array(_dtype_of(annotation))]
+    arms = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if not arms or origin is typing.Literal or origin is None:
+        return annotation
+    if origin is Annotated:
+        inner = with_arrays(arms[0])
+        return annotation if inner is arms[0] else Annotated[(inner, *annotation.__metadata__)]
+    replaced = tuple(with_arrays(arm) if not isinstance(arm, list) else arm for arm in arms)
+    if all(new is old for new, old in zip(replaced, arms, strict=True)):
+        return annotation
+    if origin in (types.UnionType, typing.Union):
+        return typing.Union[replaced]  # noqa: UP007  (computed arms)
+    return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]
+
+
+def _is_array(annotation: Any) -> bool:
+    cls = typing.get_origin(annotation) or annotation
+    return isinstance(cls, type) and cls.__module__ == "numpy" and cls.__name__ == "ndarray"
+
+
+def _dtype_of(annotation: Any) -> Any:
+    """Return the scalar type of `NDArray[np.float32]`, or None where any will do."""
+    for arm in typing.get_args(annotation)[1:]:
+        scalar = next(iter(typing.get_args(arm)), None)
+        if isinstance(scalar, type):
+            return scalar
+    return None
+
+
+class _Array:
+    """Pydantic's view of an array: taken as it is, or made of nested lists; written to JSON as nested lists."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _array_validator(self.dtype),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda array: array.tolist(), when_used="json"
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {
+            "type": "array",
+            "description": f"array of {self.dtype.__name__ if self.dtype else 'numbers'}, nested lists",
+        }
+
+
+def _array_validator(dtype: Any) -> Callable[[Any], Any]:
+    import numpy as np  # noqa: PLC0415  (the annotation has already brought it)
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            if dtype is None or issubclass(value.dtype.type, dtype):
+                return value
+            if not np.can_cast(value.dtype, dtype, "same_kind"):
+                raise PydanticCustomError("array_dtype", f"an array of {value.dtype} is no array of {dtype.__name__}")
+        elif not isinstance(value, list | int | float | bool | np.generic):
+            raise PydanticCustomError(
+                "array_type", f"Input should be an array or nested lists, not {type(value).__name__}"
+            )
+        try:
+            made = np.array(value, dtype=dtype if dtype is None or not _is_abstract(dtype) else None)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise PydanticCustomError(
+                "array_shape", "Input should be nested lists of numbers: {e}", {"e": str(error)}
+            ) from None
+        if made.dtype.kind not in "biufc":
+            raise PydanticCustomError("array_type", "Input should be nested lists of numbers")
+        made.flags.writeable = False  # as every array that arrives from elsewhere
+        return made
+
+    def _is_abstract(scalar: Any) -> bool:
+        return scalar in (
+            np.generic,
+            np.number,
+            np.integer,
+            np.floating,
+            np.signedinteger,
+            np.unsignedinteger,
+            np.inexact,
+        )
+
+    return validate

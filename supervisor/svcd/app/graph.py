@@ -1,0 +1,138 @@
+"""The dependency graph: walked from entry classes, one node per service, dependencies before those who need them.
+
+Names are unique without regard to case and there is no cycle, or building it fails with the place and the path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from svcd.app.declare import declaration_of, dependencies_of
+from svcd.app.load import ImportFailedError, LoadError, load_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from svcd.app.declare import Dependency, ServiceDeclaration
+
+RESERVED = frozenset(("ingress", "daemon", "keeper"))
+"""Names that svcd's own processes have, in lower case."""
+
+
+class GraphError(LoadError):
+    """The declarations do not make a graph: a cycle, or a name taken twice."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One service of the graph."""
+
+    cls: type
+    declaration: ServiceDeclaration
+    edges: dict[str, Edge] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name
+
+    @property
+    def target(self) -> str:
+        return f"{self.cls.__module__}:{self.cls.__qualname__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency of a node; `node` is None where this interpreter cannot import the callee."""
+
+    dependency: Dependency[object]
+    node: Node | None
+
+
+@dataclass(slots=True)
+class Graph:
+    """All services that were reached, in an order in which they can start."""
+
+    entries: list[Node] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """By name; a service comes after all it depends on."""
+    unresolved: dict[str, ImportFailedError] = field(default_factory=dict)
+    """Targets given as text whose modules are not installed here, with the reason."""
+
+
+def build(entries: Iterable[type | str], *, replaced: Callable[[type | str], type | None] = lambda _: None) -> Graph:
+    """Walk from the entries to everything they depend on.
+
+    Args:
+        entries: Service classes or `module:Class`.
+        replaced: Names the class to walk instead of a dependency's own, or None to take its own.
+
+    Raises:
+        GraphError: A cycle (the message shows the path) or a name taken twice.
+        LoadError: A target that is not there, or is no service.
+        ImportFailedError: An entry cannot be imported, or the module of a dependency raised.
+    """
+    walk = _Walk(replaced)
+    for entry in entries:
+        cls, _ = load_class(entry) if isinstance(entry, str) else _declared(entry, "")
+        walk.graph.entries.append(walk.visit(cls, ()))
+    return walk.graph
+
+
+class _Walk:
+    def __init__(self, replaced: Callable[[type | str], type | None]) -> None:
+        self.graph = Graph()
+        self._replaced = replaced
+        self._by_class: dict[type, Node] = {}
+        self._by_lower_name: dict[str, Node] = {}
+
+    def visit(self, cls: type, path: tuple[type, ...]) -> Node:
+        if cls in path:
+            names = [_declared(step, "")[1].name for step in (*path[path.index(cls) :], cls)]
+            raise GraphError(f"services depend on each other in a circle: {' -> '.join(names)}")
+        if cls in self._by_class:
+            return self._by_class[cls]
+        node = Node(cls, _declared(cls, "")[1])
+        self._take_name(node)
+        for name, dependency in dependencies_of(cls).items():
+            callee = self._callee(node, dependency)
+            found = self.visit(callee, (*path, cls)) if callee is not None else None
+            node.edges[name] = Edge(dependency, found)
+        self._by_class[cls] = node
+        self.graph.nodes[node.name] = node
+        return node
+
+    def _take_name(self, node: Node) -> None:
+        lower = node.name.lower()
+        if lower in RESERVED:
+            raise GraphError(f"{node.declaration.place}: the name {node.name!r} is svcd's own; give name= another")
+        other = self._by_lower_name.setdefault(lower, node)
+        if other.cls is not node.cls:
+            raise GraphError(
+                f"{node.declaration.place}: the name {node.name!r} is taken by {other.target}"
+                f" ({other.declaration.place}); names are unique without regard to case, give name= another"
+            )
+
+    def _callee(self, node: Node, dependency: Dependency[object]) -> type | None:
+        asked_by = f" ({node.name}.{dependency.name}, {node.declaration.place})"
+        fake = self._replaced(dependency.target)
+        if fake is not None:
+            return fake
+        if not isinstance(dependency.target, str):
+            return _declared(dependency.target, asked_by)[0]
+        try:
+            return load_class(dependency.target, asked_by=asked_by)[0]
+        except ImportFailedError as error:
+            if not error.is_missing:
+                raise
+            self.graph.unresolved[dependency.target] = error
+            return None
+
+
+def _declared(cls: type, asked_by: str) -> tuple[type, ServiceDeclaration]:
+    declaration = declaration_of(cls)
+    if declaration is None:
+        raise LoadError(
+            f"{cls.__module__}:{cls.__qualname__}{asked_by} is no service; put @svcd.service above the class"
+        )
+    return cls, declaration

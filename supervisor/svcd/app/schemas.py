@@ -1,0 +1,218 @@
+"""Schemas of an api, from its annotations: validate what comes in, encode or rebuild what goes out.
+
+The one module of `app` that imports pydantic, and so imported only where calls are served or results rebuilt. Rules:
+no annotation means anything goes; unknown fields are refused; defaults are left to the function; arrays are taken as
+arrays or as nested lists; bytes are base64 inside JSON.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NotRequired, Required
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+from typing_extensions import TypedDict
+
+from svcd.app.annotations import is_plain, with_arrays
+from svcd_ipc.errors import BadResult, InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from svcd.app.declare import ApiDeclaration
+
+_CONFIG = ConfigDict(
+    extra="forbid",
+    arbitrary_types_allowed=True,
+    val_json_bytes="base64",
+    ser_json_bytes="base64",
+    protected_namespaces=(),
+)
+_ITERATORS = (AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Iterable, Generator)
+
+
+class ApiSchema:
+    """What one api takes and gives. Parts are built when first needed."""
+
+    def __init__(self, owner: str, declaration: ApiDeclaration, function: Callable[..., Any]) -> None:
+        self.name = declaration.name
+        self.title = f"{owner}.{declaration.name}"
+        self.is_stream = declaration.is_stream
+        self._function = function
+
+    def __repr__(self) -> str:
+        return f"<ApiSchema {self.title}{self.signature}>"
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The signature without self."""
+        signature = inspect.signature(self._function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        """Resolved annotations by parameter; `return` is that of the result, or of each item of a stream."""
+        try:
+            hints = typing.get_type_hints(self._function, include_extras=True)
+        except Exception as error:
+            code = self._function.__code__
+            raise TypeError(
+                f"{code.co_filename}:{code.co_firstlineno}: {self.title}: an annotation cannot be resolved: {error};"
+                " import its names at run time, not only for type checkers"
+            ) from error
+        if self.is_stream and "return" in hints:
+            hints["return"] = _item_type(hints["return"])
+        return hints
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Name positional arguments. Raises TypeError as the function itself would."""
+        return self.signature.bind(*args, **kwargs).arguments if args else kwargs
+
+    # What comes in.
+
+    @cached_property
+    def _input(self) -> TypeAdapter[dict[str, Any]]:
+        fields: dict[str, Any] = {}
+        extra = "forbid"
+        for name, parameter in self.signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                extra = "allow"
+                continue
+            hint = with_arrays(self.hints.get(name, Any))
+            fields[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
+        shape: Any = TypedDict(self.name, fields)  # type: ignore[misc]  # the functional form with computed fields
+        shape.__pydantic_config__ = {**_CONFIG, "extra": extra}
+        return _adapter(shape, self.title)
+
+    @cached_property
+    def validate(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """Return the validated arguments of a call, or raise InvalidArgument naming each wrong field."""
+        run = self._input.validator.validate_python
+
+        def validate(args: dict[str, Any]) -> dict[str, Any]:
+            try:
+                return run(args)  # type: ignore[no-any-return]  # a dict, says the schema
+            except ValidationError as error:
+                raise self.invalid(error) from None
+
+        return validate
+
+    def validate_json(self, body: bytes) -> dict[str, Any]:
+        """Return the arguments that a JSON text holds, or raise InvalidArgument."""
+        try:
+            return self._input.validator.validate_json(body)  # type: ignore[no-any-return]  # a dict, says the schema
+        except ValidationError as error:
+            raise self.invalid(error) from None
+
+    def invalid(self, error: ValidationError) -> InvalidArgument:
+        """Return the error that names the wrong fields, dotted where they lie deeper, `body` where it is the whole."""
+        details = [
+            {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
+            for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        text = "; ".join(f"{detail['field']}: {detail['message']}" for detail in details)
+        return InvalidArgument(f"{self.title}: {text}", details=details)
+
+    # What goes out.
+
+    @cached_property
+    def _output(self) -> TypeAdapter[Any]:
+        return _adapter(with_arrays(self.hints.get("return", Any)), self.title)
+
+    @cached_property
+    def rebuild(self) -> Callable[[Any], Any] | None:
+        """What makes the declared type of a result that travelled, or None where it travels as itself."""
+        if is_plain(self.hints.get("return", Any)):
+            return None
+        run = self._output.validator.validate_python
+
+        def rebuild(value: Any) -> Any:
+            try:
+                return run(value)
+            except ValidationError as error:
+                fault = self.invalid(error)
+                raise BadResult(f"the result is not what the api declares: {fault}") from None
+
+        return rebuild
+
+    def to_json(self, value: Any) -> bytes:
+        """Return the JSON text of a result or an item. Raises BadResult naming the type that has none."""
+        try:
+            if "return" not in self.hints:
+                return to_json(value, bytes_mode="base64", inf_nan_mode="null", fallback=_fallback)
+            return self._output.serializer.to_json(value, warnings=False, fallback=_fallback)
+        except (PydanticSerializationError, ValueError, TypeError) as error:
+            raise BadResult(f"{self.title}: {type(value).__name__} cannot be written as JSON: {error}") from error
+
+    # What is told.
+
+    def describe(self) -> dict[str, Any]:
+        """Return doc and JSON Schemas, as `svcd.schema` answers them."""
+        return {
+            "doc": inspect.getdoc(self._function) or "",
+            "input": _json_schema(self._input, "validation"),
+            "output": _json_schema(self._output, "serialization"),
+            "is_stream": self.is_stream,
+        }
+
+    def only_field(self, wanted: type) -> str | None:
+        """Return the parameter that a raw body of this type (bytes or str) goes to.
+
+        It is the only parameter of that type, or one without annotation where it is alone, and no other is required.
+        """
+        parameters = [p for p in self.signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        fitting = [p for p in parameters if _admits(self.hints.get(p.name, Any), wanted)]
+        exact = [p for p in fitting if self.hints.get(p.name, Any) is not Any]
+        chosen = exact or fitting
+        if len(chosen) != 1:
+            return None
+        others_optional = all(p is chosen[0] or p.default is not p.empty for p in parameters)
+        return chosen[0].name if others_optional else None
+
+
+def _adapter(annotation: Any, title: str) -> TypeAdapter[Any]:
+    try:
+        try:
+            return TypeAdapter(annotation, config=_CONFIG)
+        except PydanticUserError as error:
+            if error.code != "type-adapter-config-unused":
+                raise
+            return TypeAdapter(annotation)  # a model or dataclass has its own configuration
+    except PydanticSchemaGenerationError as error:
+        raise TypeError(f"{title}: the annotation {annotation!r} cannot be checked: {error}") from error
+
+
+def _json_schema(adapter: TypeAdapter[Any], mode: Any) -> dict[str, Any]:
+    from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415  (only the description of an api needs it)
+
+    try:
+        return adapter.json_schema(mode=mode)
+    except PydanticInvalidForJsonSchema:
+        return {}  # a class of the user's own that JSON knows nothing of
+
+
+def _item_type(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in _ITERATORS:
+        args = typing.get_args(annotation)
+        return args[0] if args else Any
+    return Any
+
+
+def _admits(annotation: Any, wanted: type) -> bool:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _admits(typing.get_args(annotation)[0], wanted)
+    if annotation is Any or annotation is wanted:
+        return True
+    arms = typing.get_args(annotation)
+    return wanted in arms and all(arm in (wanted, type(None)) for arm in arms)
+
+
+def _fallback(value: Any) -> Any:
+    """Give numpy's arrays and scalars a JSON form; anything else has none."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
