@@ -1,0 +1,151 @@
+"""One HTTP request and its response, on top of ASGI's receive and send."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.ingress.problems import Problem, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+    Message = MutableMapping[str, Any]
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Headers = Iterable[tuple[bytes, bytes]]
+
+BODY_PATIENCE = 30.0
+"""Seconds that may pass without a piece of a request body before the client is answered 408."""
+LINGER = 5.0
+"""Seconds that a refused body is still read and dropped: to close at once would reset the connection, and the client
+might never see the answer."""
+
+abort_connection: ContextVar[Callable[[], None]] = ContextVar("abort_connection")
+"""Resets the connection that the current task serves; set by whoever accepts connections."""
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection; nobody is left to answer."""
+
+
+class Exchange:
+    """Reads one request and writes its response.
+
+    `method`, `path`, `content_type`, `accept` and `traceparent` are read once; everything else stays in ASGI's scope.
+    """
+
+    __slots__ = (
+        "_content_length",
+        "_receive",
+        "_scope",
+        "_send",
+        "accept",
+        "content_type",
+        "encoding",
+        "method",
+        "path",
+        "traceparent",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.content_type = self.accept = self.encoding = ""
+        self.traceparent: bytes | None = None
+        self._content_length = 0
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                self.content_type = value.decode("latin-1")
+            elif name == b"accept":
+                self.accept = f"{self.accept}, {value.decode('latin-1')}" if self.accept else value.decode("latin-1")
+            elif name == b"content-length":
+                self._content_length = int(value)  # digits only: the protocol below has checked
+            elif name == b"content-encoding":
+                self.encoding = value.decode("latin-1")
+            elif name == b"traceparent":
+                self.traceparent = value
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.method} {self.path}>"
+
+    async def read_body(self, limit: int) -> bytes:
+        """Return the whole request body. Raises RefusedError (413, 408) or ClientGoneError."""
+        if self._content_length > limit:
+            raise _too_large(limit)
+        pieces, size = [], 0
+        while True:
+            with trio.move_on_after(BODY_PATIENCE) as patience:
+                message = await self._receive()
+            if patience.cancelled_caught:
+                raise refuse(408, "slow_body", f"no more of the body came for {BODY_PATIENCE:g} s")
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            if piece := message.get("body", b""):
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    raise _too_large(limit)
+            if not message.get("more_body", False):
+                return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+    async def until_gone(self) -> None:
+        """Return when the client has closed its connection. Only once the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def respond(self, status: int, content_type: str, body: bytes, headers: Headers = ()) -> None:
+        """Send a whole response."""
+        await self.begin(status, content_type, [(b"content-length", b"%d" % len(body)), *headers])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def respond_problem(self, problem: Problem, headers: Headers = ()) -> None:
+        """Send an error, and read what is left of a body that was refused."""
+        body = problem.body()
+        lines = [(b"content-length", b"%d" % len(body)), *problem.headers, *headers]
+        await self.begin(problem.status, "application/json", lines)
+        await self.chunk(body)
+        if problem.status in (408, 413):
+            await self._drop_body()
+        await self.end()
+
+    async def begin(self, status: int, content_type: str, headers: Headers = ()) -> None:
+        """Send status and headers; without a content length the body goes in chunks."""
+        lines = [(b"content-type", content_type.encode("latin-1", "replace")), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+    async def chunk(self, data: bytes) -> None:
+        """Send a piece of the body; returns when the client's connection has taken it."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """End the response."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def abort(self) -> None:
+        """Give up a response that has begun, so that the client can tell that it is incomplete.
+
+        HTTP/1.1 closes the connection without the last chunk once the application returns. HTTP/1.0 ends a body by
+        closing, and HTTP/2 would keep the stream open, so those connections are reset.
+        """
+        if self._scope["http_version"] != "1.1":
+            abort_connection.get(lambda: None)()
+
+    async def _drop_body(self) -> None:
+        with trio.move_on_after(LINGER):
+            while True:
+                message = await self._receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+
+
+def _too_large(limit: int) -> Exception:
+    return refuse(
+        413, "too_large", f"the body is larger than {limit} bytes, the limit of this app ([app] max_body)", limit=limit
+    )
