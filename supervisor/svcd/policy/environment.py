@@ -1,7 +1,7 @@
 """Which environment a replica starts with: an allow-list of the host's, then the service's own, then svcd's.
 
-Pure: the host's environment is an argument and nothing is read from the machine. Whatever is not named here or by the
-service does not reach it, so that neither the daemon's variables (`NOTIFY_SOCKET`, `LISTEN_*`, `CREDENTIALS_DIRECTORY`),
+Pure: the host's environment is an argument and nothing is read from the machine. What is named neither here nor by the
+service does not reach it, so that neither the daemon's variables (`NOTIFY_SOCKET`, `LISTEN_*`, `CREDENTIALS_DIRECTORY`)
 nor another service's, nor `PYTHONPATH`, `LD_LIBRARY_PATH` or a stray `CUDA_*` of the shell can leak.
 """
 

@@ -1,7 +1,7 @@
 """Sizes and durations as people write them: `"16Gi"`, `"30s"`, and back.
 
-A size is a whole number of bytes, a duration a number of seconds. Formatting is exact: parsing what was formatted gives the
-same number.
+A size is a whole number of bytes, a duration a number of seconds. Formatting is exact: parsing what was formatted gives
+the same number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def parse_size(value: object) -> int:
     if found is None:
         raise ValueError(f"expected {SIZE_FORMS}")
     whole, fraction = found[1], found[2] or ""
-    return int(whole + fraction) * _BYTES[found[3] or ""] // 10 ** len(fraction)
+    scale = int("1" + "0" * len(fraction))
+    return int(whole + fraction) * _BYTES[found[3] or ""] // scale
 
 
 def format_size(size: int) -> str:

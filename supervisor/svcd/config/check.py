@@ -1,0 +1,74 @@
+"""Checks what no single value shows: names that lead nowhere, and values that contradict each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from svcd.config.problems import Problem, nearest
+from svcd.values.specs import INGRESS, Scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svcd.config.layers import Entry, Layer, Stack
+    from svcd.config.load import Documents
+
+
+def check_app(documents: Documents, graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
+    """Yield what is wrong with names: of services, of instance types, of the app's classes."""
+    services: dict[str, Any] = graph["services"]
+    layers = [*documents.layers, *documents.dormant]
+    for layer in layers:
+        yield from _unknown_services(layer, list(services))
+    yield from _unknown_instance_types(layers, stack)
+    yield from _taken_names(services)
+
+
+def _unknown_services(layer: Layer, services: list[str]) -> Iterator[Problem]:
+    folded = {name.casefold() for name in services}
+    for path, entry in layer.names.items():
+        if len(path) != 2 or path[0] != "services":
+            continue
+        name = path[1]
+        if name in services or (layer.name == "environment" and name.casefold() in folded):
+            continue
+        suggestion = nearest(name, services)
+        known = "" if suggestion else f"; the app has {', '.join(services)}"
+        yield entry.problem(f"no such service{known}", suggestion, on_key=True)
+
+
+def _unknown_instance_types(layers: list[Layer], stack: Stack) -> Iterator[Problem]:
+    known = {path[1] for layer in layers for path in layer.names if path[0] == "instance_types"}
+    named: dict[int, Entry] = {}
+    for entries in (*(layer.entries for layer in layers), {path: found[-1] for path, found in stack.items()}):
+        named |= {id(entry): entry for path, entry in entries.items() if path[-1] == "instance_type"}
+    for entry in named.values():
+        if entry.value not in known:
+            suggestion = nearest(entry.value, known)
+            hint = "" if suggestion else f'; define it: [instance_types."{entry.value}"]'
+            yield entry.problem(f"no such instance type{hint}", suggestion)
+
+
+def _taken_names(services: dict[str, Any]) -> Iterator[Problem]:
+    """Names of classes that can't stand beside each other."""
+    seen: dict[str, str] = {}
+    for name, report in services.items():
+        place = {"file": report.get("file"), "line": report.get("line"), "key": f"services.{name}"}
+        folded = name.casefold()
+        if folded == INGRESS:
+            yield Problem(**place, message="the name is svcd's own, for the process that speaks HTTP; rename the class")
+        elif folded in seen:
+            yield Problem(**place, message=f"differs from {seen[folded]} only in case; rename one of the classes")
+        seen.setdefault(folded, name)
+
+
+def check_service(stack: Stack, name: str) -> Iterator[Problem]:
+    """Yield the contradictions among the values of one service."""
+    at = ("services", name, "scaling")
+    least, most = stack.get((*at, "min_replicas")), stack.get((*at, "max_replicas"))
+    if most is None:
+        return  # it follows the least
+    low = least[-1].value if least else Scaling().min_replicas
+    if low > most[-1].value:
+        place = f" ({least[-1].where})" if least else ""
+        yield most[-1].problem(f"max_replicas is {most[-1].value}, below min_replicas, which is {low}{place}")

@@ -1,0 +1,72 @@
+"""Reads TOML files: bytes from disk, text, tables; each way it can go wrong as a problem with its next step."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import tomli
+
+from svcd.config.origins import TomlFile
+from svcd.config.problems import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+def read_file(path: Path, problems: list[Problem]) -> tuple[TomlFile, dict[str, Any]] | None:
+    """Return a file and its tables; None when that can't be, with the reason added to `problems`."""
+    text = _text(path, problems)
+    if text is None:
+        return None
+    try:
+        tree = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        problems.append(_broken(path, text, str(error)))
+        return None
+    except RecursionError:
+        problems.append(Problem(file=str(path), message="nested too deep"))
+        return None
+    return TomlFile(str(path), path.absolute().parent, text), tree
+
+
+def _text(path: Path, problems: list[Problem]) -> str | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        message = "no such file; `-f FILE` names the app's TOML file"
+    except IsADirectoryError:
+        inside = path / "svcd.toml"
+        message = f"is a folder; name the file in it: `-f {inside}`"
+    except OSError as error:
+        message = f"can't be read: {error.strerror}"
+    else:
+        try:
+            return data.decode("utf-8-sig")  # editors of another system put a byte order mark
+        except UnicodeDecodeError as error:
+            before = data[: error.start]
+            line = before.count(b"\n") + 1
+            column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+            problem = Problem(file=str(path), line=line, column=column, message="not UTF-8; TOML files must be")
+            problems.append(problem)
+            return None
+    problems.append(Problem(file=str(path), message=message))
+    return None
+
+
+def _broken(path: Path, text: str, error: str) -> Problem:
+    """Turn tomli's message into a problem with its place; it puts that at the end of the message, in every version."""
+    place = _PLACE.search(error)
+    message = f"not TOML: {error[: place.start()] if place else error}"
+    if place is None:
+        return Problem(file=str(path), message=message)
+    lines = text.split("\n")
+    if place[1]:
+        line, column = int(place[1]), int(place[2])
+    else:
+        lines = text.rstrip().split("\n")  # what is missing is missing behind the last line with something in it
+        line, column, message = len(lines), len(lines[-1]) + 1, f"{message} (at the end of the file)"
+    source = lines[line - 1].rstrip("\r") if line <= len(lines) else None
+    return Problem(file=str(path), line=line, column=column, message=message, source=source)

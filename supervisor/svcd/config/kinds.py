@@ -1,0 +1,206 @@
+"""The kinds of value a key can have: how each is read, and what is said when it is not one.
+
+`read` returns the value in the form that specs use (seconds, bytes, a pair of host and port) or raises Wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from svcd.values.units import DURATION_FORMS, SIZE_FORMS, format_duration, format_size, parse_duration, parse_size
+
+
+class Wrong(ValueError):  # noqa: N818 - it is caught where it is raised, and turned into a Problem
+    """A value that its key can't have."""
+
+    def __init__(self, message: str, suggestion: str | None = None, inner: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.suggestion = suggestion
+        self.inner = inner
+        """The key inside the value's inline table that is at fault."""
+
+
+def found(value: object) -> str:
+    """Name a value's type and, where it is short, the value."""
+    match value:
+        case bool():
+            return f"found {str(value).lower()}"
+        case int() | float():
+            return f"found {value}"
+        case str():
+            return f'found "{value}"' if len(value) <= 60 else "found a longer text"
+        case dict():
+            return "found a table"
+        case list():
+            return "found an array"
+    return f"found a {type(value).__name__}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the values of a key are read and written."""
+
+    textual: ClassVar[bool] = False
+    """Whether `--set K=V` takes V as it stands when TOML would read it as something else than text."""
+
+    def label(self) -> str:
+        """What the reference calls it."""
+        raise NotImplementedError
+
+    def read(self, value: object) -> Any:
+        """Return the value as specs have it. Raises Wrong."""
+        raise NotImplementedError
+
+    def write(self, value: Any) -> str:
+        """Return the value as a user would write it in TOML."""
+        return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number of at least `minimum`."""
+
+    minimum: int
+
+    def label(self) -> str:
+        return f"whole number, at least {self.minimum}"
+
+    def read(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < self.minimum:
+            raise Wrong(f"expected a {self.label()}; {found(value)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Duration(Kind):
+    """A time span longer than zero, or zero where that has a meaning."""
+
+    zero: bool = False
+
+    def label(self) -> str:
+        return "duration"
+
+    def read(self, value: object) -> float:
+        try:
+            seconds = parse_duration(value)
+        except ValueError:
+            raise Wrong(f"expected {DURATION_FORMS}; {found(value)}") from None
+        if seconds == 0 and not self.zero:
+            raise Wrong(f"expected a duration longer than zero; {found(value)}")
+        return seconds
+
+    def write(self, value: float) -> str:
+        return f'"{format_duration(value)}"'
+
+
+@dataclass(frozen=True)
+class Size(Kind):
+    """A number of bytes of at least 1."""
+
+    def label(self) -> str:
+        return "size"
+
+    def read(self, value: object) -> int:
+        try:
+            size = parse_size(value)
+        except ValueError:
+            raise Wrong(f"expected {SIZE_FORMS}; {found(value)}") from None
+        if size == 0:
+            raise Wrong(f"expected a size of at least one byte; {found(value)}")
+        return size
+
+    def write(self, value: int) -> str:
+        return f'"{format_size(value)}"'
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A string that `pattern` matches whole."""
+
+    textual = True
+    what: str = "non-empty string"
+    pattern: str = r"[^\x00]+"
+
+    def label(self) -> str:
+        return self.what
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or re.fullmatch(self.pattern, value, re.DOTALL) is None:
+            raise Wrong(f"expected a {self.label()}; {found(value)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Target(Kind):
+    """Where a class is: `module:Class`."""
+
+    textual = True
+
+    def label(self) -> str:
+        return "module:Class"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise Wrong(f'expected "module:Class"; {found(value)}')
+        if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value) is None:
+            raise Wrong(f'expected "module:Class"; {found(value)}', self._meant(value))
+        return value
+
+    @staticmethod
+    def _meant(value: str) -> str | None:
+        """Undo the usual slips: a path for the module, a dot for the colon."""
+        module, _, name = value.partition(":")
+        module = module.removesuffix(".py").removeprefix("./").replace("/", ".")
+        if not name:
+            module, _, name = module.rpartition(".")
+        return f'"{module}:{name}"' if module and name.isidentifier() else None
+
+
+@dataclass(frozen=True)
+class Address(Kind):
+    """A TCP address: `host:port`, or a port alone, which means this machine only."""
+
+    textual = True
+
+    def label(self) -> str:
+        return "host:port"
+
+    default_host: ClassVar[str] = "127.0.0.1"
+    _form: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]:|(?P<host>[\w.-]*):)?(?P<port>\d{1,5})", re.ASCII
+    )
+
+    def read(self, value: object) -> tuple[str, int]:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        form = self._form.fullmatch(text) if isinstance(text, str) else None
+        if form is None:
+            meant = re.search(r"^https?://([^/]+)", text) if isinstance(text, str) else None
+            raise Wrong(
+                f'expected an address such as "127.0.0.1:3000", or a port; {found(value)}',
+                f'"{meant[1]}"' if meant and self._form.fullmatch(meant[1]) else None,
+            )
+        if int(form["port"]) > 65535:
+            raise Wrong(f"expected a port of at most 65535; {found(value)}")
+        return form["six"] or form["host"] or self.default_host, int(form["port"])
+
+    def write(self, value: tuple[str, int]) -> str:
+        host, port = value
+        return f'"[{host}]:{port}"' if ":" in host else f'"{host}:{port}"'
+
+
+@dataclass(frozen=True)
+class FilePath(Kind):
+    """A path; a relative one starts at the folder of the file that says it."""
+
+    textual = True
+
+    def label(self) -> str:
+        return "path"
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise Wrong(f"expected a path; {found(value)}")
+        return value

@@ -1,0 +1,124 @@
+"""Who says something in a configuration (a file, a variable, a flag, a decorator), and how its places are named."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from svcd.config import positions, schema
+from svcd.config.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from svcd.config.schema import Key, KeyPath, Table
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """Write a path as TOML would, with quotes where a part needs them."""
+    return ".".join(str(part) if _BARE.fullmatch(str(part)) else f'"{part}"' for part in path)
+
+
+class Source(Protocol):
+    """Who says something: a file, a decorator, a variable, a flag."""
+
+    @property
+    def base(self) -> Path:
+        """The folder at which its relative paths start."""
+
+    def where(self, path: KeyPath) -> str:
+        """Name the place that sets `path`, as in `svcd.toml:14`."""
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        """Return a problem with the value at `path`, or with its key."""
+
+
+@dataclass(frozen=True)
+class TomlFile:
+    """A file that tomli has accepted."""
+
+    shown: str
+    """Its name as the user gave it."""
+    base: Path
+    text: str
+
+    @cached_property
+    def places(self) -> dict[positions.Path, positions.Place]:
+        return positions.scan(self.text)
+
+    def where(self, path: KeyPath) -> str:
+        place = self.places.get(path)
+        return f"{self.shown}:{positions.line_and_column(self.text, place.key[0])[0]}" if place else self.shown
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        said: dict[str, Any] = {"file": self.shown, "key": dotted(path), "message": message, "suggestion": suggestion}
+        place = self.places.get(path)
+        if place is None:  # a key that the file lacks
+            return Problem(**said)
+        start, end = place.key if on_key else place.value
+        line, column = positions.line_and_column(self.text, start)
+        source = self._quotable(line)
+        width = min(end - start, len(source) - column + 1)
+        return Problem(**said, line=line, column=column, source=source, width=max(1, width))
+
+    def _quotable(self, number: int) -> str:
+        """Return a line in which every value that may be a secret is blotted out."""
+        lines = self.text.split("\n")
+        begin = sum(len(line) + 1 for line in lines[: number - 1])
+        characters = list(lines[number - 1].rstrip("\r"))
+        for path, place in self.places.items():
+            if place.value != place.key and _may_be_secret(path, self.text[place.value[0]]):
+                start, end = (max(0, offset - begin) for offset in place.value)
+                characters[start:end] = "•" * len(characters[start:end])
+        return "".join(characters)
+
+
+def _may_be_secret(path: positions.Path, first: str) -> bool:
+    """Judge a value by its key and first character: all of envs may be, and strings of keys that are not known."""
+    if first in "[{":
+        return False  # what is in it is judged by itself
+    if "envs" in path:
+        return True
+    node: Table | Key | None = schema.ROOT
+    for name in path:
+        node = node.child(str(name)) if isinstance(node, schema.Table) else None
+    return node is None and first in "\"'"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A source without lines: one environment variable or one `--set`."""
+
+    shown: str
+    base: Path
+
+    def where(self, path: KeyPath) -> str:
+        del path  # it speaks of one only
+        return self.shown
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        del on_key  # there is no line to point into
+        return Problem(file=self.shown, key=dotted(path), message=message, suggestion=suggestion)
+
+
+@dataclass(frozen=True)
+class Decorator:
+    """`@svcd.service(...)` of one class."""
+
+    shown: str
+    """The Python file."""
+    line: int | None
+    base: Path
+
+    def where(self, path: KeyPath) -> str:
+        del path  # the discovery report has one line for the whole class
+        return f"decorator {self.shown}:{self.line}" if self.line else f"decorator {self.shown}"
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        del on_key
+        return Problem(file=self.shown, line=self.line, key=dotted(path), message=message, suggestion=suggestion)

@@ -1,0 +1,150 @@
+"""Puts the decorators under the layers that were read, and makes the specs of the app from the values that win."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from svcd.config import schema
+from svcd.config.check import check_app, check_service
+from svcd.config.envs import effective_envs
+from svcd.config.layers import Layer, Reader, merge, spelled
+from svcd.config.origins import Decorator
+from svcd.config.problems import ConfigError, Problem
+from svcd.config.pythons import interpreter, python_entry
+from svcd.values.specs import (
+    ApiSpec,
+    AppSpec,
+    DependencySpec,
+    Http,
+    Limits,
+    Resources,
+    Scaling,
+    ServiceSpec,
+    Traffic,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.config.layers import Entry, Stack
+    from svcd.config.load import Documents
+
+Report = dict[str, Any]
+"""The graph as the discovery child wrote it."""
+
+
+def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppSpec:
+    """Return the whole app as it is to run. Raises ConfigError with all problems.
+
+    `default_python` is the interpreter of services for which the configuration names none.
+    """
+    problems: list[Problem] = []
+    stack = stack_of(documents, graph, problems)
+    problems += check_app(documents, graph, stack)
+    services = {}
+    for name, report in graph["services"].items():
+        problems += check_service(stack, name)
+        services[name] = _service(documents, stack, report, default_python, problems)
+    if problems:
+        raise ConfigError(problems)
+    host, port = _value(stack, "app.http", ("app", "http"))
+    http = Http(host=host, port=port, max_body=_value(stack, "app.max_body", ("app", "max_body")))
+    return AppSpec(name=documents.app_name, root=documents.root, entry=graph["entry"], http=http, services=services)
+
+
+def stack_of(documents: Documents, graph: Report, problems: list[Problem]) -> Stack:
+    """Return the entries of every layer for every key, decorators lowest, instance types expanded."""
+    reader = Reader(problems)
+    decorators = [_decorator_layer(documents, report, reader) for report in graph["services"].values()]
+    layers = [*decorators, *spelled(documents.layers, graph["services"])]
+    return merge(_with_instance_types(layers))
+
+
+def _decorator_layer(documents: Documents, report: Report, reader: Reader) -> Layer:
+    file = report.get("file")
+    base = Path(file).parent if file else documents.root
+    source = Decorator(_shown(file, documents.root), report.get("line"), base)
+    said = {name: value for name, value in (report.get("config") or {}).items() if value is not None}
+    at = ("services", report["name"])
+    for name in list(said):
+        key = schema.SERVICE.children.get(name)
+        if isinstance(key, schema.Key) and not key.in_decorator:
+            message = (
+                "can't be set in the decorator: it is needed before the module is imported; set it in the TOML file"
+            )
+            reader.problems.append(source.problem((*at, name), message))
+            del said[name]
+    return reader.read("decorator", said, source, at=at)
+
+
+def _shown(file: str | None, root: Path) -> str:
+    """Name a Python file by its path from the app's folder where it lies in it."""
+    if not file:
+        return "the class"
+    path = Path(file)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else file
+
+
+def _with_instance_types(layers: list[Layer]) -> list[Layer]:
+    """Put each service's instance type just under the layer that names it.
+
+    Only the instance type that wins counts: a layer that names another one replaces the shape, and does not mix two.
+    """
+    shapes: dict[str, dict[str, Entry]] = {}
+    for (first, *rest), entries in merge(layers).items():
+        if first == "instance_types":
+            shapes.setdefault(rest[0], {})[rest[1]] = entries[-1]
+    wins = {path: entries[-1] for path, entries in merge(layers).items() if path[-1] == "instance_type"}
+    expanded = []
+    for layer in layers:
+        shape = Layer("instance type")
+        for path, entry in layer.entries.items():
+            if wins.get(path) is entry:
+                fields = shapes.get(entry.value, {})
+                shape.entries.update({(*path[:2], "resources", name): field for name, field in fields.items()})
+        expanded += [shape, layer]
+    return expanded
+
+
+def _value(stack: Stack, key: str, path: schema.KeyPath) -> Any:
+    entries = stack.get(path)
+    return entries[-1].value if entries else schema.default(key)
+
+
+def _service(
+    documents: Documents, stack: Stack, report: Report, default_python: str, problems: list[Problem]
+) -> ServiceSpec:
+    name = report["name"]
+
+    def value(key: str) -> Any:
+        return _value(stack, f"services.*.{key}", ("services", name, *key.split(".")))
+
+    least = value("scaling.min_replicas")
+    python = python_entry(stack, name)
+    envs = {path[3]: entries[-1] for path, entries in stack.items() if path[:3] == ("services", name, "envs")}
+    return ServiceSpec(
+        name=name,
+        target=report["target"],
+        python=interpreter(python, documents.sources.environ) if python else os.path.abspath(default_python),  # noqa: PTH100 - resolves no link
+        version=value("version") or report.get("version") or "",
+        resources=Resources(gpu=value("resources.gpu")),
+        traffic=Traffic(
+            timeout=value("traffic.timeout"),
+            max_concurrency=value("traffic.max_concurrency"),
+            max_queue=value("traffic.max_queue"),
+        ),
+        scaling=Scaling(min_replicas=least, max_replicas=value("scaling.max_replicas") or least),
+        limits=Limits(start=value("start_timeout"), drain=value("drain_timeout"), stop=value("stop_timeout")),
+        threads=value("threads"),
+        envs=effective_envs(envs, documents.sources.environ, problems),
+        apis=tuple(ApiSpec(**_only(ApiSpec, api)) for api in report.get("apis", ())),
+        dependencies=tuple(DependencySpec(**_only(DependencySpec, edge)) for edge in report.get("dependencies", ())),
+    )
+
+
+def _only(kind: type[ApiSpec | DependencySpec], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what a class has a field for; the report may say more."""
+    return {field.name: said[field.name] for field in fields(kind) if field.name in said}

@@ -1,0 +1,205 @@
+"""Every key that a configuration can have: the one source of validation, defaults and the reference.
+
+A key is here when its effect is built, and not before. `*` in a path stands for a name that the user chooses. Tables
+under `[profiles.P]` take the keys of `[app]` and `[services.X]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from svcd.config.envs import Env
+from svcd.config.kinds import Address, Duration, FilePath, Kind, Size, Target, Text, Whole
+from svcd.values.specs import Http, Limits, Resources, Scaling, Traffic
+
+KeyPath = tuple[str, ...]
+"""The parts of a key, from the root of a file; also with `*` for chosen names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key: how its value is read, what it is when nobody sets it, and what it does."""
+
+    path: str
+    kind: Kind
+    help: str
+    default: Any = None
+    default_text: str = ""
+    """Says the default where it is no constant."""
+    required: bool = False
+    in_decorator: bool = True
+    """Whether `@svcd.service(...)` may set it."""
+
+
+@dataclass(slots=True)
+class Table:
+    """A table of keys: fixed ones, or one shape for every name that the user chooses."""
+
+    children: dict[str, Table | Key] = field(default_factory=dict)
+    named: Table | Key | None = None
+    """What stands under each name, where names are free."""
+
+    def child(self, name: str) -> Table | Key | None:
+        """Return what `name` leads to, or None when the table can't have it."""
+        return self.named or self.children.get(name)
+
+    def words(self) -> dict[str, str]:
+        """Return the keys of this table and of the tables in it, each with how it is written from here."""
+        deeper = {
+            word: f"{name}.{written}"
+            for name, node in self.children.items()
+            if isinstance(node, Table)
+            for word, written in node.words().items()
+        }
+        return deeper | {name: name for name in self.children}
+
+    def grow(self, name: str) -> Table:
+        """Return the table below `name`, which may be `*`; make it when it is not there."""
+        table = self.named if name == "*" else self.children.get(name)
+        if not isinstance(table, Table):
+            table = Table()
+            if name == "*":
+                self.named = table
+            else:
+                self.children[name] = table
+        return table
+
+
+_HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
+
+_APP = (
+    Key(
+        "app.service",
+        Target(),
+        "The entry service: its module, looked up from this file's folder, and its class.",
+        required=True,
+    ),
+    Key(
+        "app.name",
+        Text("name of at most 32 letters, digits, dots, dashes and underscores", r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}"),
+        "Names the app's runtime and log folders; two apps on one machine need two names.",
+        default_text="the folder's name",
+    ),
+    Key(
+        "app.http",
+        Address(),
+        "Where the ingress listens. A port alone means this machine only; port 0 takes one that is free.",
+        default=(_HTTP.host, _HTTP.port),
+    ),
+    Key("app.max_body", Size(), "A larger request body is answered 413.", default=_HTTP.max_body),
+    Key(
+        "app.python",
+        FilePath(),
+        "The interpreter of all services that name none of their own.",
+        default_text="the one that svcd runs under",
+    ),
+)
+
+_GPU = "Whole GPUs of each replica. A service that asks for none sees none."
+
+_SERVICE = (
+    Key(
+        "instance_type",
+        Text("name of an instance type"),
+        "A shape of `[instance_types]` to start from; the layer's own `resources` overrule it.",
+    ),
+    Key("resources.gpu", Whole(0), _GPU, default=_RESOURCES.gpu),
+    Key("scaling.min_replicas", Whole(1), "Replicas that are always kept.", default=_SCALING.min_replicas),
+    Key(
+        "scaling.max_replicas",
+        Whole(1),
+        "The most replicas. There is no autoscaling yet: what runs is `min_replicas`.",
+        default_text="`min_replicas`",
+    ),
+    Key("traffic.timeout", Duration(), "Deadline of a call that brings none.", default=_TRAFFIC.timeout),
+    Key(
+        "traffic.max_concurrency",
+        Whole(1),
+        "Calls that run at once in one replica; it answers busy beyond them.",
+        default=_TRAFFIC.max_concurrency,
+    ),
+    Key(
+        "traffic.max_queue",
+        Whole(0),
+        "Calls that one caller keeps waiting for the service; beyond them a call fails as Overloaded.",
+        default=_TRAFFIC.max_queue,
+    ),
+    Key("threads", Whole(1), "Threads of each replica that run its `def` apis.", default=1),
+    Key(
+        "start_timeout",
+        Duration(),
+        "From exec to ready; a replica that takes longer is killed and started anew.",
+        default=_LIMITS.start,
+    ),
+    Key(
+        "drain_timeout",
+        Duration(zero=True),
+        "For calls in flight to finish when a replica stops.",
+        default=_LIMITS.drain,
+    ),
+    Key("stop_timeout", Duration(zero=True), "From SIGTERM to SIGKILL.", default=_LIMITS.stop),
+    Key(
+        "python",
+        FilePath(),
+        "The service's own interpreter, of a virtual environment, say.",
+        default_text="`app.python`",
+        in_decorator=False,
+    ),
+    Key("version", Text(), "A label for this version of the service.", default_text="fingerprint of its source"),
+    Key("envs.*", Env(), "A variable of its environment; see [Environment](#environment)."),
+)
+
+_INSTANCE_TYPE = (Key("gpu", Whole(0), _GPU),)
+
+
+def _under(prefix: str, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    return tuple(replace(key, path=f"{prefix}.{key.path}") for key in keys)
+
+
+KEYS: tuple[Key, ...] = (*_APP, *_under("services.*", _SERVICE), *_under("instance_types.*", _INSTANCE_TYPE))
+
+
+def _tree(keys: tuple[Key, ...]) -> Table:
+    root = Table()
+    for key in keys:
+        table = root
+        *tables, last = key.path.split(".")
+        for name in tables:
+            table = table.grow(name)
+        if last == "*":
+            table.named = key
+        else:
+            table.children[last] = key
+    profile = root.grow("profiles").grow("*")
+    profile.children.update({name: root.children[name] for name in ("app", "services")})
+    return root
+
+
+ROOT = _tree(KEYS)
+SERVICE = ROOT.grow("services").grow("*")
+"""The keys of one service, which a decorator has too."""
+
+
+def find(path: KeyPath) -> Table | Key | None:
+    """Return what a path leads to, None when it leads nowhere."""
+    node: Table | Key | None = ROOT
+    for name in path:
+        node = node.child(name) if isinstance(node, Table) else None
+    return node
+
+
+def key_at(path: KeyPath) -> Key:
+    """Return the key at a path that has been validated."""
+    node = find(path)
+    if not isinstance(node, Key):
+        raise KeyError(path)
+    return node
+
+
+def default(path: str) -> Any:
+    """Return the default of a key, by its path in KEYS; None where it has no constant one."""
+    return _DEFAULTS[path]
+
+
+_DEFAULTS = {key.path: key.default for key in KEYS}
