@@ -1,0 +1,174 @@
+"""The processes of one keeper: spawned on order, signalled, killed, reaped, and gone when nothing is left.
+
+Law: of each id the daemon hears, in this order, Spawned, Exited and Gone; or SpawnFailed and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+from contextlib import suppress
+
+from svcd.host.log_files import LogFiles, LogPump
+from svcd.host.spawn import read_report, spawn
+from svcd.host.strays import Strays, kill_trees
+from svcd.values.orders import Exited, Gone, Spawned, SpawnFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from socket import socket
+
+    from svcd.values.orders import Event, Spawn
+
+
+class Child:
+    """One spawned id, from its fork until nothing of it is left."""
+
+    def __init__(self, order: Spawn, pid: int, report: int, pump: LogPump) -> None:
+        self.id = order.id
+        self.argv = order.argv
+        self.cwd = order.cwd
+        self.pid = pid
+        self.report: int | None = report
+        """Where the outcome of its exec is read from; None once it was."""
+        self.pump = pump
+        self.output_open = True
+        self.failed = False
+        """There was no exec."""
+        self.ended = False
+        """The main process was reaped; its strays may live."""
+
+    def __repr__(self) -> str:
+        """Which one, and how far it is."""
+        phase = "ended" if self.ended else "forked" if self.report is not None else "running"
+        return f"<Child {self.id} pid {self.pid} {phase}>"
+
+
+class Children:
+    """All that the keeper spawned and that is not gone."""
+
+    def __init__(self, selector: selectors.BaseSelector, emit: Callable[[Event], None]) -> None:
+        self._selector = selector
+        self._emit = emit
+        self._by_id: dict[str, Child] = {}
+        self._mains: dict[int, Child] = {}
+        """Main processes that are not reaped yet, by pid."""
+        self._strays = Strays()
+        self._logs = LogFiles()
+
+    def __repr__(self) -> str:
+        """All of them."""
+        return f"<Children {list(self._by_id.values())}>"
+
+    @property
+    def ending(self) -> bool:
+        """True while the rest of an id whose main process has ended is being killed."""
+        return any(child.ended for child in self._by_id.values())
+
+    def spawn(self, order: Spawn, sockets: Mapping[str, socket]) -> None:
+        """Fork; whether the exec succeeded is said later, as no exec is waited for."""
+        if order.id in self._by_id:
+            self._emit(SpawnFailed(order.id, errno.EEXIST, f"{order.id} is not gone yet"))
+            return
+        for name in order.sockets:
+            if name not in sockets:
+                self._emit(SpawnFailed(order.id, errno.ENOTSOCK, f"no listening socket is named {name}"))
+                return
+        try:
+            descriptors = [sockets[name].fileno() for name in order.sockets]
+            forked = spawn(order.argv, env=order.env, cwd=order.cwd, stdin=order.stdin, descriptors=descriptors)
+        except OSError as error:
+            self._emit(SpawnFailed(order.id, error.errno or 0, f"cannot fork a process: {error.strerror}"))
+            return
+        child = Child(order, forked.pid, forked.report, LogPump(forked.output, self._logs.open(order.log)))
+        self._by_id[child.id] = self._mains[child.pid] = child
+        self._strays.expect(child.pid, child.id)
+        self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))
+        self._selector.register(forked.output, selectors.EVENT_READ, lambda: self._pump(child))
+
+    def signal(self, name: str, signum: int) -> None:
+        """Signal a main process; ids that are unknown or have ended are ignored."""
+        child = self._by_id.get(name)
+        if child is not None and not child.ended:
+            with suppress(OSError):  # not reaped yet, so the pid is its own; a bad number is the daemon's business
+                os.kill(child.pid, signum)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL all that an id started. When its main process has ended that is under way already."""
+        child = self._by_id.get(name)
+        if child is not None and not child.ended:
+            self._strays.remember_tree(child.pid, child.id)
+            kill_trees([child.pid])
+
+    def reap(self) -> bool:
+        """Collect what ended, say so, and kill what that leaves behind; False when this process has no child at all."""
+        ended: list[str] = []
+        some_left = True
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                some_left = False
+                break
+            if not pid:
+                break
+            ended.append(self._reaped(pid, os.waitstatus_to_exitcode(status)))
+        if ended or self.ending:
+            self._sweep(ended)
+        return some_left
+
+    def _reaped(self, pid: int, code: int) -> str:
+        """Take note that a child ended; return the id it belonged to, "" for none."""
+        child = self._mains.pop(pid, None)
+        if child is None:
+            return self._strays.reaped(pid)
+        self._executed(child)
+        if not child.failed:
+            child.ended = True
+            if child.output_open:
+                child.pump.drain()
+            self._emit(Exited(child.id, pid, code, child.pump.last_lines))
+        return child.id
+
+    def _sweep(self, ended: list[str]) -> None:
+        """Kill the strays of ids that ended, and say which ids are gone."""
+        self._strays.adopt(self._mains, [name for name in ended if name in self._by_id])
+        for child in [child for child in self._by_id.values() if child.ended]:
+            if not self._strays.kill(child.id):
+                if child.output_open:
+                    child.pump.drain()
+                self._forget(child)
+                self._emit(Gone(child.id))
+
+    def _executed(self, child: Child) -> None:
+        """Read how the exec went, and say so."""
+        if child.report is None:
+            return
+        self._selector.unregister(child.report)
+        failure = read_report(child.report, child.argv, child.cwd)
+        child.report = None
+        if failure is None:
+            self._emit(Spawned(child.id, child.pid))
+        else:
+            child.failed = True
+            self._forget(child)
+            self._emit(SpawnFailed(child.id, failure.errno, failure.message))
+
+    def _pump(self, child: Child) -> None:
+        # The exec may have failed, and the pipe been closed, earlier in this turn of the loop.
+        if child.output_open and not child.pump.pump():
+            self._close_output(child)
+
+    def _close_output(self, child: Child) -> None:
+        if child.output_open:
+            child.output_open = False
+            self._selector.unregister(child.pump.pipe)
+            child.pump.close()
+
+    def _forget(self, child: Child) -> None:
+        self._close_output(child)
+        self._logs.release(child.pump.log)
+        self._strays.forget(child.pid, child.id)
+        del self._by_id[child.id]

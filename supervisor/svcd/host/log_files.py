@@ -1,0 +1,170 @@
+"""Log files as the keeper writes them: whole stamped lines, rotated by size.
+
+Law: writing never raises and never waits for anything but the disk. Lines that cannot be written are counted, and the
+log says so once when it works again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from contextlib import suppress
+
+from svcd.host.logs import FILE_SIZE, FILES_KEPT, LineSplitter, stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_READ_SIZE = 64 * 1024
+"""Bytes taken from one pipe before the other pipes and the link get their turn: a pipe's own size."""
+_LINES_REMEMBERED = 50
+_LONGEST_REMEMBERED = 2000
+"""Characters of a remembered line; the log has all of it."""
+_OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+class LogFile:
+    """One log, appended to."""
+
+    def __init__(
+        self, path: str, *, size: int = FILE_SIZE, kept: int = FILES_KEPT, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.path = path
+        self.dropped = 0
+        """Lines that could not be written since the last one that could."""
+        self._size = size
+        self._kept = kept
+        self._clock = clock
+        self._descriptor: int | None = None
+        self._reason = ""
+
+    def __repr__(self) -> str:
+        """Where it writes, and what it could not."""
+        return f"<LogFile {self.path}" + (f", {self.dropped} lines dropped: {self._reason}>" if self.dropped else ">")
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Append the lines, each whole and with the stamp of now."""
+        if not lines:
+            return
+        prefix = stamp(self._clock()) + " "
+        notice = f"{prefix}svcd: {self.dropped} lines were lost here: {self._reason}\n" if self.dropped else ""
+        text = notice + "".join([f"{prefix}{line}\n" for line in lines])
+        try:
+            self._append(text.encode(errors="replace"))
+        except OSError as error:
+            self.dropped += len(lines)
+            self._reason = error.strerror or str(error)
+            self.close()
+        else:
+            self.dropped = 0
+
+    def close(self) -> None:
+        """Let go of the file; a later write opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, data: bytes) -> None:
+        descriptor, length = self._current()
+        if length and length + len(data) > self._size:
+            self.close()
+            self._rotate()
+            descriptor, length = self._current()
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, length)  # half a line must not stay
+            raise
+
+    def _current(self) -> tuple[int, int]:
+        """The descriptor of the file that is at the path now, and its length."""
+        if self._descriptor is not None:
+            with suppress(FileNotFoundError):
+                there = os.stat(self.path)  # noqa: PTH116 - pathlib is a tenth of the keeper's start
+                if os.path.samestat(there, os.fstat(self._descriptor)):
+                    return self._descriptor, there.st_size
+            self.close()  # somebody moved or removed it
+        try:
+            self._descriptor = os.open(self.path, _OPEN, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - as above
+            self._descriptor = os.open(self.path, _OPEN, 0o600)
+        return self._descriptor, os.fstat(self._descriptor).st_size
+
+    def _rotate(self) -> None:
+        for number in range(self._kept - 1, 0, -1):
+            older = f"{self.path}.{number - 1}" if number > 1 else self.path
+            with suppress(FileNotFoundError):
+                os.replace(older, f"{self.path}.{number}")  # noqa: PTH105 - as above
+
+
+class LogFiles:
+    """The open logs; processes that write to one path share the file, so that rotation stays whole."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[LogFile, int]] = {}
+
+    def open(self, path: str) -> LogFile:
+        """Return the log at this path; to be given back with `release`."""
+        log, users = self._open.get(path) or (LogFile(path), 0)
+        self._open[path] = (log, users + 1)
+        return log
+
+    def release(self, log: LogFile) -> None:
+        """Close the log when nobody else writes to it."""
+        _, users = self._open.pop(log.path)
+        if users > 1:
+            self._open[log.path] = (log, users - 1)
+        else:
+            log.close()
+
+
+class LogPump:
+    """Moves what a process prints from its pipe to its log."""
+
+    def __init__(self, pipe: int, log: LogFile) -> None:
+        self.pipe = pipe
+        self.log = log
+        self._splitter = LineSplitter()
+        self._recent: deque[str] = deque(maxlen=_LINES_REMEMBERED)
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines, oldest first, without stamps."""
+        return list(self._recent)
+
+    def pump(self) -> bool:
+        """Move what is there, a bounded amount; False at the end of the stream."""
+        return self._move() is not False
+
+    def drain(self, limit: int = 16 * _READ_SIZE) -> None:
+        """Move all that is there, the rest of a line too; up to `limit` bytes, as a grandchild may be flooding it."""
+        for _ in range(limit // _READ_SIZE):
+            if not self._move():
+                break
+        self._write(self._splitter.flush())
+
+    def close(self) -> None:
+        """Write what is left and close the pipe."""
+        self._write(self._splitter.flush())
+        os.close(self.pipe)
+
+    def _move(self) -> bool | None:
+        """True when something was moved, None when nothing is there now, False at the end."""
+        try:
+            data = os.read(self.pipe, _READ_SIZE)
+        except BlockingIOError:
+            return None
+        if not data:
+            return False
+        self._write(self._splitter.feed(data))
+        return True
+
+    def _write(self, lines: list[str]) -> None:
+        self.log.write(lines)
+        self._recent.extend(line[:_LONGEST_REMEMBERED] for line in lines[-_LINES_REMEMBERED:])

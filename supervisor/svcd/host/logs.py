@@ -1,0 +1,188 @@
+"""The form of a log line, how a byte stream becomes lines, and how log files are read back.
+
+A line of a log file is a stamp, a space and the text: `2025-01-02T03:04:05.678Z loading the model`. The stamp is UTC
+with milliseconds, taken when the keeper read the line. A file PATH is rotated to PATH.1, PATH.2, ...; PATH.1 is the
+youngest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILES_KEPT = 5
+"""Files of one log, the one being written included."""
+FILE_SIZE = 10 * 1024 * 1024
+"""Bytes at which a file is rotated."""
+LONGEST_LINE = 64 * 1024
+"""Bytes of one line; a longer one is split."""
+
+_STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)", re.DOTALL)
+_BLOCK = 64 * 1024
+
+
+class LogLine(NamedTuple):
+    """One line of a log file."""
+
+    stamp: str
+    """ISO 8601, UTC, milliseconds; empty when the line has none. Stamps compare as text."""
+    text: str
+
+
+def stamp(seconds: float) -> str:
+    """Return the stamp of an instant, given in seconds of the Unix epoch."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+
+
+def parse_line(text: str) -> LogLine:
+    """Read a line of a log file, without its newline."""
+    found = _STAMPED.fullmatch(text)
+    return LogLine(found[1], found[2]) if found else LogLine("", text)
+
+
+class LineSplitter:
+    """Bytes in, whole lines of text out; holds at most one line."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines that these bytes complete; bytes that are not UTF-8 become U+FFFD."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        lines = [piece for line in whole for piece in _pieces(line)]
+        if len(self._rest) > LONGEST_LINE:
+            *cut, self._rest = _cut(self._rest)
+            lines += [piece.decode(errors="replace") for piece in cut]
+        return lines
+
+    def flush(self) -> list[str]:
+        """Return what is left as a line, when the stream is over."""
+        rest, self._rest = self._rest, b""
+        return _pieces(rest) if rest else []
+
+
+def _pieces(line: bytes) -> list[str]:
+    if len(line) <= LONGEST_LINE:
+        return [line.decode(errors="replace")]
+    return [piece.decode(errors="replace") for piece in _cut(line)]
+
+
+def _cut(line: bytes) -> Iterator[bytes]:
+    """Cut a long line, not inside a character."""
+    at = 0
+    while len(line) - at > LONGEST_LINE:
+        end = at + LONGEST_LINE
+        for back in range(4):
+            if line[end - back] & 0xC0 != 0x80:  # the byte begins a character
+                end -= back
+                break
+        yield line[at:end]
+        at = end
+    yield line[at:]
+
+
+def tail(path: str, count: int) -> list[LogLine]:
+    """Return the last `count` lines of a log, oldest first, rotated files included; [] when there is no such log."""
+    lines: list[str] = []
+    for name in _names(path):
+        if len(lines) >= count:
+            break
+        with suppress(OSError):
+            lines = _last_lines(name, count - len(lines)) + lines
+    return [parse_line(line) for line in lines]
+
+
+def _names(path: str) -> list[str]:
+    """The files of a log, youngest first."""
+    return [path, *(f"{path}.{number}" for number in range(1, FILES_KEPT))]
+
+
+def _last_lines(path: str, count: int) -> list[str]:
+    if count <= 0:
+        return []
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        at = os.fstat(descriptor).st_size
+        tail_bytes = b""
+        while at and tail_bytes.count(b"\n") <= count:
+            start = max(0, at - _BLOCK)
+            tail_bytes = os.pread(descriptor, at - start, start) + tail_bytes
+            at = start
+    finally:
+        os.close(descriptor)
+    lines = tail_bytes.split(b"\n")
+    # The writer appends whole lines; what follows the last newline is one being written.
+    return [line.decode(errors="replace") for line in lines[:-1][-count:]]
+
+
+class LogFollower:
+    """Reads what is appended to a log, across rotations; for `svcd logs -f`.
+
+    It polls: call `read` again and again. Nothing is lost as long as no more than FILES_KEPT files fill up between
+    two calls.
+    """
+
+    def __init__(self, path: str, *, from_start: bool = False) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._splitter = LineSplitter()
+        with suppress(OSError):
+            self._descriptor = os.open(path, os.O_RDONLY)
+            if not from_start:
+                os.lseek(self._descriptor, 0, os.SEEK_END)
+
+    def __repr__(self) -> str:
+        """Which log."""
+        return f"<LogFollower of {self._path}>"
+
+    def read(self, limit: int = 1024 * 1024) -> list[LogLine]:
+        """Return the lines written since the last call, about `limit` bytes of them at most; [] when there are none."""
+        lines: list[str] = []
+        while limit > 0:
+            data = b"" if self._descriptor is None else os.read(self._descriptor, _BLOCK)
+            limit -= len(data)
+            lines += self._splitter.feed(data)
+            if not data and not self._next_file():
+                break
+        return [parse_line(line) for line in lines]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _next_file(self) -> bool:
+        """Go on to the file that came after the one that was read to its end; False when there is none."""
+        name = self._following()
+        if name is None:
+            return False
+        try:
+            descriptor = os.open(name, os.O_RDONLY)
+        except OSError:
+            return False
+        self.close()
+        self._descriptor = descriptor
+        return True
+
+    def _following(self) -> str | None:
+        if self._descriptor is None:
+            return self._path
+        mine = os.fstat(self._descriptor)
+        names = _names(self._path)
+        for number, name in enumerate(names):
+            with suppress(OSError):
+                if os.path.samestat(os.stat(name), mine):  # noqa: PTH116 - pathlib is a tenth of the keeper's start
+                    return names[number - 1] if number else None
+        # It was rotated away altogether, or removed: go on with the oldest that is left.
+        return names[-1] if mine.st_nlink == 0 and os.access(names[-1], os.F_OK) else self._path

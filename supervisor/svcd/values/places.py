@@ -1,0 +1,83 @@
+"""Where the files of an app lie: pure rules, so that the daemon, the CLI and a test agree without asking each other."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths of one app's runtime and log directories and of the files in them."""
+
+    runtime: str
+    logs: str
+
+    @property
+    def lock(self) -> str:
+        """File whose flock the daemon holds."""
+        return f"{self.runtime}/lock"
+
+    @property
+    def pid_file(self) -> str:
+        """File with the daemon's pid."""
+        return f"{self.runtime}/daemon.pid"
+
+    @property
+    def control(self) -> str:
+        """Socket at which the daemon answers the CLI."""
+        return f"{self.runtime}/control.sock"
+
+    @property
+    def link(self) -> str:
+        """Socket at which the daemon takes control channels."""
+        return f"{self.runtime}/link.sock"
+
+    @property
+    def data_sockets(self) -> str:
+        """Folder of the data sockets; a short name, because a socket path has 108 bytes."""
+        return f"{self.runtime}/s"
+
+    def data_socket(self, number: int) -> str:
+        """Path of the data socket of the process that the daemon counts as `number`."""
+        return f"{self.data_sockets}/{number}.sock"
+
+    @property
+    def daemon_log(self) -> str:
+        """The daemon's own log."""
+        return f"{self.logs}/daemon.log"
+
+    def log(self, service: str, replica: int | None = None) -> str:
+        """Path of the log of a replica, or of a process that has one instance (the ingress)."""
+        return f"{self.logs}/{service}.log" if replica is None else f"{self.logs}/{service}.{replica}.log"
+
+
+def places(app: str, environ: Mapping[str, str], uid: int) -> Places:
+    """Choose the directories of `app` for the user `uid` with the environment `environ`.
+
+    SVCD_RUNTIME_DIR and SVCD_LOG_DIR name the directories themselves, not their parents.
+    """
+    return Places(runtime=_runtime(app, environ, uid), logs=_logs(app, environ, uid))
+
+
+def _runtime(app: str, environ: Mapping[str, str], uid: int) -> str:
+    if given := environ.get("SVCD_RUNTIME_DIR"):
+        return posixpath.abspath(given)
+    if uid == 0:
+        return f"/run/svcd/{app}"
+    if parent := environ.get("XDG_RUNTIME_DIR"):
+        return f"{parent}/svcd/{app}"
+    return f"/tmp/svcd-{uid}/{app}"  # noqa: S108 - the owner and mode of this folder are checked before it is used
+
+
+def _logs(app: str, environ: Mapping[str, str], uid: int) -> str:
+    if given := environ.get("SVCD_LOG_DIR"):
+        return posixpath.abspath(given)
+    if uid == 0:
+        return f"/var/log/svcd/{app}"
+    state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/')}/.local/state"
+    return f"{state}/svcd/{app}"
