@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,27 +21,26 @@ RESERVED = {"CUDA_VISIBLE_DEVICES": "svcd sets it from what was placed; ask for 
 _LONGEST = 32 * 4096
 
 
-@dataclass(frozen=True, slots=True)
 class FromHost:
     """`{ from_host = true }`: the variable of the same name in svcd's own environment."""
 
 
-@dataclass(frozen=True, slots=True)
+class Unset:
+    """`{ unset = true }`: take the variable away, whoever below set it."""
+
+
 class FromFile:
     """`{ file = "secrets/key" }`: what the file holds, less one newline at its end."""
 
-    path: str
+    __match_args__ = ("path",)
 
-
-@dataclass(frozen=True, slots=True)
-class Unset:
-    """`{ unset = true }`: take the variable away, whoever below set it."""
+    def __init__(self, path: str) -> None:
+        self.path = path
 
 
 EnvSource = str | FromHost | FromFile | Unset
 
 
-@dataclass(frozen=True)
 class Env(Kind):
     """The value of an environment variable, or where it comes from.
 
@@ -111,7 +109,7 @@ def _value(name: str, entry: Entry, host: Mapping[str, str]) -> str | None:
             if name not in host:
                 raise ValueError("not set in svcd's own environment; export it, or take from_host away")
             return host[name]
-        case FromFile(path=path):
+        case FromFile(path):
             return _file_text(entry, path)
         case literal:
             return str(literal)

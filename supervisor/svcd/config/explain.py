@@ -75,7 +75,7 @@ def _env(name: str, value: EnvSource) -> str:
             return "{ from_host = true }"
         case Unset():
             return "{ unset = true }"
-        case FromFile(path=path):
+        case FromFile(path):
             return f'{{ file = "{path}" }}'
         case literal:
             is_secret = any(word in name.upper() for word in _SECRET_WORDS)

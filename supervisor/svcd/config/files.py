@@ -13,7 +13,7 @@ from svcd.config.problems import Problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_PLACE = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 
 
 def read_file(path: Path, problems: list[Problem]) -> tuple[TomlFile, dict[str, Any]] | None:
@@ -58,7 +58,7 @@ def _text(path: Path, problems: list[Problem]) -> str | None:
 
 def _broken(path: Path, text: str, error: str) -> Problem:
     """Turn tomli's message into a problem with its place; it puts that at the end of the message, in every version."""
-    place = _PLACE.search(error)
+    place = re.search(_PLACE, error)
     message = f"not TOML: {error[: place.start()] if place else error}"
     if place is None:
         return Problem(file=str(path), message=message)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from svcd.values.units import DURATION_FORMS, SIZE_FORMS, format_duration, format_size, parse_duration, parse_size
@@ -39,7 +38,6 @@ def found(value: object) -> str:
     return f"found a {type(value).__name__}"
 
 
-@dataclass(frozen=True)
 class Kind:
     """How the values of a key are read and written."""
 
@@ -59,11 +57,11 @@ class Kind:
         return str(value) if isinstance(value, int) else f'"{value}"'
 
 
-@dataclass(frozen=True)
 class Whole(Kind):
     """A whole number of at least `minimum`."""
 
-    minimum: int
+    def __init__(self, minimum: int) -> None:
+        self.minimum = minimum
 
     def label(self) -> str:
         return f"whole number, at least {self.minimum}"
@@ -74,11 +72,11 @@ class Whole(Kind):
         return value
 
 
-@dataclass(frozen=True)
 class Duration(Kind):
     """A time span longer than zero, or zero where that has a meaning."""
 
-    zero: bool = False
+    def __init__(self, *, zero: bool = False) -> None:
+        self.zero = zero
 
     def label(self) -> str:
         return "duration"
@@ -96,7 +94,6 @@ class Duration(Kind):
         return f'"{format_duration(value)}"'
 
 
-@dataclass(frozen=True)
 class Size(Kind):
     """A number of bytes of at least 1."""
 
@@ -116,13 +113,14 @@ class Size(Kind):
         return f'"{format_size(value)}"'
 
 
-@dataclass(frozen=True)
 class Text(Kind):
     """A string that `pattern` matches whole."""
 
     textual = True
-    what: str = "non-empty string"
-    pattern: str = r"[^\x00]+"
+
+    def __init__(self, what: str = "non-empty string", pattern: str = r"[^\x00]+") -> None:
+        self.what = what
+        self.pattern = pattern
 
     def label(self) -> str:
         return self.what
@@ -133,7 +131,6 @@ class Text(Kind):
         return value
 
 
-@dataclass(frozen=True)
 class Target(Kind):
     """Where a class is: `module:Class`."""
 
@@ -159,7 +156,6 @@ class Target(Kind):
         return f'"{module}:{name}"' if module and name.isidentifier() else None
 
 
-@dataclass(frozen=True)
 class Address(Kind):
     """A TCP address: `host:port`, or a port alone, which means this machine only."""
 
@@ -169,18 +165,16 @@ class Address(Kind):
         return "host:port"
 
     default_host: ClassVar[str] = "127.0.0.1"
-    _form: ClassVar[re.Pattern[str]] = re.compile(
-        r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]:|(?P<host>[\w.-]*):)?(?P<port>\d{1,5})", re.ASCII
-    )
+    _form: ClassVar[str] = r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]:|(?P<host>[\w.-]*):)?(?P<port>[0-9]{1,5})"
 
     def read(self, value: object) -> tuple[str, int]:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        form = self._form.fullmatch(text) if isinstance(text, str) else None
+        form = re.fullmatch(self._form, text) if isinstance(text, str) else None
         if form is None:
             meant = re.search(r"^https?://([^/]+)", text) if isinstance(text, str) else None
             raise Wrong(
                 f'expected an address such as "127.0.0.1:3000", or a port; {found(value)}',
-                f'"{meant[1]}"' if meant and self._form.fullmatch(meant[1]) else None,
+                f'"{meant[1]}"' if meant and re.fullmatch(self._form, meant[1]) else None,
             )
         if int(form["port"]) > 65535:
             raise Wrong(f"expected a port of at most 65535; {found(value)}")
@@ -191,7 +185,6 @@ class Address(Kind):
         return f'"[{host}]:{port}"' if ":" in host else f'"{host}:{port}"'
 
 
-@dataclass(frozen=True)
 class FilePath(Kind):
     """A path; a relative one starts at the folder of the file that says it."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from svcd.config.schema import Key, KeyPath, Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """A value that one layer gives to one key."""
 
@@ -41,7 +41,7 @@ class Entry:
         return self.source.problem(self.said_as, message, suggestion, on_key=on_key)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Layer:
     """What one source says."""
 

@@ -35,7 +35,7 @@ class Sources:
     """`--set KEY=VALUE`, as given."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Documents:
     """All layers above the decorators, valid each by itself."""
 

@@ -5,63 +5,59 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from svcd.config import positions, schema
+from svcd.config import schema
 from svcd.config.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from svcd.config import positions
     from svcd.config.schema import Key, KeyPath, Table
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def dotted(path: Sequence[str | int]) -> str:
     """Write a path as TOML would, with quotes where a part needs them."""
-    return ".".join(str(part) if _BARE.fullmatch(str(part)) else f'"{part}"' for part in path)
+    return ".".join(str(part) if re.fullmatch(r"[A-Za-z0-9_-]+", str(part)) else f'"{part}"' for part in path)
 
 
-class Source(Protocol):
-    """Who says something: a file, a decorator, a variable, a flag."""
-
-    @property
-    def base(self) -> Path:
-        """The folder at which its relative paths start."""
-
-    def where(self, path: KeyPath) -> str:
-        """Name the place that sets `path`, as in `svcd.toml:14`."""
-
-    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
-        """Return a problem with the value at `path`, or with its key."""
+def line_and_column(text: str, offset: int) -> tuple[int, int]:
+    """Return line and column of an offset, both counted from 1."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class TomlFile:
     """A file that tomli has accepted."""
 
     shown: str
     """Its name as the user gave it."""
     base: Path
+    """The folder at which its relative paths start."""
     text: str
 
     @cached_property
     def places(self) -> dict[positions.Path, positions.Place]:
-        return positions.scan(self.text)
+        """Where everything stands; worked out when someone asks, since most runs have no reason to."""
+        from svcd.config.positions import scan  # noqa: PLC0415 - see above
+
+        return scan(self.text)
 
     def where(self, path: KeyPath) -> str:
+        """Name the place that sets `path`, as in `svcd.toml:14`."""
         place = self.places.get(path)
-        return f"{self.shown}:{positions.line_and_column(self.text, place.key[0])[0]}" if place else self.shown
+        return f"{self.shown}:{line_and_column(self.text, place.key[0])[0]}" if place else self.shown
 
     def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        """Return a problem with the value at `path`, or with its key."""
         said: dict[str, Any] = {"file": self.shown, "key": dotted(path), "message": message, "suggestion": suggestion}
         place = self.places.get(path)
         if place is None:  # a key that the file lacks
             return Problem(**said)
         start, end = place.key if on_key else place.value
-        line, column = positions.line_and_column(self.text, start)
+        line, column = line_and_column(self.text, start)
         source = self._quotable(line)
         width = min(end - start, len(source) - column + 1)
         return Problem(**said, line=line, column=column, source=source, width=max(1, width))
@@ -90,7 +86,7 @@ def _may_be_secret(path: positions.Path, first: str) -> bool:
     return node is None and first in "\"'"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Remark:
     """A source without lines: one environment variable or one `--set`."""
 
@@ -106,7 +102,7 @@ class Remark:
         return Problem(file=self.shown, key=dotted(path), message=message, suggestion=suggestion)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Decorator:
     """`@svcd.service(...)` of one class."""
 
@@ -122,3 +118,7 @@ class Decorator:
     def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
         del on_key
         return Problem(file=self.shown, line=self.line, key=dotted(path), message=message, suggestion=suggestion)
+
+
+Source = TomlFile | Remark | Decorator
+"""Whoever says something: all have `base`, `where` and `problem`."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import tomli
 
 from svcd.config import schema
+from svcd.config.layers import Layer
 from svcd.config.origins import Remark
-from svcd.config.positions import split_key
 from svcd.config.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from svcd.config.layers import Layer, Reader
+    from svcd.config.layers import Reader
     from svcd.config.schema import Key, KeyPath, Table
 
 PREFIX = "SVCD__"
@@ -33,6 +33,8 @@ def environment_layer(environ: Mapping[str, str], base: Path, reader: Reader) ->
 
 def set_layer(sets: tuple[str, ...], base: Path, reader: Reader) -> Layer:
     """Return what `--set KEY=VALUE` flags say; a later one wins."""
+    from svcd.config.positions import split_key  # noqa: PLC0415 - a run without --set needs no scanner
+
     pieces = []
     for text in sets:
         found = split_key(text)
@@ -47,8 +49,6 @@ def set_layer(sets: tuple[str, ...], base: Path, reader: Reader) -> Layer:
 
 
 def _joined(name: str, pieces: list[Layer]) -> Layer:
-    from svcd.config.layers import Layer  # noqa: PLC0415
-
     joined = Layer(name)
     for piece in pieces:
         joined.entries.update(piece.entries)

@@ -35,11 +35,6 @@ def scan(text: str) -> dict[Path, Place]:
     return scanner.places
 
 
-def line_and_column(text: str, offset: int) -> tuple[int, int]:
-    """Return line and column of an offset, both counted from 1."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
-
-
 def split_key(text: str) -> tuple[tuple[str, ...], int] | None:
     """Read the dotted key that `text` begins with; return its parts and where it ends, or None when there is none."""
     scanner = _Scanner(text)

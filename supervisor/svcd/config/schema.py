@@ -32,7 +32,7 @@ class Key:
     """Whether `@svcd.service(...)` may set it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Table:
     """A table of keys: fixed ones, or one shape for every name that the user chooses."""
 

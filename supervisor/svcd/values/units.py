@@ -13,12 +13,11 @@ _BINARY = {"Pi": 1024**5, "Ti": 1024**4, "Gi": 1024**3, "Mi": 1024**2, "Ki": 102
 _DECIMAL = {"P": 1000**5, "T": 1000**4, "G": 1000**3, "M": 1000**2, "k": 1000, "": 1}
 _BYTES = {**_BINARY, **_DECIMAL, "K": 1000, "ki": 1024}
 # A lower-case m, g or t is refused: elsewhere `m` means a thousandth, and a guess would be wrong by nine digits.
-_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))? ?([kKMGTP]i?)?B?", re.ASCII)
+_SIZE = r"([0-9]+)(?:\.([0-9]+))? ?([kKMGTP]i?)?B?"
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_BARE_NUMBER = re.compile(_NUMBER, re.ASCII)
-_DURATION_PART = re.compile(rf"({_NUMBER})(ms|[dhms])", re.ASCII)
+_DURATION_PART = rf"({_NUMBER})(ms|[dhms])"
 
 SIZE_FORMS = 'a size such as "16Gi", "512Mi" or a number of bytes'
 DURATION_FORMS = 'a duration such as 30, "30s", "500ms" or "2m"'
@@ -28,7 +27,7 @@ def parse_size(value: object) -> int:
     """Return a size in bytes; parts of a byte are dropped. Raises ValueError saying what was expected."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"expected {SIZE_FORMS}")
     whole, fraction = found[1], found[2] or ""
@@ -47,7 +46,7 @@ def parse_duration(value: object) -> float:
     """Return a duration in seconds. Raises ValueError saying what was expected."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = _to_float(value)
-    elif isinstance(value, str) and _BARE_NUMBER.fullmatch(value):
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value):
         seconds = float(value)
     elif isinstance(value, str):
         seconds = _sum_of_parts(value.replace(" ", ""))
@@ -68,7 +67,7 @@ def _to_float(value: float) -> float:
 def _sum_of_parts(text: str) -> float:
     """Add up `1h30m`; NaN when the text is something else."""
     total, end = 0.0, 0
-    for part in _DURATION_PART.finditer(text):
+    for part in re.finditer(_DURATION_PART, text):
         if part.start() != end:
             return math.nan
         number = float(part[1])
