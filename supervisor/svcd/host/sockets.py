@@ -1,0 +1,176 @@
+"""The runtime and log directories of an app: made with the right mode, held by one daemon, left clean.
+
+Law: nothing is written into a directory that another user could have prepared.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from svcd.values.places import Places
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a Unix socket's path: sun_path has 108, and one is for the NUL (unix(7))."""
+_MOST_SOCKETS = 99_999
+
+
+class RuntimeDirectoryError(Exception):
+    """The runtime directory cannot be used; the message says why and what to do."""
+
+
+class AlreadyRunningError(RuntimeDirectoryError):
+    """Another daemon holds the app."""
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        who = f"pid {pid}" if pid else "pid unknown"
+        super().__init__(f"this app is running already ({who}, {path}); `svcd down` stops it")
+        self.pid = pid
+
+
+class RuntimeDirectory:
+    """The directories of one app, as a context: locked and made on entry, cleaned and let go on exit."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._lock: int | None = None
+
+    def __repr__(self) -> str:
+        """Where, and whether it is ours."""
+        return f"<RuntimeDirectory {self.places.runtime}, {'held' if self._lock is not None else 'not held'}>"
+
+    def __enter__(self) -> Self:
+        """Take it. Raises AlreadyRunningError, or RuntimeDirectoryError for a directory that cannot be used."""
+        self._check_lengths()
+        _make_log_directory(Path(self.places.logs))
+        self._lock = self._take_lock()
+        try:
+            self._clean()
+            Path(self.places.data_sockets).mkdir(mode=0o700, exist_ok=True)
+            Path(self.places.pid_file).write_text(f"{os.getpid()}\n", encoding="ascii")
+        except BaseException:
+            self._let_go()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove what is in it and let it go."""
+        self._clean()
+        self._let_go()
+
+    def _check_lengths(self) -> None:
+        longest = max(
+            (self.places.control, self.places.link, self.places.data_socket(_MOST_SOCKETS)),
+            key=lambda path: len(os.fsencode(path)),
+        )
+        if len(os.fsencode(longest)) > SOCKET_PATH_LIMIT:
+            raise RuntimeDirectoryError(
+                f"{longest}: {len(os.fsencode(longest))} bytes, and a socket's path has at most {SOCKET_PATH_LIMIT};"
+                " set SVCD_RUNTIME_DIR to a shorter directory"
+            )
+
+    def _take_lock(self) -> int:
+        while True:
+            _make_private(Path(self.places.runtime))
+            try:
+                descriptor = os.open(self.places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:  # its last holder removed the directory just now
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(descriptor, self.places.lock):
+                    os.ftruncate(descriptor, os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0))
+                    return descriptor
+            except BlockingIOError:
+                pid = _read_pid(descriptor)
+                os.close(descriptor)
+                raise AlreadyRunningError(self.places.runtime, pid) from None
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # its last holder removed the file after we had opened it
+
+    def _clean(self) -> None:
+        """Remove what a daemon leaves, ours or a killed one's; the lock stays until it is let go."""
+        places = self.places
+        with suppress(FileNotFoundError):
+            for entry in list(os.scandir(places.data_sockets)):
+                Path(entry.path).unlink(missing_ok=True)
+            Path(places.data_sockets).rmdir()
+        for path in (places.control, places.link, places.pid_file):
+            Path(path).unlink(missing_ok=True)
+
+    def _let_go(self) -> None:
+        if self._lock is None:
+            return
+        # Under the lock, so that the next holder either sees the file gone or never had this one.
+        Path(self.places.lock).unlink(missing_ok=True)
+        with suppress(OSError):  # not ours to remove when somebody else put something there
+            Path(self.places.runtime).rmdir()
+        os.close(self._lock)
+        self._lock = None
+
+
+def daemon_pid(places: Places) -> int | None:
+    """Return the pid of the daemon that holds the app now, None when nobody does."""
+    try:
+        descriptor = os.open(places.lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_pid(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), Path(path).stat())
+    return False
+
+
+def _make_private(path: Path) -> None:
+    """Make a directory that is this user's alone, mode 0700, below parents that no other user owns."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (*path.parents, path):
+            owner = place.lstat().st_uid
+            if owner not in {0, os.getuid()} or (place == path and owner != os.getuid()):
+                raise RuntimeDirectoryError(
+                    f"{place} belongs to another user (id {owner}), who could read or replace the sockets in it;"
+                    " set SVCD_RUNTIME_DIR to a directory of yours"
+                )
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise RuntimeDirectoryError(f"{path} is a link; set SVCD_RUNTIME_DIR to the directory itself")
+        path.chmod(0o700)
+    except OSError as error:
+        raise RuntimeDirectoryError(_cannot_make(path, error, "SVCD_RUNTIME_DIR")) from error
+
+
+def _make_log_directory(path: Path) -> None:
+    """Make a directory for logs; one that is there keeps its owner and mode, which may let log shippers in."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeDirectoryError(_cannot_make(path, error, "SVCD_LOG_DIR")) from error
+
+
+def _cannot_make(path: Path, error: OSError, variable: str) -> str:
+    return f"cannot make the directory {path}: {error.strerror}; set {variable} to another one"
