@@ -45,7 +45,8 @@ class Problem:
     def body(self) -> bytes:
         """Return the JSON text that the client gets."""
         error = {"code": self.code, "message": self.message, **self.extra}
-        return json.dumps({"error": error}, ensure_ascii=False, default=str).encode() + b"\n"
+        text = json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"), default=str)
+        return text.encode() + b"\n"
 
 
 class RefusedError(Exception):
