@@ -56,10 +56,23 @@ def _text(path: Path, problems: list[Problem]) -> str | None:
     return None
 
 
+_PLAINER = {
+    "Cannot overwrite a value": "the key before this place has a value already",
+    r"Cannot declare .* twice": "the table is declared already",
+    r"Illegal character '\\n'": "the line ends in the middle of a string",
+    "Invalid value": "no value; text needs quotes",
+}
+"""tomli's words for the slips that people make most, and ours."""
+
+
+def _plainer(message: str) -> str:
+    return next((ours for theirs, ours in _PLAINER.items() if re.fullmatch(theirs, message)), message)
+
+
 def _broken(path: Path, text: str, error: str) -> Problem:
     """Turn tomli's message into a problem with its place; it puts that at the end of the message, in every version."""
     place = re.search(_PLACE, error)
-    message = f"not TOML: {error[: place.start()] if place else error}"
+    message = f"not TOML: {_plainer(error[: place.start()] if place else error)}"
     if place is None:
         return Problem(file=str(path), message=message)
     lines = text.split("\n")

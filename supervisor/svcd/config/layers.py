@@ -115,7 +115,7 @@ class Reader:
             path = (*at, name)
             node = table.child(name)
             if node is None:
-                self.problems.append(self._unknown(path, table, source))
+                self.problems.append(self._unknown(path, value, table, source))
             elif isinstance(node, schema.Key):
                 self._key(layer, value, node, path, source)
             elif isinstance(value, dict):
@@ -134,11 +134,18 @@ class Reader:
             self.problems.append(problem)
 
     @staticmethod
-    def _unknown(path: KeyPath, table: Table, source: Source) -> Problem:
+    def _unknown(path: KeyPath, value: object, table: Table, source: Source) -> Problem:
         words = table.words()
-        suggestion = words.get(nearest(path[-1], words) or "")
-        known = "" if suggestion else f"; known here: {', '.join(sorted(table.children))}"
-        return source.problem(path, f"unknown key{known}", suggestion, on_key=True)
+        name, suggestion, hint = path[-1], None, ""
+        if path[0] == "instance_types" and isinstance(value, dict):
+            hint = f'; a name with a dot needs quotes: [instance_types."{".".join(path[1:])}"]'
+        elif name not in words and (home := _HOMES.get(name)):
+            hint = f"; it belongs under {home}"
+        else:
+            suggestion = words.get(nearest(name, words) or "")
+        if not (suggestion or hint):
+            hint = f"; known here: {', '.join(sorted(table.children))}"
+        return source.problem(path, f"unknown key{hint}", suggestion, on_key=True)
 
     @staticmethod
     def _no_table(path: KeyPath, table: Table, value: object) -> str:
@@ -146,5 +153,10 @@ class Reader:
             return f"expected a table; {found(value)}"
         return f"expected a table: the keys of a {_NAMED[path[-2]]} go under [{dotted(path[:-1])}.NAME]"
 
+
+_HOMES = dict.fromkeys(schema.SERVICE.children, "[services.NAME]") | {
+    name: "[app]" for name in schema.APP.children if name not in schema.SERVICE.children
+}
+"""Where each key belongs, for one that stands in another table."""
 
 _NAMED = {"services": "service", "instance_types": "shape", "profiles": "profile"}

@@ -100,7 +100,9 @@ def read(sources: Sources) -> Documents:
 def _missing(documents: Documents, problems: list[Problem]) -> Iterator[Problem]:
     """What has to be there and is not, and was not meant by a key that is a problem already."""
     first = documents.files[0]
-    is_misspelt = any(problem.key and problem.key.startswith("app") for problem in problems)
+    is_misspelt = any(
+        (problem.key or "").startswith("app") or problem.suggestion == "app.service" for problem in problems
+    )
     if ("app", "service") not in merge(documents.layers) and not is_misspelt:
         message = 'missing; name the entry service: service = "module:Class" under [app]'
         yield Problem(file=first.shown, key="app.service", message=message)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
+from svcd.config.envs import Env
 from svcd.config.problems import Problem
 
 if TYPE_CHECKING:
@@ -75,11 +76,12 @@ class TomlFile:
 
 
 def _may_be_secret(path: positions.Path, first: str) -> bool:
-    """Judge a value by its key and first character: all of envs may be, and strings of keys that are not known."""
+    """Judge a value by its key and first character: those of envs may be, and strings of keys that are not known."""
     if first in "[{":
         return False  # what is in it is judged by itself
     if "envs" in path:
-        return True
+        form = path[path.index("envs") + 2 :]
+        return not form or form[0] not in Env.forms
     node: Table | Key | None = schema.ROOT
     for name in path:
         node = node.child(str(name)) if isinstance(node, schema.Table) else None

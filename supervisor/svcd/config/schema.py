@@ -177,6 +177,7 @@ def _tree(keys: tuple[Key, ...]) -> Table:
 
 
 ROOT = _tree(KEYS)
+APP = ROOT.grow("app")
 SERVICE = ROOT.grow("services").grow("*")
 """The keys of one service, which a decorator has too."""
 

@@ -36,10 +36,11 @@ def parse_size(value: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return an exact form, in binary units where they divide the size, else in decimal ones, else in bytes."""
+    """Return the shortest exact form; of two as short, the one in binary units."""
     if size == 0:
         return "0"
-    return next(f"{size // factor}{unit}" for unit, factor in {**_BINARY, **_DECIMAL}.items() if size % factor == 0)
+    forms = (f"{size // factor}{unit}" for unit, factor in {**_BINARY, **_DECIMAL}.items() if size % factor == 0)
+    return min(forms, key=len)
 
 
 def parse_duration(value: object) -> float:
