@@ -26,7 +26,7 @@ class State(StrEnum):
     BACKOFF = "backoff"
     """It ended without being asked to; the next attempt is being waited for."""
     FAILED = "failed"
-    """The restart budget is spent; only an operator's restart starts it again."""
+    """The restart budget is spent; calls to it fail at once with the reason."""
 
 
 class Happening(StrEnum):
@@ -34,6 +34,10 @@ class Happening(StrEnum):
 
     PLACED = "placed"
     """Its resources were granted and its dependencies allow it to start."""
+    HELD = "held"
+    """The process has imported its code and waits for its dependencies."""
+    BEGUN = "begun"
+    """Its dependencies are ready; its own initialisation begins."""
     READY = "ready"
     """The process said so."""
     EXITED = "exited"
@@ -48,8 +52,8 @@ class Happening(StrEnum):
     """It is not wanted any longer."""
     DRAINED = "drained"
     """No call is in flight in it."""
-    RESTART = "restart"
-    """The operator wants a fresh process and a fresh budget."""
+    LOST = "lost"
+    """Its control channel ended: it cannot be told where its dependencies are, so it is as good as dead."""
 
 
 class Action(StrEnum):
@@ -60,6 +64,10 @@ class Action(StrEnum):
     """Ask for resources; PLACED follows when they are granted."""
     SPAWN = "spawn"
     """Order a process; the start limit begins."""
+    SUSPEND_LIMIT = "suspend limit"
+    """Stop the start limit: the process waits for others."""
+    BEGIN_LIMIT = "begin limit"
+    """Start the start limit afresh."""
     ANNOUNCE = "announce"
     """Tell callers that this replica takes calls."""
     RECORD_EXIT = "record exit"
@@ -75,7 +83,7 @@ class Action(StrEnum):
     ESCALATE = "escalate"
     """The next harder means: SIGTERM after the drain limit, SIGKILL to the whole tree after the stop limit."""
     KILL = "kill"
-    """SIGKILL to the whole tree: the start limit has passed."""
+    """SIGKILL to the whole tree."""
     FINISH = "finish"
     """There may be no process left to wait for; GONE follows at once when there is none."""
 
@@ -95,6 +103,8 @@ _S, _H, _A = State, Happening, Action
 TABLE: dict[State, dict[Happening, Transition | None]] = {
     _S.PENDING: {
         _H.PLACED: Transition(_S.STARTING, _A.SPAWN),
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
         _H.READY: IGNORE,  # a word of an earlier process that arrives late
         _H.EXITED: IGNORE,
         _H.GONE: IGNORE,
@@ -102,10 +112,12 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
-        _H.RESTART: IGNORE,
+        _H.LOST: IGNORE,
     },
     _S.STARTING: {
         _H.PLACED: IGNORE,
+        _H.HELD: Transition(_S.STARTING, _A.SUSPEND_LIMIT),
+        _H.BEGUN: Transition(_S.STARTING, _A.BEGIN_LIMIT),
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
         _H.GONE: IGNORE,  # the keeper reports EXITED first
@@ -113,10 +125,12 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.TERMINATE),
         _H.DRAINED: IGNORE,
-        _H.RESTART: IGNORE,  # it is starting already
+        _H.LOST: Transition(_S.STARTING, _A.KILL),
     },
     _S.READY: {
         _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
         _H.GONE: IGNORE,
@@ -124,10 +138,12 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.DRAIN),
         _H.DRAINED: IGNORE,
-        _H.RESTART: Transition(_S.READY, _A.TERMINATE),  # EXITED follows, then an ordinary new attempt
+        _H.LOST: Transition(_S.READY, _A.KILL),  # EXITED follows and says how it ended
     },
     _S.DRAINING: {
         _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: Transition(_S.DRAINING, _A.RECORD_EXIT),
         _H.GONE: Transition(_S.STOPPED, _A.RELEASE),
@@ -135,11 +151,13 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: IGNORE,
         _H.DRAINED: Transition(_S.DRAINING, _A.TERMINATE),
-        _H.RESTART: IGNORE,
+        _H.LOST: IGNORE,
     },
     _S.STOPPED: dict.fromkeys(_H, IGNORE),
     _S.BACKOFF: {
         _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: IGNORE,
         _H.GONE: Transition(_S.BACKOFF, _A.WAIT_RETRY),
@@ -147,10 +165,12 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: Transition(_S.FAILED),
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
-        _H.RESTART: IGNORE,  # the next attempt is under way
+        _H.LOST: IGNORE,
     },
     _S.FAILED: {
         _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: IGNORE,
         _H.GONE: Transition(_S.FAILED, _A.RELEASE),
@@ -158,7 +178,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
-        _H.RESTART: Transition(_S.PENDING, _A.REQUEST),
+        _H.LOST: IGNORE,
     },
 }
 

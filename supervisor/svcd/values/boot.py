@@ -40,7 +40,8 @@ class ReplicaBoot:
     max_concurrency: int
     threads: int
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """attribute -> {service, timeout (s or null), retries, max_queue, default_timeout, apis: {name: {is_async, is_stream, idempotent}}}"""
+    """By attribute: `{service, timeout (s or null), retries, max_queue, default_timeout (s),
+    apis: {NAME: {is_async, is_stream, idempotent}}}`."""
     role: str = "replica"
 
 

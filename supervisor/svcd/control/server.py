@@ -1,0 +1,84 @@
+"""What the CLI may ask of a running daemon. Each method of `Control` is one request; see svcd.link.control for the client."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from svcd.control.status import table
+from svcd.policy.lifecycle import State
+from svcd_ipc.errors import ServiceUnavailable, UnknownApi
+from svcd_ipc.server import serve
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable
+
+    from svcd.control.status import Usage
+    from svcd.runtime.app import App
+    from svcd.runtime.bus import Bus
+    from svcd_ipc.channel import IncomingCall
+
+REQUESTS = ("info", "ps", "wait", "where", "events", "down")
+
+
+class Control:
+    """The daemon as its operators see it."""
+
+    def __init__(self, info: dict[str, Any], app: App, bus: Bus, usage: Usage, stop: Callable[[], None]) -> None:
+        self._info = info
+        self._app = app
+        self._bus = bus
+        self._usage = usage
+        self._stop = stop
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve the control socket until cancelled."""
+        await serve(listener, self.handle, identity={"role": "daemon", "app": self._app.spec.name})
+
+    async def handle(self, call: IncomingCall) -> Any:  # noqa: ANN401 - each request has its own answer
+        """Answer one request."""
+        if call.api not in REQUESTS:
+            raise UnknownApi(f"the daemon has no request {call.api!r}; it is of another version than this svcd")
+        return await getattr(self, call.api)(**call.args)
+
+    async def info(self) -> dict[str, Any]:
+        """What this daemon is: app, pid, version, url, log folder, entry and its apis."""
+        return self._info
+
+    async def ps(self) -> list[dict[str, Any]]:
+        """The rows of `svcd ps`."""
+        return await table(self._app, self._usage)
+
+    async def wait(self) -> dict[str, Any]:
+        """Return when the app is ready, or can no longer become so."""
+        async for _ in self._bus.listen(past=True):
+            if self._app.ready.is_set() or self._app.broken.is_set():
+                break
+        return {"ready": self._app.ready.is_set(), "reason": self._app.failure}
+
+    async def where(self, service: str) -> dict[str, Any]:
+        """Socket path of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
+        known = {name.lower(): name for name in self._app.spec.services if name != "ingress"}
+        name = known.get(service.lower())
+        if name is None:
+            return {"unknown": service, "services": sorted(known.values())}
+        found = self._app.services[name]
+        for replica in found.replicas:
+            if replica.state is State.READY:
+                apis = [asdict(api) for api in found.spec.apis]
+                return {"service": name, "socket": self._app.socket_of(replica), "apis": apis}
+        raise ServiceUnavailable(f"{name} has no ready replica: it is {found.state} ({found.reason or 'no reason given'})")
+
+    async def events(self, *, past: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """A stream of changes."""
+
+        async def changes() -> AsyncIterator[dict[str, Any]]:
+            async for change in self._bus.listen(past=past):
+                yield asdict(change)
+
+        return changes()
+
+    async def down(self) -> None:
+        """Stop the app and the daemon; the channel ends when it has."""
+        self._stop()

@@ -1,0 +1,1 @@
+"""The daemon's moving parts: replicas, services, and the app that holds them together."""

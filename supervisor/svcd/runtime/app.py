@@ -1,0 +1,196 @@
+"""The running app: it makes the replicas the spec wants, starts them in order, and stops them in reverse.
+
+It is the surroundings that every replica acts in: it turns a replica's wishes into orders to the keeper and words to the
+workers, and turns what those answer into happenings.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.policy.lifecycle import Happening, State
+from svcd.policy.order import required, stop_waves
+from svcd.runtime.links import Links
+from svcd.runtime.replica import Replica
+from svcd.runtime.service import Service
+from svcd.values.orders import Event, Exited, Gone, Spawned, SpawnFailed
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from svcd.runtime.launch import Launcher
+    from svcd.runtime.ledger import Ledger
+    from svcd.runtime.processes import Processes
+    from svcd.values.events import Change
+    from svcd.values.specs import AppSpec, ServiceSpec
+
+
+class App:
+    """All services of one app, the ingress included."""
+
+    def __init__(
+        self,
+        spec: AppSpec,
+        *,
+        processes: Processes,
+        launcher: Launcher,
+        ledger: Ledger,
+        chance: Callable[[], float],
+        tell: Callable[[Change], None],
+    ) -> None:
+        self.spec = spec
+        self.services = {name: Service(service) for name, service in spec.services.items()}
+        self.links = Links(self)
+        self.ready = trio.Event()
+        """Set once every service that is not optional has been ready."""
+        self.broken = trio.Event()
+        """Set when a service failed before the app was ever ready."""
+        self.failure = ""
+        """Which service that was, and why."""
+        self._processes = processes
+        self._launcher = launcher
+        self._ledger = ledger
+        self._chance = chance
+        self._tell = tell
+        self._sockets: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Name and services."""
+        return f"<App {self.spec.name} {list(self.services.values())}>"
+
+    async def run(self, listener: socket.socket) -> None:
+        """Start everything and live until cancelled or stopped. listener: the socket for control channels."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.links.run, listener)
+            async with trio.open_nursery() as replicas:
+                for service in self.services.values():
+                    for index in range(service.spec.scaling.min_replicas):
+                        replica = Replica(service.spec, index, self, self._chance)
+                        service.replicas.append(replica)
+                        replicas.start_soon(replica.run)
+            nursery.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """Stop every service, callers before what they call; return when nothing of any is left."""
+        for wave in stop_waves({name: service.spec for name, service in self.services.items()}):
+            replicas = [replica for name in wave for replica in self.services[name].replicas]
+            for replica in replicas:
+                replica.post(Happening.STOP, "the app is stopping")
+            for replica in replicas:
+                await replica.stopped.wait()
+
+    def replicas(self) -> list[Replica]:
+        """Every replica, in the order of the services."""
+        return [replica for service in self.services.values() for replica in service.replicas]
+
+    def socket_of(self, replica: Replica) -> str:
+        """Path at which the replica's present process listens for calls."""
+        return self._sockets[replica.process_id]
+
+    # What links ask.
+
+    def routes(self, caller: str) -> dict[str, Any]:
+        """Routes of everything `caller` depends on."""
+        edges = self.services[caller].spec.dependencies
+        return {edge.service: self.services[edge.service].route(self._sockets) for edge in edges}
+
+    async def dependencies_ready(self, replica: Replica) -> None:
+        """Hold a replica that has imported its code until all it requires has been ready."""
+        missing = self._missing(replica.spec)
+        if not missing:
+            return
+        replica.post(Happening.HELD)
+        while missing:
+            replica.waiting(f"waiting for {', '.join(missing)}")
+            await self.services[missing[0]].was_ready.wait()
+            missing = self._missing(replica.spec)
+        replica.waiting("")
+        replica.post(Happening.BEGUN)
+
+    def _missing(self, spec: ServiceSpec) -> list[str]:
+        return [name for name in sorted(required(spec)) if not self.services[name].was_ready.is_set()]
+
+    # What replicas ask: see svcd.runtime.replica.Surroundings.
+
+    def request(self, replica: Replica) -> None:
+        """Ask the ledger."""
+        self._ledger.request(replica)
+
+    def release(self, replica: Replica) -> None:
+        """Give back to the ledger."""
+        self._ledger.release(replica)
+
+    def spawn(self, replica: Replica) -> None:
+        """Order the replica's next process, and expect it at the link."""
+        order, identity, path = self._launcher.order(replica)
+        self._sockets[replica.process_id] = path
+        self.links.expect(identity, replica)
+        self._processes.spawn(order, lambda event: self._heard(replica, event))
+
+    def terminate(self, replica: Replica) -> None:
+        """SIGTERM to the main process."""
+        self._processes.signal(replica.process_id, signal.SIGTERM)
+
+    def kill(self, replica: Replica) -> None:
+        """SIGKILL to the whole tree."""
+        self._processes.kill(replica.process_id)
+
+    def drain(self, replica: Replica) -> None:
+        """Callers have been told by the change of state; ask the worker to finish."""
+        self.links.drain(replica)
+
+    def changed(self, replica: Replica, change: Change) -> None:
+        """Tell callers, whoever waits for the app, and subscribers."""
+        service = self.services[replica.spec.name]
+        if replica.state is State.READY:
+            service.was_ready.set()
+        if change.before != change.state or change.reason:
+            self.links.routes_changed()
+        self._judge(service)
+        self._tell(change)
+
+    def _judge(self, changed: Service) -> None:
+        needed = self._needed()
+        if all(service.was_ready.is_set() for name, service in self.services.items() if name in needed):
+            self.ready.set()
+        elif changed.state == "failed" and changed.spec.name in needed and not self.ready.is_set():
+            self.failure = self.failure or changed.reason
+            self.broken.set()
+
+    def _needed(self) -> set[str]:
+        """Services that the app cannot be ready without: all that the ingress requires, directly or not."""
+        needed, rest = set[str](), [name for name in self.services if self._is_root(name)]
+        while rest:
+            name = rest.pop()
+            if name not in needed:
+                needed.add(name)
+                rest.extend(required(self.services[name].spec))
+        return needed
+
+    def _is_root(self, name: str) -> bool:
+        return not any(
+            edge.service == name for service in self.services.values() for edge in service.spec.dependencies
+        )
+
+    def _heard(self, replica: Replica, event: Event) -> None:
+        match event:
+            case Spawned():
+                replica.pid = event.pid
+            case Exited():
+                self._forget(event.id)
+                replica.exited(event)
+            case Gone():
+                replica.post(Happening.GONE)
+            case SpawnFailed():
+                self._forget(event.id)
+                replica.failure = event.message
+                replica.post(Happening.EXITED, event.message)
+                replica.post(Happening.GONE)
+
+    def _forget(self, process_id: str) -> None:
+        self.links.forget(process_id)
+        self._sockets.pop(process_id, None)

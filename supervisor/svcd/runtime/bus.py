@@ -1,0 +1,48 @@
+"""What happened, to whoever wants to hear it; a listener that stalls loses its oldest news, never anybody's time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from svcd.values.events import Change
+
+KEPT = 1000
+"""Changes that a listener may be behind, and that a late listener can still be told."""
+
+
+class Bus:
+    """Changes of all replicas, in order."""
+
+    def __init__(self) -> None:
+        self._numbered: deque[tuple[int, Change]] = deque(maxlen=KEPT)
+        self._count = 0
+        self._news = trio.Event()
+
+    def __repr__(self) -> str:
+        """How many changes there have been."""
+        return f"<Bus {self._count} changes>"
+
+    def tell(self, change: Change) -> None:
+        """Append a change and wake the listeners."""
+        self._numbered.append((self._count, change))
+        self._count += 1
+        self._news.set()
+        self._news = trio.Event()
+
+    async def listen(self, *, past: bool = False) -> AsyncIterator[Change]:
+        """Give every change from now on, or with `past` from the oldest still kept; never ends."""
+        seen = -1 if past else self._count - 1
+        while True:
+            news = self._news
+            for number, change in [item for item in self._numbered if item[0] > seen]:
+                seen = number
+                yield change
+            if self._numbered and self._numbered[-1][0] > seen:
+                continue
+            await news.wait()

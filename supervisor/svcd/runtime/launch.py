@@ -1,0 +1,114 @@
+"""From a replica to the order that starts its process: interpreter, environment, boot document."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import svcd_ipc
+from svcd.policy.environment import build
+from svcd.values import boot
+from svcd.values.orders import Spawn
+from svcd.values.specs import INGRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.runtime.replica import Replica
+    from svcd.values.specs import AppSpec, DependencySpec
+
+BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
+HTTP_SOCKET = "http"
+
+
+class Launcher:
+    """Makes spawn orders for the replicas of one app."""
+
+    def __init__(self, app: AppSpec, *, link: Path, sockets: Path, logs: Path, host_environment: Mapping[str, str]) -> None:
+        self._app = app
+        self._link = link
+        self._sockets = sockets
+        self._logs = logs
+        self._host_environment = host_environment
+        self._count = 0
+
+    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, str]:
+        """Return the order for the replica's present generation, the identity it will show, and its socket path."""
+        spec = replica.spec
+        self._count += 1
+        socket = str(self._sockets / f"{self._count}.sock")
+        identity = boot.Identity(
+            app=self._app.name,
+            service=spec.name,
+            replica=replica.index,
+            generation=replica.generation,
+            nonce=secrets.token_hex(16),
+        )
+        is_ingress = spec.name == INGRESS
+        order = Spawn(
+            id=replica.process_id,
+            argv=worker_argv(spec.python),
+            env=self._environment(replica),
+            cwd=str(self._app.root),
+            stdin=boot.dump(self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, socket)),
+            log=str(self._logs / ("ingress.log" if is_ingress else f"{spec.name}.{replica.index}.log")),
+            sockets=[HTTP_SOCKET] if is_ingress else [],
+        )
+        return order, identity, socket
+
+    def _environment(self, replica: Replica) -> dict[str, str]:
+        gpus = replica.assignment.gpus if replica.assignment else ()
+        extra = {
+            # An empty list hides every device; an absent variable would show them all.
+            "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+            "SVCD_APP": self._app.name,
+            "SVCD_SERVICE": replica.spec.name,
+            "SVCD_REPLICA": replica.process_id,
+        }
+        return build(replica.spec.envs, self._host_environment, extra=extra)
+
+    def _replica_boot(self, replica: Replica, identity: boot.Identity, socket: str) -> boot.ReplicaBoot:
+        spec = replica.spec
+        return boot.ReplicaBoot(
+            identity=identity,
+            root=str(self._app.root),
+            target=spec.target,
+            link=str(self._link),
+            socket=socket,
+            timeout=spec.traffic.timeout,
+            max_concurrency=spec.traffic.max_concurrency,
+            threads=spec.threads,
+            dependencies={edge.name: self._dependency(edge) for edge in spec.dependencies},
+        )
+
+    def _dependency(self, edge: DependencySpec) -> dict[str, Any]:
+        callee = self._app.services[edge.service]
+        return {
+            "service": edge.service,
+            "timeout": edge.timeout,
+            "retries": edge.retries,
+            "max_queue": callee.traffic.max_queue,
+            "default_timeout": callee.traffic.timeout,
+            "apis": {api.name: {k: v for k, v in asdict(api).items() if k != "name"} for api in callee.apis},
+        }
+
+    def _ingress_boot(self, identity: boot.Identity) -> boot.IngressBoot:
+        entry = self._app.services[self._app.entry]
+        return boot.IngressBoot(
+            identity=identity,
+            link=str(self._link),
+            entry=self._app.entry,
+            timeout=entry.traffic.timeout,
+            max_queue=entry.traffic.max_queue,
+            max_body=self._app.http.max_body,
+        )
+
+
+def worker_argv(python: str) -> list[str]:
+    """Command line of a worker: the boot script of this svcd under the service's own interpreter.
+
+    `-P` keeps the script's folder off sys.path; the script finds the two packages next to itself.
+    """
+    return [python, "-P", str(BOOT_SCRIPT), "--ipc", str(Path(svcd_ipc.__file__).resolve().parent)]

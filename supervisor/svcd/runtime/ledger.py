@@ -1,0 +1,48 @@
+"""Who holds which GPU, and who waits for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from svcd.policy.lifecycle import Happening
+from svcd.policy.placement import Assignment, Shortage, place
+
+if TYPE_CHECKING:
+    from svcd.runtime.replica import Replica
+    from svcd.values.inventory import Inventory
+
+
+class Ledger:
+    """Grants resources in order of asking; a later request that fits may pass an earlier one that does not."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._held: dict[Replica, Assignment] = {}
+        self._waiting: list[Replica] = []
+
+    def __repr__(self) -> str:
+        """How many hold and how many wait."""
+        return f"<Ledger {len(self._held)} held, {len(self._waiting)} waiting>"
+
+    def request(self, replica: Replica) -> None:
+        """Grant now (PLACED is posted), or say why not and grant when something is released."""
+        if not self._grant(replica):
+            self._waiting.append(replica)
+
+    def release(self, replica: Replica) -> None:
+        """Take back what the replica holds or waits for, and serve those who wait."""
+        if replica in self._waiting:
+            self._waiting.remove(replica)
+        replica.assignment = None
+        if self._held.pop(replica, None) is not None:
+            self._waiting = [waiter for waiter in self._waiting if not self._grant(waiter)]
+
+    def _grant(self, replica: Replica) -> bool:
+        taken = {uuid for assignment in self._held.values() for uuid in assignment.gpus}
+        answer = place(replica.spec.resources.gpu, self._inventory, taken)
+        if isinstance(answer, Shortage):
+            replica.waiting(answer.reason)
+            return False
+        self._held[replica] = replica.assignment = answer
+        replica.post(Happening.PLACED)
+        return True

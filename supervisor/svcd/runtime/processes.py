@@ -1,0 +1,101 @@
+"""The processes that the keeper runs for this daemon: orders out, events to whoever ordered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from svcd.values.orders import (
+    Event,
+    Exited,
+    Gone,
+    Kill,
+    Listen,
+    ListenFailed,
+    Listening,
+    Order,
+    Shutdown,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ListenError(Exception):
+    """The HTTP address could not be bound; the message says why."""
+
+
+class Processes:
+    """Every process of the app, by the id it was ordered under."""
+
+    def __init__(self, send: Callable[[Order], None]) -> None:
+        self._send = send
+        self._listeners: dict[str, Callable[[Event], None]] = {}
+        self._sockets: dict[str, trio.Event] = {}
+        self._answers: dict[str, Listening | ListenFailed] = {}
+
+    def __repr__(self) -> str:
+        """How many are known."""
+        return f"<Processes {len(self._listeners)} known>"
+
+    def dispatch(self, event: Event) -> None:
+        """Hand an event of the keeper to whoever ordered the process."""
+        if isinstance(event, (Listening, ListenFailed)):
+            self._answers[event.name] = event
+            self._sockets[event.name].set()
+            return
+        listener = self._listeners.get(event.id)
+        if isinstance(event, (Gone, SpawnFailed)):
+            self._listeners.pop(event.id, None)
+        if listener is not None:
+            listener(event)
+
+    def spawn(self, order: Spawn, listener: Callable[[Event], None]) -> None:
+        """Order a process; `listener` hears Spawned or SpawnFailed, then Exited and Gone."""
+        self._listeners[order.id] = listener
+        self._send(order)
+
+    def signal(self, process_id: str, signum: int) -> None:
+        """Signal the main process, if it lives."""
+        self._send(Signal(process_id, signum))
+
+    def kill(self, process_id: str) -> None:
+        """SIGKILL everything it started."""
+        self._send(Kill(process_id))
+
+    def shutdown(self) -> None:
+        """Let the keeper end whatever is left, and itself."""
+        self._send(Shutdown())
+
+    async def listen(self, name: str, host: str, port: int) -> tuple[str, int]:
+        """Have the keeper bind and hold a TCP socket; return the address bound. Raises ListenError."""
+        self._sockets[name] = trio.Event()
+        self._send(Listen(name, host, port))
+        await self._sockets.pop(name).wait()
+        answer = self._answers.pop(name)
+        if isinstance(answer, ListenFailed):
+            raise ListenError(answer.message)
+        return answer.host, answer.port
+
+    async def run_to_end(self, order: Spawn) -> Exited | SpawnFailed:
+        """Run a short-lived process; return how it ended once nothing of it is left. Cancelling kills it."""
+        done, seen = trio.Event(), list[Exited | SpawnFailed]()
+
+        def listener(event: Event) -> None:
+            if isinstance(event, (Exited, SpawnFailed)):
+                seen.append(event)
+            if not isinstance(event, (Spawned, Exited)):
+                done.set()
+
+        self.spawn(order, listener)
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            self.kill(order.id)
+            raise
+        return seen[0]

@@ -1,0 +1,225 @@
+"""One replica: a single task that takes happenings one by one, looks them up in the lifecycle table and acts.
+
+Everybody else only posts happenings; nobody else changes a replica's state. Posting never blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from svcd.policy.lifecycle import Action, Happening, State, step
+from svcd.policy.restart import History
+from svcd.values.events import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from svcd_ipc.channel import Channel
+
+    from svcd.policy.placement import Assignment
+    from svcd.values.orders import Exited
+    from svcd.values.specs import ServiceSpec
+
+
+class Surroundings(Protocol):
+    """What a replica asks of the world around it; none of it blocks."""
+
+    def request(self, replica: Replica) -> None:
+        """Ask for resources; PLACED is posted, now or later."""
+
+    def release(self, replica: Replica) -> None:
+        """Give resources back; giving back nothing is fine."""
+
+    def spawn(self, replica: Replica) -> None:
+        """Order a process for the replica's present generation."""
+
+    def terminate(self, replica: Replica) -> None:
+        """SIGTERM to the main process."""
+
+    def kill(self, replica: Replica) -> None:
+        """SIGKILL to the whole tree."""
+
+    def drain(self, replica: Replica) -> None:
+        """Withdraw it from callers and ask it to finish; DRAINED is posted when it has."""
+
+    def changed(self, replica: Replica, change: Change) -> None:
+        """Hear of a change of state."""
+
+
+class Replica:
+    """The daemon's view of `Classifier/0`, across all its processes."""
+
+    def __init__(self, spec: ServiceSpec, index: int, surroundings: Surroundings, chance: Callable[[], float]) -> None:
+        self.spec = spec
+        self.index = index
+        self.state = State.PENDING
+        self.reason = ""
+        self.generation = 0
+        self.restarts = 0
+        self.pid: int | None = None
+        self.channel: Channel | None = None
+        self.assignment: Assignment | None = None
+        self.last_exit: str | None = None
+        self.last_lines: tuple[str, ...] = ()
+        self.failure: str | None = None
+        """What the worker itself reported before it gave up, such as the error its `__init__` raised."""
+        self.since = time.time()
+        self.stopped = trio.Event()
+        self._surroundings = surroundings
+        self._chance = chance
+        self._history = History()
+        self._entered = trio.current_time()
+        self._alarm = math.inf
+        self._terminated = False
+        self._ready_for: float | None = None  # seconds the last process had been ready
+        self._alive = False  # a process was ordered and Gone has not been heard
+        self._post, self._inbox = trio.open_memory_channel[tuple[Happening, str]](math.inf)
+
+    def __repr__(self) -> str:
+        """Name, generation and state."""
+        return f"<Replica {self.name}#{self.generation} {self.state}>"
+
+    @property
+    def name(self) -> str:
+        """`Classifier/0`."""
+        return f"{self.spec.name}/{self.index}"
+
+    @property
+    def process_id(self) -> str:
+        """Id of the present process in orders to the keeper: `Classifier/0#3`."""
+        return f"{self.name}#{self.generation}"
+
+    def post(self, happening: Happening, reason: str = "") -> None:
+        """Tell the replica what happened."""
+        self._post.send_nowait((happening, reason))
+
+    def exited(self, event: Exited) -> None:
+        """Tell the replica how its process ended."""
+        self.last_exit = describe_exit(event.code)
+        self.last_lines = tuple(event.last_lines)
+        self.post(Happening.EXITED, self.failure or self.last_exit)
+
+    def waiting(self, reason: str) -> None:
+        """Say what a pending or starting replica waits for."""
+        if self.state in {State.PENDING, State.STARTING} and reason != self.reason:
+            self._enter(self.state, reason)
+
+    async def run(self) -> None:
+        """Live until stopped."""
+        self._surroundings.request(self)
+        while self.state is not State.STOPPED:
+            happening, reason = await self._next()
+            transition = step(self.state, happening)
+            if transition is None:
+                continue
+            if happening is Happening.OVERDUE and self.state is State.STARTING:
+                reason = self.failure = f"not ready within its start limit of {self.spec.limits.start:g} s"
+            if transition.state is not self.state:
+                self._enter(transition.state, reason)
+            self._perform(transition.action)
+        self.stopped.set()
+
+    async def _next(self) -> tuple[Happening, str]:
+        with trio.move_on_at(self._alarm):
+            return await self._inbox.receive()
+        self._alarm = math.inf
+        return Happening.OVERDUE, ""
+
+    def _enter(self, state: State, reason: str) -> None:
+        now = trio.current_time()
+        unasked = state in {State.BACKOFF, State.FAILED}
+        change = Change(
+            time=time.time(),
+            service=self.spec.name,
+            replica=self.index,
+            generation=self.generation,
+            before=self.state,
+            state=state,
+            reason=reason,
+            pid=self.pid,
+            after=now - self._entered,
+            last_lines=self.last_lines if unasked else (),
+        )
+        if self.state is not state:
+            self._ready_for = now - self._entered if self.state is State.READY else None
+            self._entered, self.since, self._alarm = now, change.time, math.inf
+        self.state, self.reason = state, reason
+        self._surroundings.changed(self, change)
+
+    def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
+        match action:
+            case Action.NOTHING | Action.ANNOUNCE:
+                pass  # the change of state said it all
+            case Action.REQUEST:
+                self._surroundings.request(self)
+            case Action.SPAWN:
+                self._spawn()
+            case Action.SUSPEND_LIMIT:
+                self._alarm = math.inf
+            case Action.BEGIN_LIMIT:
+                self._set_alarm(self.spec.limits.start)
+            case Action.RECORD_EXIT:
+                self._record_exit()
+            case Action.RELEASE:
+                self._gone()
+            case Action.WAIT_RETRY:
+                self._gone()
+                self._set_alarm(self._history.delay(self._chance()))
+            case Action.DRAIN:
+                self._set_alarm(self.spec.limits.drain)
+                self._surroundings.drain(self)
+            case Action.TERMINATE:
+                self._terminate()
+            case Action.ESCALATE:
+                if self._terminated:
+                    self._surroundings.kill(self)
+                else:
+                    self._terminate()
+            case Action.KILL:
+                self._surroundings.kill(self)
+            case Action.FINISH:
+                if not self._alive:
+                    self.post(Happening.GONE)
+
+    def _spawn(self) -> None:
+        self.generation += 1
+        self.restarts = self.generation - 1
+        self.failure, self.last_lines, self._terminated, self._alive = None, (), False, True
+        self._set_alarm(self.spec.limits.start)
+        self._surroundings.spawn(self)
+
+    def _terminate(self) -> None:
+        self._terminated = True
+        self._set_alarm(self.spec.limits.stop)
+        self._surroundings.terminate(self)
+
+    def _record_exit(self) -> None:
+        self.pid, self.channel = None, None
+        if self.state is State.DRAINING:
+            return
+        self._history = self._history.failed(self._ready_for)
+        if self._history.spent:
+            self.post(Happening.SPENT, f"{self._history.failures} failures in a row; last: {self.reason}")
+
+    def _gone(self) -> None:
+        self._alive = False
+        self._surroundings.release(self)
+
+    def _set_alarm(self, seconds: float) -> None:
+        self._alarm = trio.current_time() + seconds
+
+
+def describe_exit(code: int) -> str:
+    """Say in words how a process ended. code: exit status, or minus the signal number."""
+    import signal  # noqa: PLC0415 - only for its names, only when something died
+
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,56 @@
+"""A service as the daemon sees it: its replicas, and what its callers are told about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.policy.lifecycle import State
+
+if TYPE_CHECKING:
+    from svcd.runtime.replica import Replica
+    from svcd.values.specs import ServiceSpec
+
+
+class Service:
+    """One service with its replicas."""
+
+    def __init__(self, spec: ServiceSpec) -> None:
+        self.spec = spec
+        self.replicas: list[Replica] = []
+        self.was_ready = trio.Event()
+        """Set for good once a replica has been ready: restarts wait for nobody."""
+
+    def __repr__(self) -> str:
+        """Name and the states of its replicas."""
+        return f"<Service {self.spec.name} [{', '.join(replica.state for replica in self.replicas)}]>"
+
+    @property
+    def state(self) -> str:
+        """`ready`, `starting`, `stopped` or `failed`: the state in the routes, see docs/internals.md."""
+        states = {replica.state for replica in self.replicas}
+        if State.READY in states:
+            return "ready"
+        if states & {State.PENDING, State.STARTING, State.BACKOFF}:
+            return "starting"
+        return "failed" if State.FAILED in states else "stopped"
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state, when a replica says so."""
+        return next((f"{replica.name}: {replica.reason}" for replica in self.replicas if replica.reason), "")
+
+    def route(self, sockets: dict[str, str]) -> dict[str, Any]:
+        """Return what a caller needs: state, reason, and (id, socket path) of the replicas that are ready.
+
+        sockets: socket path by process id. The id names the process, not the place, so that callers connect anew
+        after a restart.
+        """
+        ready = [replica.process_id for replica in self.replicas if replica.state is State.READY]
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            # A process that has just exited loses its socket before its replica has taken note.
+            "replicas": [[process_id, sockets[process_id]] for process_id in ready if process_id in sockets],
+        }

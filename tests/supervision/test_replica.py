@@ -1,0 +1,217 @@
+"""A replica's task against a scripted keeper, on a clock that jumps."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from svcd.policy.lifecycle import Happening, State
+from svcd.policy.restart import BUDGET
+from svcd.runtime.replica import Replica, describe_exit
+from svcd.values.events import Change
+from svcd.values.orders import Exited
+from svcd.values.specs import Limits, ServiceSpec
+
+SPEC = ServiceSpec(
+    name="Model", target="m:Model", python="/usr/bin/python3", limits=Limits(start=60, drain=30, stop=5)
+)
+
+
+class World:
+    """Grants at once; its processes do what the test says, in answer to the orders that it writes down."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[float, str]] = []
+        self.changes: list[Change] = []
+        self.dies_on_term = True
+        self.replica = Replica(SPEC, 0, self, chance=lambda: 0.5)
+
+    def _note(self, order: str) -> None:
+        self.orders.append((trio.current_time() - self.began, order))
+
+    began = 0.0
+
+    def request(self, replica: Replica) -> None:
+        self._note("request")
+        replica.post(Happening.PLACED)
+
+    def release(self, replica: Replica) -> None:
+        self._note("release")
+
+    def spawn(self, replica: Replica) -> None:
+        self._note("spawn")
+
+    def terminate(self, replica: Replica) -> None:
+        self._note("terminate")
+        if self.dies_on_term:
+            self.exit(0)
+
+    def kill(self, replica: Replica) -> None:
+        self._note("kill")
+        self.exit(-signal.SIGKILL)
+
+    def drain(self, replica: Replica) -> None:
+        self._note("drain")
+
+    def changed(self, replica: Replica, change: Change) -> None:
+        self.changes.append(change)
+
+    def exit(self, code: int) -> None:
+        self.replica.exited(Exited(self.replica.process_id, 1, code, ["last words"]))
+        self.replica.post(Happening.GONE)
+
+    def names(self) -> list[str]:
+        return [name for _, name in self.orders]
+
+
+@pytest.fixture
+async def world(nursery: trio.Nursery, autojump_clock: MockClock) -> Iterator[World]:
+    world = World()
+    world.began = trio.current_time()
+    nursery.start_soon(world.replica.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert world.replica.state is State.STARTING
+    return world
+
+
+async def settle() -> None:
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def make_ready(world: World) -> None:
+    world.replica.post(Happening.READY)
+    await settle()
+    assert world.replica.state is State.READY
+
+
+async def test_an_orderly_life(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.replica.post(Happening.STOP)
+    await settle()
+    assert world.replica.state is State.DRAINING
+    world.replica.post(Happening.DRAINED)
+    await world.replica.stopped.wait()
+    assert world.names() == ["request", "spawn", "drain", "terminate", "release"]
+    assert world.replica.generation == 1
+    assert world.replica.restarts == 0
+
+
+async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_its_limits(autojump_clock: MockClock, world: World) -> None:
+    world.dies_on_term = False
+    await make_ready(world)
+    world.replica.post(Happening.STOP)
+    await world.replica.stopped.wait()
+    assert world.orders[2:] == [(0, "drain"), (30, "terminate"), (35, "kill"), (35, "release")]
+
+
+async def test_a_start_that_takes_too_long_is_killed_and_says_so(autojump_clock: MockClock, world: World) -> None:
+    await trio.sleep(60.01)
+    assert (60, "kill") in world.orders
+    assert world.replica.failure == "not ready within its start limit of 60 s"
+    world.replica.post(Happening.STOP)
+
+
+async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(autojump_clock: MockClock, world: World) -> None:
+    world.replica.post(Happening.HELD)
+    await trio.sleep(1000)
+    assert world.replica.state is State.STARTING
+    world.replica.post(Happening.BEGUN)
+    await trio.sleep(59)
+    assert "kill" not in world.names()
+    await trio.sleep(1.01)
+    assert "kill" in world.names()
+    world.replica.post(Happening.STOP)
+
+
+async def test_a_crash_is_followed_by_a_new_process_with_a_new_generation(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.exit(-signal.SIGSEGV)
+    await settle()
+    assert world.replica.state is State.BACKOFF
+    assert world.changes[-1].reason == "killed by SIGSEGV"
+    assert world.changes[-1].last_lines == ("last words",)
+    await trio.sleep(1)
+    assert world.replica.state is State.STARTING
+    assert world.replica.generation == 2
+    assert world.replica.last_exit == "killed by SIGSEGV"
+    world.replica.post(Happening.STOP)
+
+
+async def test_no_new_process_before_the_old_tree_is_gone(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.replica.exited(Exited(world.replica.process_id, 1, 1, []))
+    await trio.sleep(1000)
+    assert world.replica.state is State.BACKOFF
+    assert world.names().count("spawn") == 1
+    world.replica.post(Happening.GONE)
+    await trio.sleep(1)
+    assert world.names().count("spawn") == 2
+    world.replica.post(Happening.STOP)
+
+
+async def test_the_budget_ends_in_failed_with_the_last_reason(autojump_clock: MockClock, world: World) -> None:
+    for _ in range(BUDGET):
+        assert world.replica.state is State.STARTING
+        world.replica.failure = "init failed: ValueError: no weights"
+        world.exit(1)
+        await trio.sleep(60)
+    assert world.replica.state is State.FAILED
+    assert world.replica.reason == "5 failures in a row; last: init failed: ValueError: no weights"
+    assert world.names()[-1] == "release"
+    world.replica.post(Happening.STOP)
+    await world.replica.stopped.wait()
+
+
+async def test_a_spell_of_being_ready_renews_the_budget(autojump_clock: MockClock, world: World) -> None:
+    for _ in range(3 * BUDGET):
+        await make_ready(world)
+        await trio.sleep(11)
+        world.exit(1)
+        await trio.sleep(1)
+        assert world.replica.state is State.STARTING
+    world.replica.post(Happening.STOP)
+
+
+async def test_a_lost_control_channel_ends_the_process(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.replica.post(Happening.LOST)
+    await settle()
+    assert "kill" in world.names()
+    assert world.replica.state is State.BACKOFF
+    world.replica.post(Happening.STOP)
+
+
+@pytest.mark.parametrize("moment", ["starting", "backoff", "failed"])
+async def test_stop_ends_it_from_every_state(autojump_clock: MockClock, world: World, moment: str) -> None:
+    if moment != "starting":
+        for _ in range(1 if moment == "backoff" else BUDGET):
+            world.exit(1)
+            await trio.sleep(0 if moment == "backoff" else 60)
+    await settle()
+    world.replica.post(Happening.STOP)
+    await world.replica.stopped.wait()
+    assert world.replica.state is State.STOPPED
+
+
+async def test_words_of_an_earlier_process_change_nothing(autojump_clock: MockClock, world: World) -> None:
+    world.exit(1)
+    world.replica.post(Happening.READY)
+    await settle()
+    assert world.replica.state is State.BACKOFF
+    world.replica.post(Happening.STOP)
+
+
+def test_exits_are_described_in_words() -> None:
+    assert describe_exit(3) == "exited with status 3"
+    assert describe_exit(-9) == "killed by SIGKILL"
+    assert describe_exit(-99) == "killed by signal 99"
+
+
+async def test_its_repr_says_where_it_stands(autojump_clock: MockClock, world: World) -> None:
+    assert repr(world.replica) == "<Replica Model/0#1 starting>"
+    world.replica.post(Happening.STOP)
