@@ -17,23 +17,21 @@ from svcd.ingress.exchange import ClientGoneError, Exchange
 from svcd.ingress.forms import is_form, parse_form
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import problem_of, refuse
-from svcd.ingress.trace import continue_trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from svcd.ingress.entry import Entry
-    from svcd.ingress.exchange import Headers, Receive, Scope, Send
+    from svcd.ingress.exchange import Receive, Scope, Send
     from svcd.ingress.log import Log
+    from svcd.worker.route_stream import RouteStream
 
     LastStep = Callable[[], Awaitable[None]]
 
-HTTP_API = "svcd.http"
-"""The entry's reserved api that takes a body as it came and gives back one that can be sent as it is."""
 EVENTS = "text/event-stream"
-_NO_STORE = [(b"cache-control", b"no-store")]
 BIG_FORM = 1 << 20
-"""Bytes; parsing a form of this size takes some 10 ms, which a thread takes off the loop."""
+"""Bytes; a form of this size is parsed on a thread, so that the loop goes on."""
+_NO_STORE = ((b"cache-control", b"no-store"),)
 
 
 class Ingress:
@@ -58,16 +56,16 @@ class Ingress:
             await send({"type": "websocket.close", "code": 1000})  # before it was accepted: the client sees 403
 
     async def _serve(self, exchange: Exchange) -> None:
-        trace = continue_trace(exchange.traceparent)
-        headers = [(b"traceparent", trace.encode())]
+        is_call = exchange.method == "POST"
         try:
-            answer = self._call if exchange.method == "POST" else self._page
-            body = await exchange.read_body(self._max_body) if exchange.method == "POST" else b""
-            last_step = await self._while_connected(exchange, partial(answer, exchange, body, trace, headers))
+            body = await exchange.read_body(self._max_body) if is_call else b""
+            last_step = await self._while_connected(
+                exchange, partial(self._call, exchange, body) if is_call else partial(self._page, exchange)
+            )
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the client gets an answer and the log a line
-            last_step = self._failed(exchange, error, headers)
+            last_step = self._failed(exchange, error)
         await last_step()
 
     async def _while_connected(self, exchange: Exchange, answer: Callable[[], Awaitable[LastStep]]) -> LastStep:
@@ -75,75 +73,69 @@ class Ingress:
         last_step: LastStep | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, exchange, nursery.cancel_scope)
-            last_step = await answer()
+            try:
+                last_step = await answer()
+            except Exception as error:  # noqa: BLE001 - as above; here already, because a nursery would wrap it in a group
+                last_step = self._failed(exchange, error)
             nursery.cancel_scope.cancel()
         if last_step is None:
             raise ClientGoneError
         return last_step
 
-    async def _call(self, exchange: Exchange, body: bytes, trace: str, headers: list[tuple[bytes, bytes]]) -> LastStep:
-        try:
-            api = await self._find_api(exchange)
-            args = {"api": api["name"], "accept": exchange.accept, **await _contents(exchange, body)}
-            if api.get("is_stream"):
-                return await self._stream(exchange, args, trace, headers)
-            content_type, data = await self._entry.call(HTTP_API, args, trace=trace)
-            return partial(exchange.respond, 200, content_type, data, headers)
-        except Exception as error:  # noqa: BLE001 - as above; caught here because a nursery would wrap it in a group
-            return self._failed(exchange, error, headers)
+    async def _call(self, exchange: Exchange, body: bytes) -> LastStep:
+        deadline = self._entry.deadline()
+        apis = await self._entry.apis(deadline)
+        name = exchange.path[1:]
+        if name not in apis:
+            raise self._nothing_here(exchange, sorted(apis))
+        args = {"api": name, "accept": exchange.accept, **await _contents(exchange, body)}
+        if apis[name].get("is_stream"):
+            return await self._stream(exchange, self._entry.stream(args, deadline=deadline, trace=exchange.trace))
+        content_type, data = await self._entry.call(args, deadline=deadline, trace=exchange.trace)
+        return partial(exchange.respond, 200, content_type, data)
 
-    async def _stream(
-        self, exchange: Exchange, args: dict[str, Any], trace: str, headers: list[tuple[bytes, bytes]]
-    ) -> LastStep:
-        async with aclosing(self._entry.stream(HTTP_API, args, trace=trace)) as items:
+    async def _stream(self, exchange: Exchange, items: RouteStream) -> LastStep:
+        async with aclosing(items):
             content_type: str = await anext(items)
             # The status waits for the first chunk: an error up to here still has a status of its own.
             chunk: bytes | None = await anext(items, None)
             is_events = content_type.startswith(EVENTS)
-            await exchange.begin(200, content_type, [*headers, *(_NO_STORE if is_events else ())])
+            await exchange.begin(200, content_type, _NO_STORE if is_events else ())
             try:
                 while chunk is not None:
                     await exchange.chunk(chunk)
                     chunk = await anext(items, None)
             except Exception as error:  # noqa: BLE001 - the status is out; what is left is to show that the rest is missing
                 problem = problem_of(error)
-                self._log.broken_stream(repr(exchange), problem, error)
+                self._log.broken_stream(str(exchange), problem, error)
                 if not is_events:
                     return exchange.abort
                 await exchange.chunk(b"event: error\ndata: " + problem.body() + b"\n")
             return exchange.end
 
-    async def _page(self, exchange: Exchange, _body: bytes, trace: str, headers: list[tuple[bytes, bytes]]) -> LastStep:
-        try:
-            if exchange.method not in ("GET", "HEAD") or exchange.path not in PAGES:
-                raise await self._no_page(exchange)
-            page = await read_page(exchange.path, self._entry, trace)
-            return partial(exchange.respond, page.status, page.content_type, page.body, [*_NO_STORE, *headers])
-        except Exception as error:  # noqa: BLE001 - as in _call
-            return self._failed(exchange, error, headers)
-
-    async def _find_api(self, exchange: Exchange) -> dict[str, Any]:
-        apis = await self._entry.apis()
-        name = exchange.path[1:]
-        if name in apis:
-            return {"name": name, **apis[name]}
-        if exchange.path in PAGES:
-            raise refuse(405, "method", f"{exchange.path} is read with GET", allow="GET, HEAD")
-        raise _not_found(exchange, self._entry.name, sorted(apis))
-
-    async def _no_page(self, exchange: Exchange) -> Exception:
-        if exchange.path in PAGES:
-            return refuse(405, "method", f"{exchange.path} is read with GET", allow="GET, HEAD")
-        # Not worth waiting for an entry that is still starting: without its apis this is a 404 as well.
-        apis = await self._entry.apis() if self._entry.status().ready else {}
+    async def _page(self, exchange: Exchange) -> LastStep:
+        if exchange.method in ("GET", "HEAD") and exchange.path in PAGES:
+            page = await read_page(exchange.path, self._entry)
+            return partial(exchange.respond, page.status, page.content_type, page.body, _NO_STORE)
+        # Not worth waiting for an entry that is still starting: without its apis there is nothing at this path yet.
+        apis = await self._entry.apis(self._entry.deadline()) if self._entry.status().ready else {}
         if exchange.path[1:] in apis:
-            return refuse(405, "method", f"{exchange.path} is an api: call it with POST", allow="POST")
-        return _not_found(exchange, self._entry.name, sorted(apis))
+            raise refuse(405, "method", f"{exchange.path} is an api: call it with POST", allow="POST")
+        raise self._nothing_here(exchange, sorted(apis))
 
-    def _failed(self, exchange: Exchange, error: Exception, headers: Headers) -> LastStep:
+    def _nothing_here(self, exchange: Exchange, apis: list[str]) -> Exception:
+        if exchange.path in PAGES:
+            return refuse(405, "method", f"{exchange.path} is a page: read it with GET", allow="GET, HEAD")
+        name = self._entry.name
+        known = (
+            f"{name} has {', '.join(f'/{api}' for api in apis)}" if apis else f"{name} is not ready to say what it has"
+        )
+        return refuse(404, "not_found", f"nothing at {exchange.path}; {known}", apis=apis)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> LastStep:
         problem = problem_of(error)
-        self._log.problem(repr(exchange), problem, error)
-        return partial(exchange.respond_problem, problem, headers)
+        self._log.problem(str(exchange), problem, error)
+        return partial(exchange.respond_problem, problem)
 
 
 async def _cancel_when_gone(exchange: Exchange, scope: trio.CancelScope) -> None:
@@ -152,7 +144,7 @@ async def _cancel_when_gone(exchange: Exchange, scope: trio.CancelScope) -> None
 
 
 async def _contents(exchange: Exchange, body: bytes) -> dict[str, Any]:
-    """Return what the entry is told of the request's body."""
+    """Return what the entry is told of the request's body. Raises RefusedError (400, 415)."""
     if exchange.encoding.lower() not in ("", "identity"):
         raise refuse(
             415, "media_type", f"content-encoding {exchange.encoding} is not supported; send the body as it is"
@@ -162,12 +154,3 @@ async def _contents(exchange: Exchange, body: bytes) -> dict[str, Any]:
     if len(body) < BIG_FORM:
         return {"form": parse_form(exchange.content_type, body)}
     return {"form": await trio.to_thread.run_sync(parse_form, exchange.content_type, body)}
-
-
-def _not_found(exchange: Exchange, service: str, apis: list[str]) -> Exception:
-    known = (
-        f"{service} has {', '.join('/' + name for name in apis)}"
-        if apis
-        else f"{service} is not ready to say what it has"
-    )
-    return refuse(404, "not_found", f"nothing at {exchange.path}; {known}", apis=apis)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.ingress.problems import Problem, refuse
+from svcd.ingress.trace import continue_trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -35,20 +36,12 @@ class ClientGoneError(Exception):
 class Exchange:
     """Reads one request and writes its response.
 
-    `method`, `path`, `content_type`, `accept` and `traceparent` are read once; everything else stays in ASGI's scope.
+    `trace` is the W3C trace context to pass on; every response carries it.
     """
 
     __slots__ = (
-        "_content_length",
-        "_receive",
-        "_scope",
-        "_send",
-        "accept",
-        "content_type",
-        "encoding",
-        "method",
-        "path",
-        "traceparent",
+        *("_content_length", "_receive", "_scope", "_send"),
+        *("accept", "content_type", "encoding", "method", "path", "trace"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +51,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.content_type = self.accept = self.encoding = ""
-        self.traceparent: bytes | None = None
+        traceparent: bytes | None = None
         self._content_length = 0
         for name, value in scope["headers"]:
             if name == b"content-type":
@@ -70,10 +63,15 @@ class Exchange:
             elif name == b"content-encoding":
                 self.encoding = value.decode("latin-1")
             elif name == b"traceparent":
-                self.traceparent = value
+                traceparent = value
+        self.trace = continue_trace(traceparent)
+
+    def __str__(self) -> str:
+        """Return method and path as they came: what is percent-encoded there cannot forge lines in a log."""
+        return f"{self.method} {self._scope['raw_path'].decode('ascii', 'backslashreplace')}"
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.method} {self.path}>"
+        return f"<Exchange {self}>"
 
     async def read_body(self, limit: int) -> bytes:
         """Return the whole request body. Raises RefusedError (413, 408) or ClientGoneError."""
@@ -105,10 +103,10 @@ class Exchange:
         await self.begin(status, content_type, [(b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
-    async def respond_problem(self, problem: Problem, headers: Headers = ()) -> None:
+    async def respond_problem(self, problem: Problem) -> None:
         """Send an error, and read what is left of a body that was refused."""
         body = problem.body()
-        lines = [(b"content-length", b"%d" % len(body)), *problem.headers, *headers]
+        lines = [(b"content-length", b"%d" % len(body)), *problem.headers]
         await self.begin(problem.status, "application/json", lines)
         await self.chunk(body)
         if problem.status in (408, 413):
@@ -118,6 +116,7 @@ class Exchange:
     async def begin(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Send status and headers; without a content length the body goes in chunks."""
         lines = [(b"content-type", content_type.encode("latin-1", "replace")), *headers]
+        lines.append((b"traceparent", self.trace.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
     async def chunk(self, data: bytes) -> None:

@@ -24,7 +24,7 @@ class Page:
     body: bytes
 
 
-async def read_page(path: str, entry: Entry, trace: str) -> Page:
+async def read_page(path: str, entry: Entry) -> Page:
     """Return one of PAGES. Raises CallError where the entry has to be asked and cannot answer."""
     if path == "/livez":
         return Page(200, _TEXT, b"alive\n")
@@ -33,7 +33,7 @@ async def read_page(path: str, entry: Entry, trace: str) -> Page:
     if path == "/healthz":
         return _health(entry)
     if path == "/schema.json":
-        return Page(200, _JSON, _json(await entry.schema(trace)))
+        return Page(200, _JSON, _json({"service": entry.name, "apis": await entry.apis(entry.deadline())}))
     return await _index(entry)
 
 
@@ -59,7 +59,7 @@ async def _index(entry: Entry) -> Page:
     if not status.ready:
         return Page(200, _TEXT, f"{entry.name} is not ready: {status.reason}\n".encode())
     lines = [f"{entry.name}, served by svcd. Call an api with POST; /schema.json has the types.", ""]
-    for name, api in sorted((await entry.apis()).items()):
+    for name, api in sorted((await entry.apis(entry.deadline())).items()):
         first_line = (api.get("doc") or "").strip().partition("\n")[0]
         lines.append(f"    POST /{name}    {first_line}".rstrip())
     return Page(200, _TEXT, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,116 @@
+"""The ingress process: listening socket in, control channel to the daemon, HTTP to the entry; SIGTERM ends it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.ingress.asgi import Ingress
+from svcd.ingress.connections import Connections
+from svcd.ingress.entry import Entry
+from svcd.ingress.log import Log
+from svcd.worker.client import Client
+from svcd.worker.control import Control
+from svcd_ipc.errors import CallError, ProtocolError
+
+if TYPE_CHECKING:
+    from svcd.values.boot import IngressBoot
+
+LISTENER = 3
+"""Descriptor of the listening socket, which the keeper holds: it outlives this process and its successors share it."""
+GRACE = 4.0
+"""Seconds after SIGTERM for requests in flight to be answered; within the 5 s after which the daemon kills."""
+
+
+def main(boot: IngressBoot) -> int:
+    """Run until SIGTERM or until the daemon is gone; return the exit status."""
+    log = Log()
+    try:
+        listener = socket.socket(fileno=LISTENER)
+        return trio.run(IngressProcess(boot, listener, log).run)
+    except* (OSError, ProtocolError, CallError) as errors:
+        for error in errors.exceptions:
+            log.line(f"the ingress cannot start: {error}")
+    return 1
+
+
+class IngressProcess:
+    """The parts of the process and how they start and stop."""
+
+    def __init__(self, boot: IngressBoot, listener: socket.socket, log: Log) -> None:
+        self._boot = boot
+        self._listener = listener
+        self._log = log
+        self._served = trio.Event()
+
+    async def run(self) -> int:
+        """Serve until told to stop. Raises OSError, ProtocolError or CallError when the daemon cannot be reached."""
+        boot = self._boot
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                client = Client(nursery, {"service": boot.identity.service, "replica": boot.identity.replica})
+                self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
+                app = Ingress(self._entry, max_body=boot.max_body, log=self._log)
+                self._connections = Connections(app, self._log)
+
+                def take_routes(services: dict[str, Any]) -> None:
+                    client.update(services)
+                    nursery.start_soon(self._entry.learn_news)
+
+                control = Control(
+                    boot.identity,
+                    boot.role,
+                    routes=take_routes,
+                    health=lambda: {"in_flight": app.in_flight, "queued": 0, "connections": len(self._connections)},
+                    drain=self._drain,
+                )
+                await control.connect(boot.link, nursery)
+                nursery.start_soon(self._serve)
+                await control.ready()
+                status = await _first_of(signals, control)
+                await self._finish()
+                nursery.cancel_scope.cancel()
+        return status
+
+    async def _serve(self) -> None:
+        self._listener.setblocking(False)
+        await self._connections.serve(trio.SocketListener(trio.socket.from_stdlib_socket(self._listener)))
+        self._served.set()
+
+    async def _drain(self) -> None:
+        """Take no new requests and return once those in flight have been answered."""
+        self._entry.is_stopping = True
+        await self._connections.stop()
+        await self._served.wait()
+
+    async def _finish(self) -> None:
+        with trio.move_on_after(GRACE) as grace:
+            await self._drain()
+        if grace.cancelled_caught:
+            left = self._connections.abandon()
+            self._log.line(f"stopped with {left} connections whose requests did not end within {GRACE:g} s")
+
+
+async def _first_of(signals: Any, control: Control) -> int:
+    """Wait for SIGTERM (0) or the loss of the daemon (1)."""
+    status = 0
+
+    async def watch_daemon(scope: trio.CancelScope) -> None:
+        nonlocal status
+        await control.until_lost()
+        status = 1
+        scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_daemon, nursery.cancel_scope)
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit("the ingress is started by svcd up")
