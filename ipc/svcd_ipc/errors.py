@@ -1,7 +1,8 @@
 """What a call may raise, and what may be wrong with a connection.
 
-Each `CallError` has a stable `code` that travels on the wire. The message is written for the person who reads the log of
-the caller: it names the place and, where there is one, the next step. `ProtocolError` names the side that broke the rules.
+Each `CallError` has a stable `code` that travels on the wire. The message is written for the person who reads the log
+of the caller: it names the place and, where there is one, the next step. `ProtocolError` names the side that broke the
+rules.
 """
 
 from __future__ import annotations
@@ -34,31 +35,31 @@ class CallError(Exception):
         return {}
 
 
-class ServiceUnavailable(CallError):
+class ServiceUnavailable(CallError):  # noqa: N818 - errors of this tree are named after what happened
     """No replica can serve, or the service failed. The call was not delivered."""
 
     code = "unavailable"
 
 
-class DeadlineExceeded(CallError):
+class DeadlineExceeded(CallError):  # noqa: N818 - as above
     """The time was up before there was a result."""
 
     code = "deadline"
 
 
-class Overloaded(CallError):
+class Overloaded(CallError):  # noqa: N818 - as above
     """The waiting room is full. The call was not delivered."""
 
     code = "overloaded"
 
 
-class ReplicaLost(CallError):
+class ReplicaLost(CallError):  # noqa: N818 - as above
     """The connection ended while the call may have been running."""
 
     code = "lost"
 
 
-class InvalidArgument(CallError):
+class InvalidArgument(CallError):  # noqa: N818 - as above
     """The callee does not accept the arguments."""
 
     code = "invalid"
@@ -72,19 +73,19 @@ class InvalidArgument(CallError):
         return {"details": self.details}
 
 
-class UnknownApi(CallError):
+class UnknownApi(CallError):  # noqa: N818 - as above
     """The callee has no api of this name."""
 
     code = "unknown_api"
 
 
-class BadResult(CallError):
+class BadResult(CallError):  # noqa: N818 - as above
     """The api returned a value that cannot travel."""
 
     code = "bad_result"
 
 
-class Busy(CallError):
+class Busy(CallError):  # noqa: N818 - as above
     """The replica holds all the calls it may; this one was not started and may go to another replica."""
 
     code = "busy"
@@ -120,7 +121,9 @@ class RemoteError(CallError):
         return self._message
 
     def wire_details(self) -> dict[str, Any]:
-        return {"type": self.type_name, "traceback": format_error(self)}
+        # Raised again here: the text gets this hop's frames on top of the other hops'. Else it is passed on as it is.
+        text = self.remote_traceback if self.__traceback__ is None else format_error(self)
+        return {"type": self.type_name, "traceback": text}
 
     @classmethod
     def of(cls, error: BaseException) -> RemoteError:
@@ -145,8 +148,7 @@ class EncodeError(LocalProtocolError):
 
 
 _BY_CODE: dict[str, type[CallError]] = {
-    kind.code: kind
-    for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, UnknownApi, BadResult)
+    kind.code: kind for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, UnknownApi, BadResult)
 }
 
 
@@ -190,7 +192,9 @@ def _user_part(tb: TracebackType | None) -> TracebackType | None:
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -35,8 +35,8 @@ def pack(body: bytes, limit: int = DEFAULT_LIMIT) -> bytes:
 class FrameReader:
     """Bytes in, frame bodies out.
 
-    `feed` as many bytes as came, then take bodies with `next_frame` until it returns None. A body is a read-only view; it
-    stays valid for as long as it is held. A large frame can be received in place: see `writable`.
+    `feed` as many bytes as came, then take bodies with `next_frame` until it returns None. A body is a read-only view
+    and stays valid for as long as it is held. A large frame can be received in place: see `writable`.
     """
 
     __slots__ = ("_at", "_data", "_filled", "_head", "_limit", "_target", "_view")
@@ -87,7 +87,7 @@ class FrameReader:
         return self._assemble()
 
     def writable(self) -> memoryview | None:
-        """Return where the missing bytes of a large frame belong, or None; receive into it and report with `written`."""
+        """Return where the missing bytes of a large frame belong, or None; report to `written` what was received."""
         if self._target is None or len(self._target) - self._filled < _DIRECT:
             return None
         return memoryview(self._target)[self._filled :]

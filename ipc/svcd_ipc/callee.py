@@ -1,0 +1,256 @@
+"""The callee's half of a channel: admits the peer's calls, runs the handler, and answers each call exactly once."""
+
+from __future__ import annotations
+
+import contextvars
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from svcd_ipc.bell import Bell
+from svcd_ipc.calls import IncomingCall, current
+from svcd_ipc.crew import drive
+from svcd_ipc.errors import (
+    BadResult,
+    CallError,
+    DeadlineExceeded,
+    EncodeError,
+    InvalidArgument,
+    RemoteError,
+    ServiceUnavailable,
+    UnknownApi,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from svcd_ipc.alarm import Alarm
+    from svcd_ipc.calls import Handler
+    from svcd_ipc.connection import Chunks, Connection
+    from svcd_ipc.crew import Hand
+    from svcd_ipc.messages import Call, Hello
+    from svcd_ipc.outbox import Outbox
+
+_STREAMED: Final = object()
+"""What a call gave whose items are all sent."""
+
+
+class Serving:
+    """One call of the peer that is running."""
+
+    __slots__ = ("bell", "call", "deadline", "ending", "hand", "id", "is_stream_wanted")
+
+    def __init__(self, event: Call, call: IncomingCall) -> None:
+        self.id = event.id
+        self.call = call
+        self.deadline = inf if call.deadline is None else call.deadline
+        self.is_stream_wanted = event.window > 0
+        self.bell = Bell()
+        """Rung when credit comes."""
+        self.hand: Hand | None = None
+        self.ending: CallError | None = None
+        """Why it was cancelled."""
+
+    def end(self, error: CallError) -> None:
+        """Cancel the handler; `error` is the answer."""
+        if self.ending is None:
+            self.ending = error
+            if self.hand is not None:
+                self.hand.scope.cancel()
+
+
+class Callee:
+    """Runs the peer's calls on the hands of a crew."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        handler: Handler | None,
+        admit: Callable[[IncomingCall], bool] | None,
+        load: Callable[[], tuple[int, int]] | None,
+        clock: Callable[[], float],
+        connection: Connection,
+        outbox: Outbox,
+        alarm: Alarm,
+    ) -> None:
+        self._name = name
+        self._handler = handler or _no_handler
+        self._admit = admit
+        self._load = load or (lambda: (len(self.running), 0))
+        self._clock = clock
+        self._connection = connection
+        self._outbox = outbox
+        self._alarm = alarm
+        self._context = contextvars.copy_context()
+        self._waiting_apis: set[str] = set()
+        """Apis whose last call had to wait: they get a hand of their own at once."""
+        self.running: dict[int, Serving] = {}
+        self.is_draining = False
+
+    def accept(self, event: Call, peer: Hello) -> Serving | None:
+        """Register a call that is to be run; None when it was answered without running."""
+        call = IncomingCall(event.api, event.args, event.deadline, event.trace, event.attempt, peer, self._clock)
+        if event.fault is not None:
+            self._refuse(event, InvalidArgument(f"{self._name}.{event.api}: args: {event.fault}"))
+            return None
+        if event.deadline is not None and event.deadline <= self._clock():
+            self._refuse(event, DeadlineExceeded(f"{self._name}.{event.api}: the deadline passed on the way"))
+            return None
+        if self.is_draining or (self._admit is not None and not self._admit(call)):
+            self.refuse_busy(event)
+            return None
+        serving = self.running[event.id] = Serving(event, call)
+        if event.deadline is not None:
+            self._alarm.by(event.deadline)
+        return serving
+
+    def refuse_busy(self, event: Call) -> None:
+        """Answer busy without asking anybody."""
+        self._outbox.put(self._connection.send_busy(event.id, self._load()), join=True)
+
+    def must_wait(self, serving: Serving) -> bool:
+        """Guess from the api's last call whether this one will have to wait."""
+        return serving.call.api in self._waiting_apis
+
+    async def serve(self, serving: Serving, hand: Hand) -> None:
+        """Run a call to its answer. Raises only what ends the task: cancellation from outside, KeyboardInterrupt."""
+        if serving.ending is not None:  # Cancelled while it waited for its hand.
+            self._answer_error(serving, serving.ending)
+        elif not await self.start(serving, hand, _nothing):
+            self._waiting_apis.discard(serving.call.api)
+
+    async def start(self, serving: Serving, hand: Hand, on_wait: Callable[[], None]) -> bool:
+        """Run a call to its answer as `serve` does; `on_wait` is called when it first has to wait. True when it had to."""
+        serving.hand = hand
+        has_waited = False
+
+        def waits() -> None:
+            nonlocal has_waited
+            has_waited = True
+            self._waiting_apis.add(serving.call.api)
+            on_wait()
+
+        try:
+            value = await drive(self._run(serving), self._context.copy(), waits)
+        except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
+            self._fail(serving, error)
+        else:
+            self._succeed(serving, value)
+        return has_waited
+
+    def cancel(self, number: int) -> None:
+        """End a call whose caller has let go."""
+        if serving := self.running.get(number):
+            serving.end(CallError("the caller cancelled the call"))
+
+    def credit(self, number: int) -> None:
+        """Let a stream go on."""
+        if serving := self.running.get(number):
+            serving.bell.ring()
+
+    def expire(self, now: float) -> float:
+        """End calls whose deadline has passed; return the earliest one left."""
+        earliest = inf
+        for serving in self.running.values():
+            if serving.deadline > now:
+                earliest = min(earliest, serving.deadline)
+            elif serving.ending is None:
+                serving.end(DeadlineExceeded(f"{self._name}.{serving.call.api}: the deadline passed while it ran"))
+        return earliest
+
+    async def _run(self, serving: Serving) -> Any:
+        current.set(serving.call)
+        value = await self._handler(serving.call)
+        if hasattr(type(value), "__anext__"):
+            await self._produce(serving, value)
+            return _STREAMED
+        return value
+
+    async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:
+        number = serving.id
+        try:
+            if not serving.is_stream_wanted:
+                raise InvalidArgument(f"{self._name}.{serving.call.api} answers with a stream; call it as one")
+            while True:
+                while not self._connection.may_send_item(number):
+                    await serving.bell.wait()
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+                self._put(self._connection.send_item(number, item))
+                if self._outbox.is_high:
+                    await self._outbox.room()
+        except EncodeError as error:
+            raise self._bad_result(serving, error) from None
+        finally:
+            if close := getattr(items, "aclose", None):
+                await close()
+
+    def _succeed(self, serving: Serving, value: Any) -> None:
+        if serving.ending is not None:
+            self._answer_error(serving, serving.ending)
+            return
+        number = serving.id
+        if self.running.pop(number, None) is None:
+            return
+        try:
+            if value is _STREAMED:
+                chunks = self._connection.send_end(number, self._load())
+            else:
+                chunks = self._connection.send_result(number, value, self._load())
+        except EncodeError as error:
+            chunks = self._connection.send_error(number, self._bad_result(serving, error), self._load())
+        self._put(chunks)
+
+    def _fail(self, serving: Serving, error: BaseException) -> None:
+        cancelled, own = _split(error)
+        if own is not None and not isinstance(own, Exception):
+            raise error  # KeyboardInterrupt and its like end the process, not the call.
+        if serving.ending is not None:
+            self._answer_error(serving, serving.ending)
+        elif own is not None:
+            self._answer_error(serving, own if isinstance(own, CallError) else RemoteError.of(own))
+        else:
+            self._answer_error(serving, ServiceUnavailable(f"{self._name}: stopped while the call ran"))
+        if cancelled is not None:
+            raise cancelled  # The hand's scope, or whatever ends the channel, waits for it.
+
+    def _answer_error(self, serving: Serving, error: CallError) -> None:
+        if self.running.pop(serving.id, None) is not None:
+            self._put(self._connection.send_error(serving.id, error, self._load()))
+
+    def _refuse(self, event: Call, error: CallError) -> None:
+        self._put(self._connection.send_error(event.id, error, self._load()))
+
+    def _put(self, chunks: Chunks) -> None:
+        """Write at once when no other call runs, else together with what the others have to say."""
+        self._outbox.put(chunks, join=bool(self.running))
+
+    def _bad_result(self, serving: Serving, error: EncodeError) -> BadResult:
+        return BadResult(f"{self._name}.{serving.call.api} returned what cannot travel: {error}")
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _no_handler(call: IncomingCall) -> Any:
+    raise UnknownApi(f"{call.api}: this side of the connection takes no calls")
+
+
+def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """Return (what of it is cancellation, what is the handler's own), a group of one as its only member."""
+    cancelled: BaseException | None
+    own: BaseException | None
+    if isinstance(error, BaseExceptionGroup):
+        cancelled, own = error.split(trio.Cancelled)
+    elif isinstance(error, trio.Cancelled):
+        cancelled, own = error, None
+    else:
+        cancelled, own = None, error
+    while isinstance(own, BaseExceptionGroup) and len(own.exceptions) == 1:
+        own = own.exceptions[0]
+    return cancelled, own

@@ -1,0 +1,204 @@
+"""The caller's half of a channel: sends calls, gives each its answer, and lets go of those nobody waits for."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled
+
+from svcd_ipc.calls import current
+from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable, from_wire
+from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result
+from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from svcd_ipc.alarm import Alarm
+    from svcd_ipc.connection import Connection
+    from svcd_ipc.outbox import Outbox
+
+WINDOW: Final = 64
+"""Items of a stream that may be under way to their consumer."""
+
+
+class Caller:
+    """The calls of this side that are in flight."""
+
+    def __init__(
+        self, *, connection: Connection, outbox: Outbox, alarm: Alarm, clock: Callable[[], float], window: int
+    ) -> None:
+        self._connection = connection
+        self._outbox = outbox
+        self._alarm = alarm
+        self._clock = clock
+        self._window = window
+        self._let_go_of = self._let_go  # Bound once, not per call.
+        self._pings: dict[int, Pending] = {}
+        self._last_ping = 0
+        self._end_reason: str | None = None
+        self.pending: dict[int, Pending | Arrivals] = {}
+        self.peer: Hello | None = None
+        """Set once both sides have said hello; no call is sent before."""
+        self.peer_load: Load = (0, 0)
+
+    async def call(
+        self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
+    ) -> Any:
+        """See `Channel.call`."""
+        await checkpoint_if_cancelled()
+        give_up, told = self._deadlines(deadline)
+        pending = Pending(api, give_up, self._let_go_of)
+        self._send(pending, args, told, trace, attempt, 0)
+        try:
+            return await pending.wait()
+        except DeadlineExceeded:
+            if told != give_up:
+                await self._await_own_timeout()
+            raise
+
+    def stream(
+        self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
+    ) -> Stream:
+        """See `Channel.stream`."""
+        give_up, told = self._deadlines(deadline)
+        arrivals = Arrivals(api, give_up)
+        return Stream(
+            arrivals,
+            window=self._window,
+            send=lambda: self._send(arrivals, args, told, trace, attempt, self._window),
+            give_credit=self._give_credit,
+            let_go=self._let_go_of,
+        )
+
+    async def ping(self) -> float:
+        """See `Channel.ping`."""
+        await checkpoint_if_cancelled()
+        self._check_open("ping")
+        self._last_ping += 1
+        token = self._last_ping
+        pending = self._pings[token] = Pending("ping", None, self._let_go_of_ping)
+        pending.id = token
+        start = self._clock()
+        self._outbox.put(self._connection.send_ping(token), join=False)
+        await pending.wait()
+        return self._clock() - start
+
+    def settle(self, event: Result | End | Error | Refused) -> None:
+        """Give a call its answer."""
+        self.peer_load = event.load
+        pending = self.pending.pop(event.id)
+        if isinstance(event, Result):
+            if event.fault is None:
+                pending.settle(event.value)
+            else:
+                pending.settle(None, BadResult(f"{self.peer}.{pending.api}: cannot be read here: {event.fault}"))
+        elif isinstance(event, Error):
+            pending.settle(None, from_wire(event.code, event.message, event.details))
+        elif isinstance(event, Refused):
+            pending.settle(None, Busy(f"{self.peer}.{pending.api}: busy, {event.load[0]} calls in flight", event.load))
+        else:
+            pending.settle(ENDED)
+
+    def take_item(self, event: Item) -> None:
+        """Hand an item to its stream."""
+        pending = self.pending[event.id]
+        if isinstance(pending, Arrivals):
+            pending.push(event)
+
+    def take_pong(self, event: Pong) -> None:
+        """Wake whoever sent the ping; nobody may wait for it any more."""
+        if pending := self._pings.pop(event.token, None):
+            pending.settle(None)
+
+    def expire(self, now: float) -> float:
+        """Give up calls whose deadline has passed; return the earliest one left."""
+        earliest = inf
+        for pending in list(self.pending.values()):
+            if pending.deadline > now:
+                earliest = min(earliest, pending.deadline)
+                continue
+            self._let_go(pending)
+            pending.settle(None, DeadlineExceeded(f"{self.peer}.{pending.api}: no answer before the deadline"))
+        return earliest
+
+    def end(self, reason: str) -> None:
+        """Fail all calls in flight, and those to come, as the connection has ended."""
+        self._end_reason = reason
+        left = self._outbox.total - self._outbox.size
+        for pending in [*self.pending.values(), *self._pings.values()]:
+            pending.settle(None, self._loss(pending.api, reason, has_left=left > pending.start))
+        self.pending.clear()
+        self._pings.clear()
+
+    def _loss(self, api: str, reason: str, *, has_left: bool) -> CallError:
+        if has_left:
+            return ReplicaLost(f"{self.peer}.{api}: lost while the call may have been running: {reason}")
+        return ServiceUnavailable(f"{self.peer}.{api}: the call was not sent: {reason}")
+
+    def _send(
+        self,
+        pending: Pending | Arrivals,
+        args: Mapping[str, Any],
+        deadline: float | None,
+        trace: str | None,
+        attempt: int,
+        window: int,
+    ) -> None:
+        self._check_open(pending.api)
+        if deadline is not None:
+            if deadline <= self._clock():
+                raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
+            self._alarm.by(pending.deadline)
+        number, chunks = self._connection.send_call(
+            pending.api, args, deadline=deadline, trace=trace, attempt=attempt, window=window
+        )
+        pending.id = number
+        pending.start = self._outbox.total
+        self.pending[number] = pending
+        self._outbox.put(chunks, join=len(self.pending) > 1, borrowed=True)
+
+    def _check_open(self, api: str) -> None:
+        if self._end_reason is not None:
+            raise ServiceUnavailable(f"{self.peer or 'nobody'}.{api}: the connection has ended: {self._end_reason}")
+        if self.peer is None:
+            raise ServiceUnavailable(f"{api}: the connection is not open yet")
+
+    def _deadlines(self, deadline: float | None) -> tuple[float | None, float | None]:
+        """Return (when to give up here, what to tell the callee).
+
+        They differ where the deadline is that of a trio scope: there it is trio that ends the caller.
+        """
+        serving = current.get()
+        if serving is not None and serving.deadline is not None and (deadline is None or serving.deadline < deadline):
+            deadline = serving.deadline
+        scope = trio.current_effective_deadline()
+        if scope == inf:
+            return deadline, deadline
+        scope += self._clock() - trio.current_time()
+        return deadline, scope if deadline is None else min(deadline, scope)
+
+    async def _await_own_timeout(self) -> None:
+        """Let the caller's own scope end it where the callee was only the first to see that its time is up."""
+        left = trio.current_effective_deadline() - trio.current_time()
+        if left < _SKEW:
+            await trio.sleep(max(0.0, left))
+
+    def _let_go(self, pending: Pending | Arrivals) -> None:
+        """Forget a call and cancel it at the callee. Does not raise, as trio's abort functions may not."""
+        if self.pending.pop(pending.id, None) is not None:
+            self._outbox.own()
+            self._outbox.put(self._connection.send_cancel(pending.id), join=True)
+
+    def _let_go_of_ping(self, ping: Pending) -> None:
+        self._pings.pop(ping.id, None)
+
+    def _give_credit(self, number: int, count: int) -> None:
+        if number in self.pending:
+            self._outbox.put(self._connection.send_credit(number, count), join=False)
+
+
+_SKEW: Final = 0.05
+"""Seconds within which a deadline seen by the callee counts as that of the caller's own scope."""

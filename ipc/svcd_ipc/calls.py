@@ -1,0 +1,57 @@
+"""A call as its handler sees it, and the one that the running code is part of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svcd_ipc.messages import Hello
+
+
+@dataclass(slots=True)
+class IncomingCall:
+    """A call of the peer that is about to run."""
+
+    api: str
+    args: dict[str, Any]
+    deadline: float | None
+    """CLOCK_MONOTONIC instant in seconds at which the caller gives up; None means never."""
+    trace: str | None
+    """The caller's trace context, a W3C traceparent."""
+    attempt: int
+    """How often the caller has sent this call before."""
+    peer: Hello
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+
+    def remaining(self) -> float:
+        """Return the seconds left until the deadline: negative once it has passed, infinite when there is none."""
+        return inf if self.deadline is None else self.deadline - self.clock()
+
+
+Handler = Callable[[IncomingCall], Awaitable[Any]]
+"""Answers a call: returns the value, or an async iterator whose items are then streamed."""
+
+current: ContextVar[IncomingCall | None] = ContextVar("svcd_ipc_current_call", default=None)
+
+
+def current_call() -> IncomingCall | None:
+    """Return the call that the running code serves, or None outside of any."""
+    return current.get()
+
+
+@contextmanager
+def call_context(call: IncomingCall | None) -> Iterator[None]:
+    """Make `call` the current one within the block: for threads, and for calls that stay in the process."""
+    token = current.set(call)
+    try:
+        yield
+    finally:
+        current.reset(token)

@@ -1,0 +1,393 @@
+"""Calls in both directions over one socket, under trio.
+
+A `Channel` is symmetric: either side may call the other. `run` says hello and then moves bytes until the connection ends;
+what the peer does wrong ends this connection, never the program. Every call gets an answer: when the connection ends, the
+calls in flight raise `ReplicaLost`, or `ServiceUnavailable` when nothing of them had left.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd_ipc import frames
+from svcd_ipc.alarm import Alarm
+from svcd_ipc.callee import Callee, Serving
+from svcd_ipc.caller import WINDOW, Caller
+from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
+from svcd_ipc.connection import Connection
+from svcd_ipc.crew import Crew, Hand
+from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
+from svcd_ipc.messages import Call, Cancel, Credit, Drain, End, Error, Event, Hello, Item, Ping, Pong, Refused, Result
+from svcd_ipc.outbox import Outbox
+from svcd_ipc.pending import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from svcd_ipc.messages import Load
+
+__all__ = ["Channel", "Handler", "Hello", "IncomingCall", "Limits", "Stream", "call_context", "current_call"]
+
+_READ = 64 * 1024
+"""Bytes asked of the kernel at once."""
+
+_MOST_STALLED = 100_000
+"""Calls answered busy to a peer that reads none of the answers, before the connection is ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may take."""
+
+    frame: int = frames.DEFAULT_LIMIT
+    """Bytes of the largest frame."""
+    window: int = WINDOW
+    """Items of a stream that may be under way to their consumer on this side."""
+    hello: float = 10.0
+    """Seconds for the peer's first message."""
+
+
+_LIMITS = Limits()
+
+
+class Channel:
+    """One connection. Construct it, then `await nursery.start(channel.run)`; see `client.connect` and `server.serve`.
+
+    `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to it.
+    `admit` returns False to answer a call with busy. The side that accepted the connection does not speak first, so that
+    a refusal comes in place of its hello.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket | trio.SocketStream | trio.socket.SocketType,
+        *,
+        identity: Mapping[str, Any],
+        handler: Handler | None = None,
+        admit: Callable[[IncomingCall], bool] | None = None,
+        load: Callable[[], Load] | None = None,
+        welcome: Callable[[Hello], None] | None = None,
+        limits: Limits = _LIMITS,
+        clock: Callable[[], float] = time.monotonic,
+        speaks_first: bool = True,
+    ) -> None:
+        self.draining = False
+        """The peer takes no new calls."""
+        self.closed = trio.Event()
+        self.close_reason: Exception | None = None
+        """Why the connection ended; None while it is open and when this side closed it."""
+        self._sock = _raw(sock)
+        self._identity = dict(identity)
+        self._welcome = welcome
+        self._limits = limits
+        self._speaks_first = speaks_first
+        self._is_ending = False
+        self._has_peer_ended = False
+        self._stalled = 0
+        self._nursery: trio.Nursery | None = None
+        self._crew: Crew | None = None
+        self._connection = Connection(limit=limits.frame)
+        self._outbox = Outbox(self._sock, self._lost)
+        self._alarm = Alarm(clock, self._expire)
+        self._caller = Caller(
+            connection=self._connection, outbox=self._outbox, alarm=self._alarm, clock=clock, window=limits.window
+        )
+        self._callee = Callee(
+            name=str(Hello(0, self._identity)),
+            handler=handler,
+            admit=admit,
+            load=load,
+            clock=clock,
+            connection=self._connection,
+            outbox=self._outbox,
+            alarm=self._alarm,
+        )
+        self._dispatch: dict[type[Event], Callable[[Any], None]] = {
+            **dict.fromkeys((Result, End, Refused), self._caller.settle),
+            Error: self._take_error,
+            Item: self._caller.take_item,
+            Pong: self._caller.take_pong,
+            Credit: lambda event: self._callee.credit(event.id),
+            Cancel: lambda event: self._callee.cancel(event.id),
+            Ping: lambda event: self._outbox.put(self._connection.send_pong(event.token), join=False),
+            Drain: self._take_drain,
+            Hello: self._take_hello,
+        }
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed.is_set() else "open" if self.peer else "new"
+        return f"<Channel to {self.peer or 'nobody'} [{state}, {self.in_flight} in flight, {self.serving} serving]>"
+
+    @property
+    def peer(self) -> Hello | None:
+        """What the peer said of itself; None until both sides have said hello."""
+        return self._caller.peer
+
+    @property
+    def peer_load(self) -> Load:
+        """(in flight, queued) at the peer, as its last answer said."""
+        return self._caller.peer_load
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of this side that wait for their answer."""
+        return len(self._caller.pending)
+
+    @property
+    def serving(self) -> int:
+        """Calls of the peer that are running."""
+        return len(self._callee.running)
+
+    def call(
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        attempt: int = 0,
+    ) -> Coroutine[Any, Any, Any]:
+        """Await this to call the peer's api and get its value.
+
+        The effective deadline (an instant of the channel's clock) is the earliest of the one given, that of the call being
+        served, and those of the surrounding trio scopes. Raises CallError, or EncodeError for arguments that cannot travel.
+        """
+        return self._caller.call(api, args, deadline, trace, attempt)
+
+    def stream(
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        attempt: int = 0,
+    ) -> Stream:
+        """Return the items of an api that streams; for the deadline see `call`."""
+        return self._caller.stream(api, args, deadline, trace, attempt)
+
+    async def open(
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        attempt: int = 0,
+    ) -> Any:
+        """Call an api of either sort: return its value, or a Stream once its first item (or its end) has come."""
+        stream = self._caller.stream(api, args, deadline, trace, attempt)
+        is_value, value = await stream.first()
+        return value if is_value else stream
+
+    async def ping(self) -> float:
+        """Return the seconds until the peer's loop answered. Raises ReplicaLost when the connection ends first."""
+        return await self._caller.ping()
+
+    def send_drain(self) -> None:
+        """Ask the peer for no new calls; those that come all the same are answered busy."""
+        self._callee.is_draining = True
+        self._outbox.put(self._connection.send_drain(), join=False)
+
+    def close(self) -> None:
+        """End the connection now. Calls in flight fail, in both directions."""
+        self._outbox.push()
+        self._end(None)
+
+    async def run(self, *, task_status: trio.TaskStatus[Channel] = trio.TASK_STATUS_IGNORED) -> None:
+        """Say hello, then serve the connection until it ends; `close_reason` says why it did.
+
+        Started once both sides have said hello, or once the connection has ended before that (see `closed`). Never raises
+        for what the peer did.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                if self._is_ending:
+                    return
+                nursery.start_soon(self._outbox.run)
+                if await self._shake_hands():
+                    nursery.start_soon(self._alarm.run)
+                    self._crew = Crew(nursery)
+                    self._crew.give(self._read)
+                    task_status.started(self)
+        finally:
+            self._end(None)
+            self._sock.close()
+            self.closed.set()
+        if self.peer is None:
+            task_status.started(self)
+
+    # Reading
+
+    async def _shake_hands(self) -> bool:
+        """Exchange hellos; False when the connection ended instead."""
+        if self._speaks_first:
+            self._say_hello()
+        with trio.move_on_after(self._limits.hello) as scope:
+            while self.peer is None and not self._is_ending:
+                event = self._next_event()
+                if event is not None:
+                    self._dispatch[type(event)](event)
+                elif not self._is_ending:
+                    await self._receive()
+        if scope.cancelled_caught:
+            self._violated(RemoteProtocolError(f"no hello from the peer within {self._limits.hello:g} s"))
+        return not self._is_ending
+
+    async def _read(self, hand: Hand) -> None:
+        """Read until the connection ends, or until a handler has to wait: another hand reads on then."""
+        outbox = self._outbox
+        while True:
+            outbox.corked = True
+            if await self._take_all(hand):
+                return
+            outbox.corked = False
+            outbox.push()
+            if self._is_ending:
+                return
+            if not outbox.is_high:
+                self._stalled = 0
+            elif not self._connection.awaits_answers:
+                # Whoever awaits answers goes on reading, so the two sides never both wait for room.
+                await outbox.room()
+            await self._receive()
+
+    async def _take_all(self, hand: Hand) -> bool:
+        """Deal with all that was received; True when a handler had to wait and has passed the reading on."""
+        while (event := self._next_event()) is not None:
+            if not isinstance(event, Call):
+                self._dispatch[type(event)](event)
+            elif serving := self._accept(event):
+                if self._callee.must_wait(serving):
+                    self._give(partial(self._callee.serve, serving))
+                elif await self._callee.start(serving, hand, self._pass_on):
+                    return True
+        return False
+
+    def _accept(self, event: Call) -> Serving | None:
+        assert self.peer is not None  # noqa: S101 - the connection lets no call through before hello
+        if not self._outbox.is_high:
+            return self._callee.accept(event, self.peer)
+        self._stalled += 1
+        if self._stalled > _MOST_STALLED:
+            self._violated(RemoteProtocolError("the peer makes calls but reads no answers"))
+        self._callee.refuse_busy(event)
+        return None
+
+    def _pass_on(self) -> None:
+        self._outbox.corked = False
+        self._outbox.push()
+        self._give(self._read)
+
+    def _give(self, job: Callable[[Hand], Coroutine[Any, Any, None]]) -> None:
+        assert self._crew is not None  # noqa: S101 - only a crew reads
+        self._crew.give(job)
+
+    def _next_event(self) -> Event | None:
+        """Return the next event; None when more bytes are needed, or when the connection has ended."""
+        if self._is_ending:
+            return None
+        try:
+            event = self._connection.next_event()
+        except RemoteProtocolError as error:
+            self._violated(error)
+            return None
+        if event is None and self._has_peer_ended:
+            self._end(EOFError(f"{self.peer or 'the peer'} ended the connection"))
+        return event
+
+    async def _receive(self) -> None:
+        await trio.lowlevel.wait_readable(self._sock)
+        try:
+            self._receive_now()
+        except OSError as error:
+            self._end(error)
+
+    def _receive_now(self) -> None:
+        """Hand the connection what the kernel holds. Raises OSError, BlockingIOError when it holds nothing."""
+        target = self._connection.writable()
+        if target is None:
+            data = self._sock.recv(_READ)
+            self._connection.receive_data(data)
+            self._has_peer_ended = not data
+        else:
+            count = self._sock.recv_into(target)
+            self._connection.written(count)
+            self._has_peer_ended = not count
+            if not count:
+                self._connection.receive_data(b"")
+
+    # What came
+
+    def _take_hello(self, peer: Hello) -> None:
+        if self._welcome is not None:
+            try:
+                self._welcome(peer)
+            except Exception as error:  # noqa: BLE001 - raising is how a peer is refused, with whatever error
+                self._violated(RemoteProtocolError(f"{peer} is refused: {error}"))
+                return
+        self._caller.peer = peer
+        if not self._speaks_first:
+            self._say_hello()
+
+    def _say_hello(self) -> None:
+        self._outbox.put(self._connection.send_hello(self._identity), join=False)
+
+    def _take_error(self, event: Error) -> None:
+        if event.id:
+            self._caller.settle(event)
+        else:
+            self._end(LocalProtocolError(f"{self.peer or 'the peer'} ended the connection: {event.message}"))
+
+    def _take_drain(self, _event: Drain) -> None:
+        self.draining = True
+
+    def _expire(self, now: float) -> float:
+        return min(self._caller.expire(now), self._callee.expire(now))
+
+    # The end
+
+    def _violated(self, error: RemoteProtocolError) -> None:
+        """End the connection because the peer broke its rules, and tell it so."""
+        self._outbox.put(self._connection.send_goodbye(str(error)), join=False)
+        self._outbox.push()
+        self._end(error)
+
+    def _lost(self, error: OSError) -> None:
+        """End the connection because it takes no more bytes; the peer may have said why before."""
+        with suppress(OSError):
+            while not (self._is_ending or self._has_peer_ended):
+                self._receive_now()
+                while (event := self._next_event()) is not None:
+                    if not isinstance(event, Call):
+                        self._dispatch[type(event)](event)
+        self._end(error)
+
+    def _end(self, reason: Exception | None) -> None:
+        if self._is_ending:
+            return
+        self._is_ending = True
+        self.close_reason = reason
+        self._caller.end(str(reason) if reason else "this side closed it")
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+        with suppress(OSError):  # Now, as a handler that is slow to be cancelled may keep the socket open for long.
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+
+def _raw(sock: socket.socket | trio.SocketStream | trio.socket.SocketType) -> socket.socket:
+    """Return a non-blocking socket that belongs to the channel alone."""
+    if isinstance(sock, trio.SocketStream):
+        sock = sock.socket
+    if not isinstance(sock, socket.socket):
+        sock = socket.socket(fileno=sock.detach())
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,282 @@
+"""Values to msgpack and back, without pickle.
+
+Beyond msgpack's own types travel: numpy arrays and scalars of numeric and bool dtypes, date, time, datetime and
+timedelta, enum members (as their value), dataclasses and pydantic models (as maps; the receiving edge validates them),
+and whatever was registered. Tuples arrive as lists. Sets, integers beyond 64 bits and other objects are refused with
+their place.
+
+`encode` and `decode` are self-contained msgpack. A frame's body is made by `pack_body` and read by `unpack_body`: there
+an array of at least `ATTACH` bytes is not copied into the msgpack text but attached, and arrives as a view of the frame.
+
+    [kind, ...]                      a message
+    [bin head, bin pad, bin a, ...]  the same message packed in `head`; its arrays refer to the bins a, ... by number
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from svcd_ipc import exttypes
+from svcd_ipc.errors import EncodeError
+from svcd_ipc.exttypes import DecodeError, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    Buffer = bytes | memoryview
+
+__all__ = ["DecodeError", "UndecodableError", "decode", "encode", "pack_body", "register", "transfer", "unpack_body"]
+
+ATTACH: Final = 16 * 1024
+"""Bytes of an array from which on it is attached instead of copied."""
+
+ALIGNMENT: Final = 16
+"""Attachments start at a multiple of this within the body; malloc promises no more for the body itself."""
+
+_KEEP = 1024 * 1024
+"""A packer that has written more than this many bytes at once is dropped instead of kept with its buffer."""
+
+_BIN8, _BIN16, _BIN32 = 0xC4, 0xC5, 0xC6
+_ARRAY32 = 0xDD
+_BIN32_HEADER = Struct(">BI")
+_MALFORMED = (ValueError, TypeError, OverflowError, MemoryError)
+_REFUSED = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+class UndecodableError(DecodeError):
+    """One value inside a well-formed message cannot be made here; `envelope` is the message with None in its place."""
+
+    def __init__(self, message: str, envelope: list[Any]) -> None:
+        super().__init__(message)
+        self.envelope = envelope
+
+
+class Encoder:
+    """A reusable packer; not to be used by two threads, or from within its own packing, at once."""
+
+    __slots__ = ("_attach", "_attached", "_packer")
+
+    def __init__(self) -> None:
+        self._packer = msgpack.Packer(default=self._default)
+        self._attach = False
+        self._attached: list[memoryview] = []
+
+    def inline(self, value: Any) -> bytes:
+        """Return self-contained msgpack. Raises what msgpack raises."""
+        self._attach = False
+        return self._pack(value)
+
+    def body(self, message: list[Any]) -> list[Buffer]:
+        """Return the body of a frame in one or more pieces. Raises what msgpack raises."""
+        self._attach = True
+        self._attached = []
+        head = self._pack(message)
+        return [head] if not self._attached else [*_join_attached(head, self._attached)]
+
+    def _pack(self, value: Any) -> bytes:
+        data: bytes = self._packer.pack(value)
+        if len(data) > _KEEP:
+            self._packer = msgpack.Packer(default=self._default)
+        return data
+
+    def _default(self, value: Any) -> Any:
+        """Give msgpack something it knows in place of `value`."""
+        numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
+        if numpy is not None and isinstance(value, numpy.ndarray):
+            if self._attach and value.nbytes >= ATTACH:
+                code, meta, data = exttypes.attach_array(value, len(self._attached))
+                self._attached.append(data)
+                return msgpack.ExtType(code, meta)
+            return msgpack.ExtType(*exttypes.pack_array(value))
+        if found := exttypes.pack_extension(value):
+            return msgpack.ExtType(*found)
+        return plain(value)
+
+
+def plain(value: Any) -> Any:
+    """Return what stands for an enum member, a dataclass instance or a pydantic model. Raises TypeError for others."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):
+        return dump()
+    raise TypeError(exttypes.refusal(value))
+
+
+_encoders: list[Encoder] = []
+"""Idle ones; taking from and giving back to a list is atomic, so any thread may encode."""
+
+
+def encode(value: Any) -> bytes:
+    """Return a value as msgpack. Raises EncodeError naming type and place of what cannot travel."""
+    encoder = _encoders.pop() if _encoders else Encoder()
+    try:
+        return encoder.inline(value)
+    except _REFUSED as error:
+        raise explain(error, value, "value") from None
+    finally:
+        _encoders.append(encoder)
+
+
+def decode(data: bytes | bytearray | memoryview) -> Any:
+    """Return the value of a msgpack text. Raises DecodeError when it is none."""
+    try:
+        return msgpack.unpackb(data, ext_hook=exttypes.unpack, strict_map_key=False)
+    except DecodeError:
+        raise
+    except _MALFORMED as error:
+        raise DecodeError(f"not msgpack that can be read here: {_say(error)}") from error
+
+
+def transfer(value: Any) -> Any:
+    """Return what would arrive at another service, so that calls within one process see the same values."""
+    pieces = pack_body([0, value], Encoder(), of=1, root="value")
+    try:
+        return unpack_body(memoryview(b"".join(pieces)))[1]
+    except DecodeError as error:
+        raise EncodeError(f"value: {error}") from error
+
+
+def pack_body(message: list[Any], encoder: Encoder, *, of: int, root: str) -> list[Buffer]:
+    """Return a frame's body in pieces; views among them show the caller's own arrays, which must not change until sent.
+
+    `of` is the index of the user's value within the message and `root` its name. Raises EncodeError.
+    """
+    try:
+        return encoder.body(message)
+    except _REFUSED as error:
+        raise explain(error, message[of], root) from None
+
+
+def unpack_body(body: memoryview) -> list[Any]:
+    """Return the message of a frame's body. Raises UndecodableError for one bad value, DecodeError for garbage."""
+    attached: Sequence[memoryview] = ()
+    head = body
+    try:
+        if _is_attached(body):
+            head, *attached = _split_attached(body)
+        hook = exttypes.hook(attached[1::2]) if attached else exttypes.unpack
+        message = msgpack.unpackb(head, ext_hook=hook, strict_map_key=False)
+    except DecodeError as error:
+        raise UndecodableError(str(error), _leniently(head)) from error
+    except TypeError as error:  # A map whose key is a list or a map: msgpack allows it, Python does not.
+        raise UndecodableError(f"a map has a key that cannot be one: {error}", _leniently(head)) from error
+    except _MALFORMED as error:
+        raise DecodeError(f"not msgpack: {_say(error)}") from error
+    if not isinstance(message, list):
+        raise DecodeError(f"not an array but {type(message).__name__}")
+    return message
+
+
+def explain(error: BaseException, value: Any, root: str) -> EncodeError:
+    """Return the error that names what within `value` cannot travel."""
+    if isinstance(error, RecursionError) or "recursion" in str(error):
+        return EncodeError(f"{root}: nested too deeply, or it contains itself")
+    encoder = Encoder()
+    try:
+        for path, leaf in _leaves(value, root):
+            try:
+                encoder.inline(leaf)
+            except _REFUSED as found:
+                return EncodeError(f"{path}: {_reason(found, leaf)}")
+    except RecursionError:
+        return EncodeError(f"{root}: nested too deeply, or it contains itself")
+    return EncodeError(f"{root}: {error}")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Walk all that is no container, each with its place, the keys of maps included."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield f"{path} (a key)", key
+            yield from _leaves(item, f"{path}.{key}" if isinstance(key, str) else f"{path}[{key!r:.40}]")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        try:
+            inner = plain(value)
+        except _REFUSED:
+            yield path, value
+        else:
+            yield from _leaves(inner, path)
+
+
+def _reason(error: BaseException, leaf: Any) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return f"a str that is not valid Unicode ({error.reason} at {error.start})"
+    return exttypes.refusal(leaf) if isinstance(error, OverflowError) else str(error)
+
+
+def _say(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _join_attached(head: bytes, attached: list[memoryview]) -> Iterator[Buffer]:
+    """Frame the head and its attachments as one array of bins, each attachment aligned by a bin of zeros before it."""
+    prefix = _BIN32_HEADER.pack(_ARRAY32, 1 + 2 * len(attached)) + _BIN32_HEADER.pack(_BIN32, len(head))
+    pending = prefix + head
+    position = len(pending)
+    for data in attached:
+        pad = -(position + 2 + _BIN32_HEADER.size) % ALIGNMENT
+        pending += bytes((_BIN8, pad)) + bytes(pad) + _BIN32_HEADER.pack(_BIN32, len(data))
+        yield pending
+        yield data
+        position += 2 + pad + _BIN32_HEADER.size + len(data)
+        pending = b""
+
+
+def _is_attached(body: memoryview) -> bool:
+    """Tell the second form of a body: our encoder begins it with an array32 of a bin32."""
+    return len(body) > 2 * _BIN32_HEADER.size and body[0] == _ARRAY32 and body[_BIN32_HEADER.size] == _BIN32
+
+
+def _split_attached(body: memoryview) -> list[memoryview]:
+    """Cut an array of bins without copying, unless the frame shares its bytes with others and may not be aligned."""
+    if not isinstance(body.obj, bytearray):  # An assembled frame has its own bytearray, aligned by malloc.
+        body = memoryview(bytes(body))
+    (_, count), at = _BIN32_HEADER.unpack_from(body), _BIN32_HEADER.size
+    bins = []
+    while at < len(body):
+        at, end = _bin_at(body, at)
+        bins.append(body[at:end])
+        at = end
+    if len(bins) != count or count % 2 == 0 or at != len(body):
+        raise ValueError("attachments do not fill their frame")
+    return bins
+
+
+def _bin_at(body: memoryview, at: int) -> tuple[int, int]:
+    """Return where the content of the bin at `at` starts and ends. Raises ValueError when it is no bin or cut off."""
+    size = {_BIN8: 1, _BIN16: 2, _BIN32: 4}.get(body[at])
+    if size is None:
+        raise ValueError(f"byte 0x{body[at]:02x} where an attachment should be")
+    start = at + 1 + size
+    end = start + int.from_bytes(body[at + 1 : start], "big")
+    if end > len(body):
+        raise ValueError("an attachment is cut off")
+    return start, end
+
+
+def _leniently(head: memoryview) -> list[Any]:
+    """Read the message again with None for what cannot be made. Raises DecodeError when all of it is garbage."""
+
+    def pairs(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        return {key: item for key, item in items if not isinstance(key, (list, dict))}
+
+    try:
+        message = msgpack.unpackb(
+            head, ext_hook=lambda _code, _data: None, object_pairs_hook=pairs, strict_map_key=False
+        )
+    except _MALFORMED as error:
+        raise DecodeError(f"not msgpack: {_say(error)}") from error
+    if not isinstance(message, list):
+        raise DecodeError(f"not an array but {type(message).__name__}")
+    return message

@@ -1,0 +1,324 @@
+"""One connection's protocol, without a socket: bytes in, events out; and for each thing to say, the bytes to send.
+
+The connection knows which calls are open in which direction and how much credit each stream has. What the peer may not
+do raises RemoteProtocolError from `next_event`; what this side may not do raises LocalProtocolError from a `send_*`
+method, and then nothing was said. After a RemoteProtocolError only `send_goodbye` makes sense.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from svcd_ipc import frames
+from svcd_ipc.codec import DecodeError, Encoder, UndecodableError, pack_body, unpack_body
+from svcd_ipc.errors import CallError, EncodeError, LocalProtocolError, RemoteProtocolError, to_wire
+from svcd_ipc.messages import (
+    MAGIC,
+    VERSION,
+    Call,
+    Cancel,
+    Credit,
+    End,
+    Error,
+    Event,
+    Hello,
+    Item,
+    Kind,
+    Load,
+    Refused,
+    Result,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from svcd_ipc.codec import Buffer
+
+    Chunks = list[Buffer]
+    """One frame in pieces. A memoryview among them shows the caller's own array, which must not change until sent."""
+
+STREAM_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a stream that may be under way to a consumer that has not consumed them; one item may always be."""
+
+_LENGTH = Struct("<I")
+
+_JOIN = 16 * 1024
+"""Up to this size one copy is cheaper than one more piece to send."""
+
+_SHORT = 4096
+"""Characters of an error's message that travel when all of it is too much."""
+
+_ABANDONED = -1
+"""In place of a window: the caller has let go."""
+
+_NO_LOAD = (0, 0)
+_HELLO, _CALL, _RESULT, _BUSY, _ITEM = int(Kind.HELLO), int(Kind.CALL), int(Kind.RESULT), int(Kind.BUSY), int(Kind.ITEM)
+_ERROR, _END, _CREDIT, _CANCEL = int(Kind.ERROR), int(Kind.END), int(Kind.CREDIT), int(Kind.CANCEL)
+_PING, _PONG, _DRAIN = int(Kind.PING), int(Kind.PONG), int(Kind.DRAIN)
+
+
+class Window:
+    """What the producer of a stream may still send."""
+
+    __slots__ = ("credit", "sizes", "under_way")
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+        self.sizes: deque[int] = deque()
+        self.under_way = 0
+
+    def take(self, size: int) -> None:
+        self.credit -= 1
+        self.sizes.append(size)
+        self.under_way += size
+
+    def give(self, count: int) -> None:
+        self.credit += count
+        for _ in range(count):
+            self.under_way -= self.sizes.popleft()
+
+    @property
+    def is_open(self) -> bool:
+        return self.credit > 0 and self.under_way < STREAM_BYTES
+
+
+class Connection:
+    """The state of one connection. `limit` is the largest frame body in bytes, in both directions."""
+
+    def __init__(self, *, limit: int = frames.DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self.peer: Hello | None = None
+        self._reader = frames.FrameReader(limit)
+        self._encoder = Encoder()
+        self._last_mine = 0
+        self._last_theirs = 0
+        self._mine: dict[int, int] = {}
+        """Open calls of this side: id -> items that may still come, or -1 once abandoned."""
+        self._theirs: dict[int, Window | None] = {}
+        """Open calls of the peer: id -> window of its stream, None when it wants one value."""
+        self._ended = False
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Tell whether the peer still owes this side an answer, if only to a cancelled call."""
+        return bool(self._mine)
+
+    # What came
+
+    def receive_data(self, data: bytes | memoryview) -> None:
+        """Take bytes from the peer; empty means that it has ended the connection."""
+        if data:
+            self._reader.feed(data)
+        else:
+            self._ended = True
+
+    def writable(self) -> memoryview | None:
+        """Return where to receive the rest of a large frame, or None; report with `written`."""
+        return self._reader.writable()
+
+    def written(self, count: int) -> None:
+        """Say how many bytes were received into `writable`."""
+        self._reader.written(count)
+
+    def next_event(self) -> Event | None:
+        """Return what the peer said next, or None when more bytes are needed. Raises RemoteProtocolError."""
+        while (body := self._reader.next_frame()) is not None:
+            event = self._read(body)
+            if self._admit(event):
+                return event
+        if self._ended and (missing := self._reader.missing):
+            raise RemoteProtocolError(f"the peer ended the connection after {missing}")
+        return None
+
+    def _read(self, body: memoryview) -> Event:
+        try:
+            return parse(unpack_body(body), len(body))
+        except UndecodableError as error:
+            return parse(error.envelope, len(body), fault=str(error))
+        except DecodeError as error:
+            raise RemoteProtocolError(f"the peer sent a frame that is no message: {error}") from None
+
+    def _admit(self, event: Event) -> bool:
+        """Check an event against the state and move on; False when it is about what this side has let go of."""
+        if self.peer is None:
+            return self._greet(event)
+        if isinstance(event, Call):
+            return self._open_theirs(event)
+        if isinstance(event, (Result, Error, End, Refused)):
+            return self._settle_mine(event)
+        if isinstance(event, Item):
+            return self._take_item(event)
+        if isinstance(event, Credit):
+            return self._take_credit(event)
+        if isinstance(event, Cancel):
+            return self._is_theirs(event.id, "cancelled")
+        if isinstance(event, Hello):
+            raise RemoteProtocolError("the peer said hello twice")
+        return True
+
+    def _greet(self, event: Event) -> bool:
+        if isinstance(event, Hello):
+            self.peer = event
+        elif not (isinstance(event, Error) and event.id == 0):
+            raise RemoteProtocolError(f"the peer's first message was {type(event).__name__.lower()}, not hello")
+        return True
+
+    def _open_theirs(self, call: Call) -> bool:
+        if call.id <= self._last_theirs:
+            raise RemoteProtocolError(f"the peer made call {call.id} after call {self._last_theirs}")
+        self._last_theirs = call.id
+        self._theirs[call.id] = Window(call.window) if call.window else None
+        return True
+
+    def _settle_mine(self, event: Result | Error | End | Refused) -> bool:
+        number = event.id
+        if number == 0 and isinstance(event, Error):
+            return True
+        window = self._mine.pop(number, None)
+        if window is None:
+            raise RemoteProtocolError(f"the peer answered call {number}, which is not open")
+        return window != _ABANDONED
+
+    def _take_item(self, item: Item) -> bool:
+        window = self._mine.get(item.id)
+        if window is None:
+            raise RemoteProtocolError(f"the peer sent an item of call {item.id}, which is not open")
+        if window == _ABANDONED:
+            return False
+        if window == 0:
+            raise RemoteProtocolError(f"the peer sent an item of call {item.id} without credit")
+        self._mine[item.id] = window - 1
+        return True
+
+    def _take_credit(self, credit: Credit) -> bool:
+        if not self._is_theirs(credit.id, "credited"):
+            return False
+        window = self._theirs[credit.id]
+        if window is None or credit.count > len(window.sizes):
+            raise RemoteProtocolError(f"the peer gave credit {credit.count} for items of call {credit.id} it never got")
+        window.give(credit.count)
+        return True
+
+    def _is_theirs(self, number: int, verb: str) -> bool:
+        """Tell whether a call of the peer is open; its answer may have crossed what the peer says about it."""
+        if not 0 < number <= self._last_theirs:
+            raise RemoteProtocolError(f"the peer {verb} call {number}, which it never made")
+        return number in self._theirs
+
+    # What to say
+
+    def send_hello(self, identity: Mapping[str, Any], capabilities: Sequence[str] = ()) -> Chunks:
+        """Return this side's first message."""
+        return self._frame([_HELLO, MAGIC, VERSION, dict(identity), list(capabilities)], of=3, root="identity")
+
+    def send_call(
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        attempt: int = 0,
+        window: int = 0,
+    ) -> tuple[int, Chunks]:
+        """Return (id, frame) of a new call. Raises EncodeError for arguments that cannot travel."""
+        number = self._last_mine + 1
+        chunks = self._frame([_CALL, number, api, args, deadline, trace, attempt, window], of=3, root="args")
+        self._last_mine = number
+        self._mine[number] = window
+        return number, chunks
+
+    def send_result(self, number: int, value: Any, load: Load = _NO_LOAD) -> Chunks:
+        """Answer a call with a value. Raises EncodeError for one that cannot travel; the call is open still then."""
+        self._check_theirs(number)
+        chunks = self._frame([_RESULT, number, value, *load], of=2, root="result")
+        del self._theirs[number]
+        return chunks
+
+    def send_error(self, number: int, error: CallError, load: Load = _NO_LOAD) -> Chunks:
+        """Answer a call with an error, or end a stream with it."""
+        self._check_theirs(number)
+        code, message, details = to_wire(error)
+        try:
+            chunks = self._frame([_ERROR, number, code, message, details, *load], of=4, root="details")
+        except EncodeError:  # An error must always get through, if need be without what cannot travel.
+            chunks = self._frame(
+                [_ERROR, number, code, message[:_SHORT].encode("ascii", "replace").decode(), {}, *load]
+            )
+        del self._theirs[number]
+        return chunks
+
+    def send_busy(self, number: int, load: Load = _NO_LOAD) -> Chunks:
+        """Answer that the call was not started."""
+        self._check_theirs(number)
+        del self._theirs[number]
+        return self._frame([_BUSY, number, *load])
+
+    def may_send_item(self, number: int) -> bool:
+        """Tell whether the consumer of a stream has room for one more item."""
+        window = self._theirs.get(number)
+        return window is not None and window.is_open
+
+    def send_item(self, number: int, value: Any) -> Chunks:
+        """Return one item of a stream. Raises EncodeError; LocalProtocolError without credit."""
+        self._check_theirs(number)
+        window = self._theirs[number]
+        if window is None or not window.is_open:
+            raise LocalProtocolError(f"no credit for an item of call {number}")
+        chunks = self._frame([_ITEM, number, value], of=2, root="item")
+        window.take(sum(map(len, chunks)))
+        return chunks
+
+    def send_end(self, number: int, load: Load = _NO_LOAD) -> Chunks:
+        """Say that a stream is complete."""
+        self._check_theirs(number)
+        del self._theirs[number]
+        return self._frame([_END, number, *load])
+
+    def send_credit(self, number: int, count: int) -> Chunks:
+        """Say that `count` items of an open stream of this side were consumed."""
+        window = self._mine.get(number, _ABANDONED)
+        if window == _ABANDONED:
+            raise LocalProtocolError(f"credit for call {number}, which is not open")
+        self._mine[number] = window + count
+        return self._frame([_CREDIT, number, count])
+
+    def send_cancel(self, number: int) -> Chunks:
+        """Let go of a call of this side: nothing more of it is reported. No bytes when it is settled already."""
+        if self._mine.get(number, _ABANDONED) == _ABANDONED:
+            return []
+        self._mine[number] = _ABANDONED
+        return self._frame([_CANCEL, number])
+
+    def send_ping(self, token: int) -> Chunks:
+        """Ask for a pong."""
+        return self._frame([_PING, token])
+
+    def send_pong(self, token: int) -> Chunks:
+        """Answer a ping."""
+        return self._frame([_PONG, token])
+
+    def send_drain(self) -> Chunks:
+        """Ask the peer to make no new calls."""
+        return self._frame([_DRAIN])
+
+    def send_goodbye(self, reason: str) -> Chunks:
+        """Say why this side is about to end the connection."""
+        return self._frame([_ERROR, 0, "goodbye", reason, {}, *_NO_LOAD])
+
+    def _check_theirs(self, number: int) -> None:
+        if number not in self._theirs:
+            raise LocalProtocolError(f"an answer to call {number}, which is not open")
+
+    def _frame(self, message: list[Any], *, of: int = 0, root: str = "") -> Chunks:
+        """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
+        body = pack_body(message, self._encoder, of=of, root=root)
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        if size > self.limit:
+            raise EncodeError(f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit}")
+        if size <= _JOIN:
+            return [_LENGTH.pack(size) + body[0]] if len(body) == 1 else [b"".join((_LENGTH.pack(size), *body))]
+        return [_LENGTH.pack(size), *body]

@@ -1,0 +1,175 @@
+"""The ext types of the wire: arrays, scalars, dates, and what was registered.
+
+numpy is imported only here and only when an array arrives. An array travels as `dtype|shape`, padded with spaces to a
+multiple of 16 bytes so that its data is aligned, then its data in C order. Object, string and structured dtypes are
+refused: the first would need pickle, the others have better forms.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from math import prod
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+T = TypeVar("T")
+
+ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA = range(1, 8)
+
+FIRST_FREE: Final = 32
+LAST_FREE: Final = 127
+
+_ALIGN = 16
+_DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
+"""What a dtype may look like on the wire; numpy's own parser accepts far more than arrays of numbers."""
+
+_TIMEDELTA_FORM = Struct("<iiI")
+_BIGGEST_SHAPE = 64
+
+_packers: dict[type, tuple[int, Callable[[Any], bytes]]] = {}
+_unpackers: dict[int, Callable[[bytes], Any]] = {}
+
+
+class DecodeError(ValueError):
+    """A text is no msgpack, or a value in it cannot be made here (an array where numpy is missing, say)."""
+
+
+def register(kind: type[T], code: int, pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> None:
+    """Let values of `kind` and its subclasses travel as ext type `code` (32 to 127); both ends must do so.
+
+    Raises ValueError when the code is out of range or taken by another type.
+    """
+    if not FIRST_FREE <= code <= LAST_FREE:
+        raise ValueError(f"ext code {code} for {kind.__qualname__}: must be from {FIRST_FREE} to {LAST_FREE}")
+    taken = next((other for other, (used, _) in _packers.items() if used == code and other is not kind), None)
+    if taken is not None:
+        raise ValueError(f"ext code {code} for {kind.__qualname__}: taken by {taken.__qualname__}")
+    _packers[kind] = (code, pack)
+    _unpackers[code] = unpack
+
+
+def pack_extension(value: Any) -> tuple[int, bytes] | None:
+    """Return (code, payload) of a registered value, a date or a numpy scalar, or None for other values."""
+    for kind in type(value).__mro__:
+        if found := _packers.get(kind):
+            return found[0], found[1](value)
+    if isinstance(value, dt.datetime):  # Before date, of which it is a subclass.
+        return DATETIME, value.isoformat().encode()
+    if isinstance(value, dt.date):
+        return DATE, value.isoformat().encode()
+    if isinstance(value, dt.time):
+        return TIME, value.isoformat().encode()
+    if isinstance(value, dt.timedelta):
+        return TIMEDELTA, _TIMEDELTA_FORM.pack(value.days, value.seconds, value.microseconds)
+    if hasattr(value, "dtype") and type(value).__module__ == "numpy":
+        return SCALAR, _meta(value) + value.tobytes()
+    return None
+
+
+def pack_array(array: np.ndarray[Any, Any]) -> tuple[int, bytes]:
+    """Return (code, payload) of an array, data included. Raises TypeError for a dtype that does not travel."""
+    return ARRAY, _meta(array) + array.tobytes()
+
+
+def attach_array(array: np.ndarray[Any, Any], number: int) -> tuple[int, bytes, memoryview]:
+    """Return (code, payload, data): the payload refers to the data by number. Raises TypeError as `pack_array`."""
+    meta = _meta(array)
+    flat = array.reshape(-1)  # Copies what is not in C order.
+    return ATTACHED, meta + str(number).encode(), flat.view("u1").data
+
+
+def unpack(code: int, payload: bytes) -> Any:
+    """Return the value of an ext type that has no attachments. Raises DecodeError when it cannot be made."""
+    return hook(())(code, payload)
+
+
+def hook(attached: Sequence[memoryview]) -> Callable[[int, bytes], Any]:
+    """Return msgpack's ext_hook for one message with these attachments."""
+
+    def read(code: int, payload: bytes) -> Any:
+        try:
+            if code == ATTACHED:
+                meta, number = _split(payload)
+                return _array(meta, attached[int(number)])
+            return _readers[code](payload) if code in _readers else _unpackers[code](payload)
+        except DecodeError:
+            raise
+        except KeyError:
+            raise DecodeError(f"ext type {code} is not registered here") from None
+        except ImportError as error:
+            raise DecodeError(f"an array has come, and numpy is missing here: {error}") from error
+        except Exception as error:
+            raise DecodeError(f"ext type {code} cannot be read: {type(error).__name__}: {error}") from error
+
+    return read
+
+
+def refusal(value: Any) -> str:
+    """Say why a value does not travel, and what to do."""
+    kind = type(value).__name__
+    if isinstance(value, (set, frozenset)):
+        return f"a {kind} cannot travel; send a list"
+    if isinstance(value, int):
+        return f"an integer of {value.bit_length()} bits cannot travel; 64 is the most"
+    return f"a value of type {type(value).__module__}.{kind} cannot travel; send its fields, or register an ext type"
+
+
+def _meta(array: Any) -> bytes:
+    dtype = array.dtype
+    if dtype.kind not in "biufc" or dtype.names or type(array).__name__ == "MaskedArray":
+        what = "masked array" if type(array).__name__ == "MaskedArray" else f"numpy dtype {dtype}"
+        raise TypeError(f"a {what} cannot travel; only plain arrays of numbers and bools do")
+    text = f"{dtype.str}|{','.join(map(str, array.shape))}|"
+    return text.ljust(-(-len(text) // _ALIGN) * _ALIGN).encode()
+
+
+def _split(payload: bytes) -> tuple[tuple[str, tuple[int, ...]], memoryview]:
+    """Cut an array's payload into ((dtype, shape), rest). Raises DecodeError for a dtype that does not travel."""
+    bar = payload.index(b"|", payload.index(b"|", 1) + 1)
+    dtype, shape = payload[:bar].decode("ascii").rsplit("|", 1)
+    if not _DTYPE.fullmatch(dtype):
+        raise DecodeError(f"an array of dtype {dtype!r:.40} is not accepted")
+    sizes = tuple(int(size) for size in shape.split(",") if size)
+    if len(sizes) > _BIGGEST_SHAPE or any(size < 0 for size in sizes):
+        raise DecodeError(f"an array of shape {shape!r:.40} is not accepted")
+    start = -(-(bar + 1) // _ALIGN) * _ALIGN
+    return (dtype, sizes), memoryview(payload)[start:]
+
+
+def _array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.ndarray[Any, Any]:
+    """Return a read-only view of the data. Raises DecodeError when sizes do not agree."""
+    import numpy  # noqa: ICN001, PLC0415 - a process that meets no array never pays for it
+
+    dtype, shape = numpy.dtype(meta[0]), meta[1]
+    if prod(shape) * dtype.itemsize != len(data):
+        raise DecodeError(f"an array of {meta[0]} {shape} with {len(data)} bytes of data")
+    return numpy.ndarray(shape, dtype, buffer=data)
+
+
+def _inline_array(payload: bytes) -> np.ndarray[Any, Any]:
+    return _array(*_split(payload))
+
+
+def _scalar(payload: bytes) -> Any:
+    return _inline_array(payload)[()]
+
+
+def _timedelta(payload: bytes) -> dt.timedelta:
+    days, seconds, microseconds = _TIMEDELTA_FORM.unpack(payload)
+    return dt.timedelta(days, seconds, microseconds)
+
+
+_readers: dict[int, Callable[[bytes], Any]] = {
+    ARRAY: _inline_array,
+    SCALAR: _scalar,
+    DATE: lambda payload: dt.date.fromisoformat(payload.decode()),
+    TIME: lambda payload: dt.time.fromisoformat(payload.decode()),
+    DATETIME: lambda payload: dt.datetime.fromisoformat(payload.decode()),
+    TIMEDELTA: _timedelta,
+}

@@ -1,0 +1,281 @@
+"""The messages of the wire: one event class per kind, and the reading of each from a msgpack array.
+
+    hello  [0, "svcd", version, identity, capabilities]
+    call   [1, id, api, args, deadline or nil, trace or nil, attempt, window]
+    result [2, id, value, in flight, queued]
+    error  [3, id, code, message, details, in flight, queued]     id 0: about the connection, which ends
+    busy   [4, id, in flight, queued]
+    item   [5, id, value]
+    end    [6, id, in flight, queued]
+    credit [7, id, count]
+    cancel [8, id]
+    ping   [9, token]     pong [10, token]     drain [11]
+
+Ids count up from 1 in each direction. call, credit and cancel speak of the sender's own calls, the others of the
+receiver's. Each call gets exactly one of result, error, busy or end, also after a cancel. `window` is how many items
+the caller takes before it gives credit; 0 means that it wants one value and no stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from svcd_ipc.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION: Final = 1
+MAGIC: Final = "svcd"
+
+Load = tuple[int, int]
+"""(in flight, queued) at the sender."""
+
+
+class Kind(IntEnum):
+    """First element of each message."""
+
+    HELLO = 0
+    CALL = 1
+    RESULT = 2
+    ERROR = 3
+    BUSY = 4
+    ITEM = 5
+    END = 6
+    CREDIT = 7
+    CANCEL = 8
+    PING = 9
+    PONG = 10
+    DRAIN = 11
+
+
+@dataclass(slots=True)
+class Hello:
+    """The first message of each side."""
+
+    version: int
+    identity: dict[str, Any]
+    capabilities: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Name the peer for a message: `Classifier/0`, else what it says of itself."""
+        who = self.identity
+        if "service" in who:
+            return f"{who['service']}/{who['replica']}" if "replica" in who else str(who["service"])
+        return str(who.get("role", "the peer"))
+
+
+@dataclass(slots=True)
+class Call:
+    """The peer asks for an api."""
+
+    id: int
+    api: str
+    args: dict[str, Any]
+    deadline: float | None
+    trace: str | None
+    attempt: int
+    window: int
+    fault: str | None = None
+    """Why the arguments cannot be read here; they are incomplete then."""
+
+
+@dataclass(slots=True)
+class Result:
+    """A call gave one value."""
+
+    id: int
+    value: Any
+    load: Load
+    fault: str | None = None
+    """Why the value cannot be read here."""
+
+
+@dataclass(slots=True)
+class Error:
+    """A call, or with id 0 the connection, failed."""
+
+    id: int
+    code: str
+    message: str
+    details: dict[str, Any]
+    load: Load
+
+
+@dataclass(slots=True)
+class Refused:
+    """A call was not started (busy)."""
+
+    id: int
+    load: Load
+
+
+@dataclass(slots=True)
+class Item:
+    """One value of a stream."""
+
+    id: int
+    value: Any
+    size: int
+    """Bytes of its frame."""
+    fault: str | None = None
+
+
+@dataclass(slots=True)
+class End:
+    """A stream is complete."""
+
+    id: int
+    load: Load
+
+
+@dataclass(slots=True)
+class Credit:
+    """The peer has consumed items of a stream."""
+
+    id: int
+    count: int
+
+
+@dataclass(slots=True)
+class Cancel:
+    """The peer no longer wants the answer of a call."""
+
+    id: int
+
+
+@dataclass(slots=True)
+class Ping:
+    """To be answered by a pong with the same token."""
+
+    token: int
+
+
+@dataclass(slots=True)
+class Pong:
+    """The answer to a ping."""
+
+    token: int
+
+
+@dataclass(slots=True)
+class Drain:
+    """The peer takes no new calls."""
+
+
+Event = Hello | Call | Result | Error | Refused | Item | End | Credit | Cancel | Ping | Pong | Drain
+
+
+def parse(message: list[Any], size: int, fault: str | None = None) -> Event:
+    """Return the event of a message. Raises RemoteProtocolError for an unknown kind or fields of wrong type.
+
+    `size` is the length of its frame. With `fault` some value within the message was replaced by None.
+    """
+    kind = message[0] if message else None
+    if type(kind) is not int or not 0 <= kind < len(_PARSERS):
+        raise RemoteProtocolError(f"the peer sent a message of unknown kind {kind!r:.40}")
+    try:
+        event = _PARSERS[kind](message, size)
+    except (ValueError, TypeError, KeyError) as error:
+        raise RemoteProtocolError(f"the peer sent a malformed {Kind(kind).name.lower()}: {error}") from None
+    if fault is not None:
+        if not isinstance(event, (Call, Result, Item)):
+            raise RemoteProtocolError(f"the peer sent a malformed {Kind(kind).name.lower()}: {fault}")
+        event.fault = fault
+    return event
+
+
+def _hello(message: list[Any], _size: int) -> Hello:
+    if len(message) < 3 or message[1] != MAGIC:
+        raise ValueError("it does not speak this protocol")
+    version = message[2]
+    if version != VERSION:
+        raise ValueError(f"the peer speaks version {version!r:.20}, this side version {VERSION}")
+    _, _, _, identity, capabilities = message
+    _check(isinstance(identity, dict) and isinstance(capabilities, list), "identity and capabilities")
+    return Hello(version, identity, capabilities)
+
+
+def _call(message: list[Any], _size: int) -> Call:
+    _, number, api, args, deadline, trace, attempt, window = message
+    if not (
+        type(number) is int
+        and type(api) is str
+        and type(args) is dict
+        and (deadline is None or type(deadline) is float)
+        and (trace is None or type(trace) is str)
+        and type(attempt) is int
+        and type(window) is int
+        and window >= 0
+    ):
+        raise ValueError("a field has the wrong type")
+    return Call(number, api, args, deadline, trace, attempt, window)
+
+
+def _result(message: list[Any], _size: int) -> Result:
+    _, number, value, in_flight, queued = message
+    return Result(_natural(number), value, (_natural(in_flight), _natural(queued)))
+
+
+def _error(message: list[Any], _size: int) -> Error:
+    _, number, code, text, details, in_flight, queued = message
+    _check(isinstance(code, str) and isinstance(text, str) and isinstance(details, dict), "code, message and details")
+    return Error(_natural(number), code, text, details, (_natural(in_flight), _natural(queued)))
+
+
+def _busy(message: list[Any], _size: int) -> Refused:
+    _, number, in_flight, queued = message
+    return Refused(_natural(number), (_natural(in_flight), _natural(queued)))
+
+
+def _item(message: list[Any], size: int) -> Item:
+    _, number, value = message
+    return Item(_natural(number), value, size)
+
+
+def _end(message: list[Any], _size: int) -> End:
+    _, number, in_flight, queued = message
+    return End(_natural(number), (_natural(in_flight), _natural(queued)))
+
+
+def _credit(message: list[Any], _size: int) -> Credit:
+    _, number, count = message
+    return Credit(_natural(number), _natural(count))
+
+
+def _cancel(message: list[Any], _size: int) -> Cancel:
+    _, number = message
+    return Cancel(_natural(number))
+
+
+def _ping(message: list[Any], _size: int) -> Ping:
+    _, token = message
+    return Ping(_natural(token))
+
+
+def _pong(message: list[Any], _size: int) -> Pong:
+    _, token = message
+    return Pong(_natural(token))
+
+
+def _drain(message: list[Any], _size: int) -> Drain:
+    _check(len(message) == 1, "no fields")
+    return Drain()
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.40} is no count")
+    return value
+
+
+def _check(good: bool, expected: str) -> None:
+    if not good:
+        raise ValueError(f"expected {expected}")
+
+
+_PARSERS: list[Callable[[list[Any], int], Event]] = [
+    *(_hello, _call, _result, _error, _busy, _item, _end, _credit, _cancel, _ping, _pong, _drain),
+]
