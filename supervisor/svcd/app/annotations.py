@@ -76,9 +76,7 @@ class _Array:
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             _array_validator(self.dtype),
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda array: array.tolist(), when_used="json"
-            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(_listed, when_used="json"),
         )
 
     def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
@@ -86,6 +84,10 @@ class _Array:
             "type": "array",
             "description": f"array of {self.dtype.__name__ if self.dtype else 'numbers'}, nested lists",
         }
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _array_validator(dtype: Any) -> Callable[[Any], Any]:

@@ -18,6 +18,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
 from svcd.app.annotations import is_plain, with_arrays
+from svcd.app.declare import apis_of
 from svcd_ipc.errors import BadResult, InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class ApiSchema:
     """What one api takes and gives. Parts are built when first needed."""
 
     def __init__(self, owner: str, declaration: ApiDeclaration, function: Callable[..., Any]) -> None:
+        self.declaration = declaration
         self.name = declaration.name
         self.title = f"{owner}.{declaration.name}"
         self.is_stream = declaration.is_stream
@@ -84,7 +86,8 @@ class ApiSchema:
                 continue
             hint = with_arrays(self.hints.get(name, Any))
             fields[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
-        shape: Any = TypedDict(self.name, fields)  # type: ignore[misc]  # the functional form with computed fields
+        functional: Any = TypedDict  # with computed fields, which type checkers know nothing of
+        shape = functional(self.name, fields)
         shape.__pydantic_config__ = {**_CONFIG, "extra": extra}
         return _adapter(shape, self.title)
 
@@ -172,6 +175,20 @@ class ApiSchema:
             return None
         others_optional = all(p is chosen[0] or p.default is not p.empty for p in parameters)
         return chosen[0].name if others_optional else None
+
+    def takes_text(self, name: str) -> bool:
+        """Whether a parameter takes a text as it stands, so that it is not to be read as JSON."""
+        hint = self.hints.get(name, Any)
+        return hint is Any or _admits(hint, str) or _admits(hint, bytes)
+
+    def item_type(self) -> Any:
+        """Return the declared type of the result or of the stream's items; Any without one."""
+        return self.hints.get("return", Any)
+
+
+def schemas_of(cls: type, owner: str) -> dict[str, ApiSchema]:
+    """Return the schemas of a service class by api; `owner` is the service's name in messages."""
+    return {name: ApiSchema(owner, api, getattr(cls, api.attribute)) for name, api in apis_of(cls).items()}
 
 
 def _adapter(annotation: Any, title: str) -> TypeAdapter[Any]:

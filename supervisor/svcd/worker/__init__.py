@@ -1,0 +1,1 @@
+"""Inside a replica: load, admit, serve, report; and the two faces that stand on it, the client and `svcd.local`."""

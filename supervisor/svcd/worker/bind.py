@@ -1,0 +1,42 @@
+"""From the boot document's dependencies to the proxies on an instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from svcd.app.declare import declaration_of, dependencies_of
+from svcd.app.schemas import schemas_of
+from svcd.worker.proxy import Edge, Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.app.schemas import ApiSchema
+    from svcd.worker.client import Client
+    from svcd.worker.thread import Portal
+
+
+def bind_routes(instance: Any, told: Mapping[str, Mapping[str, Any]], client: Client, portal: Portal) -> None:
+    """Put a proxy on the instance for each dependency of its class; `told` is the boot document's `dependencies`."""
+    for name, dependency in dependencies_of(type(instance)).items():
+        if name not in told:
+            raise RuntimeError(
+                f"{type(instance).__name__}.{name}: svcd was not told of this dependency; restart the app"
+            )
+        callee = told[name]
+        edge = Edge(
+            f"self.{name}",
+            client.route(callee["service"], default_timeout=callee["default_timeout"], max_queue=callee["max_queue"]),
+            portal,
+            timeout=callee["timeout"],
+            retries=callee["retries"],
+            schemas=imported_schemas(dependency.target),
+        )
+        # Past the class's own __setattr__, if it has one: nothing of the user's has run yet.
+        instance.__dict__[name] = Proxy(edge, callee["apis"])
+
+
+def imported_schemas(target: type | str) -> dict[str, ApiSchema]:
+    """Return the schemas of a dependency that is given as a class; one given as text is not imported for them."""
+    declaration = declaration_of(target)
+    return schemas_of(target, declaration.name) if declaration and isinstance(target, type) else {}

@@ -1,0 +1,64 @@
+"""A process's routes: one per service that it calls, fed by the daemon over the control channel."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from svcd.worker.route import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import trio
+
+
+class Client:
+    """Makes and feeds routes. Connections live in the nursery given.
+
+    Args:
+        nursery: Where connections and their tasks run; cancelling it ends them all.
+        identity: What this process says of itself in each hello, such as `{"service": "Entry", "replica": 0}`.
+        clock: CLOCK_MONOTONIC.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, identity: Mapping[str, Any], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._nursery = nursery
+        self._identity = identity
+        self._clock = clock
+        self._routes: dict[str, Route] = {}
+        self._told: dict[str, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Client {list(self._routes.values())}>"
+
+    def route(self, service: str, *, default_timeout: float = 60.0, max_queue: int = 1024) -> Route:
+        """Return the route to a service; there is one for all who call it from this process."""
+        route = self._routes.get(service)
+        if route is None:
+            route = self._routes[service] = Route(
+                service,
+                nursery=self._nursery,
+                identity=self._identity,
+                default_timeout=default_timeout,
+                max_queue=max_queue,
+                clock=self._clock,
+            )
+            if service in self._told:
+                self._feed(route)
+        return route
+
+    def update(self, services: dict[str, dict[str, Any]]) -> None:
+        """Take the daemon's `routes`: `{NAME: {state, reason, replicas: [[ID, PATH], ...]}}`, the whole truth."""
+        self._told = services
+        for route in self._routes.values():
+            self._feed(route)
+
+    def _feed(self, route: Route) -> None:
+        told = self._told.get(route.service)
+        if told is None:
+            route.update("stopped", "the daemon names no such service", {})
+        else:
+            route.update(told["state"], told.get("reason"), {str(id_): path for id_, path in told["replicas"]})

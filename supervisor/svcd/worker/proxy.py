@@ -1,0 +1,203 @@
+"""What a dependency looks like to the code that calls it: one callable per api, in the colour of its declaration.
+
+`async def` apis are awaited, `def` apis block; `proxy.to_async.api(...)` and `proxy.api.to_async(...)` give the other
+colour, `to_sync` likewise.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from svcd.app.nearest import nearest
+from svcd.worker.stream import SyncStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from svcd.app.schemas import ApiSchema
+    from svcd.worker.thread import Portal
+
+
+class Caller(Protocol):
+    """What carries calls to a service: a route, or another service of this process."""
+
+    service: str
+
+    def deadline_of(self, timeout: float | None) -> float: ...
+
+    async def call(self, api: str, args: dict[str, Any], *, deadline: float | None, retries: int = 0) -> Any: ...
+
+    def stream(self, api: str, args: dict[str, Any], *, deadline: float | None) -> Any: ...
+
+
+class Edge:
+    """One dependency as its caller declared it.
+
+    Args:
+        place: How the caller's code names it, such as `self.features`.
+        caller: What carries the calls.
+        portal: The way onto the loop for code that blocks.
+        timeout: Seconds per call, or None for what is left of the caller's own deadline.
+        retries: For idempotent apis.
+        schemas: Of the callee's apis, where its class can be imported here.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        caller: Caller,
+        portal: Portal,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        schemas: Mapping[str, ApiSchema] | None = None,
+    ) -> None:
+        self.place = place
+        self.caller = caller
+        self.portal = portal
+        self.timeout = timeout
+        self.retries = retries
+        self.schemas = schemas or {}
+
+
+class ApiCall:
+    """One api of a dependency, in both colours."""
+
+    __slots__ = ("__name__", "_edge", "_is_stream", "_retries", "_schema")
+
+    def __init__(self, edge: Edge, name: str, *, is_stream: bool, idempotent: bool) -> None:
+        self.__name__ = name
+        self._edge = edge
+        self._is_stream = is_stream
+        self._retries = edge.retries if idempotent else 0
+        self._schema = edge.schemas.get(name)
+
+    def __repr__(self) -> str:
+        return f"<api {self._edge.caller.service}.{self.__name__}>"
+
+    def to_async(self, *args: Any, **kwargs: Any) -> Any:
+        """Return an awaitable of the result, or an async iterator of a stream's items."""
+        named = self._bind(args, kwargs) if args else kwargs
+        edge = self._edge
+        deadline = None if edge.timeout is None else edge.caller.deadline_of(edge.timeout)
+        if self._is_stream:
+            items = edge.caller.stream(self.__name__, named, deadline=deadline)
+            rebuild = self._rebuild()
+            return items if rebuild is None else RebuiltStream(items, rebuild)
+        if self._schema is None:
+            return edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries)
+        return self._call(named, deadline)
+
+    def to_sync(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the result, or an iterator of a stream's items, blocking this thread meanwhile."""
+        edge = self._edge
+        if edge.portal.on_loop:
+            raise RuntimeError(
+                f"{edge.place}.{self.__name__}(...) would block svcd's event loop, which has to answer it;"
+                f" write `await {edge.place}.to_async.{self.__name__}(...)`"
+            )
+        if self._is_stream:
+            return SyncStream(self.to_async(*args, **kwargs), edge.portal)
+        return edge.portal.run(partial(self.to_async, *args, **kwargs))
+
+    async def _call(self, args: dict[str, Any], deadline: float | None) -> Any:
+        value = await self._edge.caller.call(self.__name__, args, deadline=deadline, retries=self._retries)
+        rebuild = self._rebuild()
+        return value if rebuild is None else rebuild(value)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self._schema is None:
+            raise TypeError(
+                f"{self._edge.caller.service}.{self.__name__}: give arguments by keyword;"
+                " the order is not known here, because its class is not imported"
+            )
+        return self._schema.bind(args, kwargs)
+
+    def _rebuild(self) -> Callable[[Any], Any] | None:
+        return None if self._schema is None else self._schema.rebuild
+
+
+class AsyncApi(ApiCall):
+    """An api declared with `async def`."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.to_async(*args, **kwargs)
+
+
+class SyncApi(ApiCall):
+    """An api declared with `def`."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.to_sync(*args, **kwargs)
+
+
+class RebuiltStream:
+    """A stream whose items are made what the api declares."""
+
+    def __init__(self, items: Any, rebuild: Callable[[Any], Any]) -> None:
+        self._items = items
+        self._rebuild = rebuild
+
+    def __aiter__(self) -> RebuiltStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._rebuild(await self._items.__anext__())
+
+    async def aclose(self) -> None:
+        """Leave the stream."""
+        await self._items.aclose()
+
+
+class Colour:
+    """All apis of a dependency in one colour."""
+
+    def __init__(self, service: str, calls: Mapping[str, Callable[..., Any]]) -> None:
+        self.__dict__.update(calls)
+        self._svcd_service = service
+
+    def __getattr__(self, name: str) -> Any:
+        raise _no_api(self._svcd_service, name, self.__dict__)
+
+
+class Proxy:
+    """A dependency. Each api is an attribute in its own colour; `to_async` and `to_sync` have all in one.
+
+    Args:
+        edge: The dependency.
+        apis: `{NAME: {is_async, is_stream, idempotent}}`.
+        colour: `async` or `sync` for all apis, instead of each in its own.
+    """
+
+    to_async: Colour
+    to_sync: Colour
+
+    def __init__(self, edge: Edge, apis: Mapping[str, Mapping[str, Any]], *, colour: str | None = None) -> None:
+        calls: dict[str, ApiCall] = {}
+        for name, told in apis.items():
+            is_async = told["is_async"] if colour is None else colour == "async"
+            kind = AsyncApi if is_async else SyncApi
+            calls[name] = kind(edge, name, is_stream=told["is_stream"], idempotent=told["idempotent"])
+        service = edge.caller.service
+        self.__dict__.update(calls)
+        self.__dict__["to_async"] = Colour(service, {name: call.to_async for name, call in calls.items()})
+        self.__dict__["to_sync"] = Colour(service, {name: call.to_sync for name, call in calls.items()})
+        self.__dict__["_svcd"] = (edge, calls)
+
+    def __repr__(self) -> str:
+        edge, calls = self.__dict__["_svcd"]
+        return f"<{edge.place} -> {edge.caller.service} [{', '.join(calls)}]>"
+
+    def __getattr__(self, name: str) -> Any:
+        edge, calls = self.__dict__["_svcd"]
+        raise _no_api(edge.caller.service, name, calls)
+
+
+def _no_api(service: str, name: str, known: Mapping[str, Any]) -> AttributeError:
+    apis = [api for api in known if not api.startswith("_")]
+    return AttributeError(f"{service} has no api {nearest(name, apis)}")

@@ -1,0 +1,133 @@
+"""A caller's end of one replica: its channel, and what the caller knows of its load."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from svcd_ipc.client import connect
+from svcd_ipc.errors import ProtocolError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from svcd_ipc.channel import Channel
+
+FRESH = 0.1
+"""Seconds for which a reported load counts; an older one says nothing about now."""
+FIRST_BACKOFF = 0.002
+LAST_BACKOFF = 0.05
+"""Seconds between asking a busy replica again, doubled from first to last while it stays busy."""
+DOWN_FOR = 0.05
+"""Seconds for which a replica that could not be reached is left alone."""
+
+
+class ReplicaEnd:
+    """One listed replica of a route.
+
+    `capacity` is unknown until the replica refuses a call: what it ran at that moment is all that it takes.
+    """
+
+    def __init__(self, id: str, path: str) -> None:  # noqa: A002  (the word of the routes message)
+        self.id = id
+        self.path = path
+        self.channel: Channel | None = None
+        self.in_flight = 0
+        """Calls of this caller that are on their way or running."""
+        self.capacity = inf
+        self.retry_at = 0.0
+        """When it may be asked again after it was busy or could not be reached."""
+        self.listed = True
+        """Whether the daemon still names it."""
+        self._backoff = FIRST_BACKOFF
+        self._load = 0
+        self._load_at = -inf
+        self._sent = 0
+        self._opening: trio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<ReplicaEnd {self.id} [{self.in_flight} in flight{'' if self.listed else ', unlisted'}]>"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no connection to it."""
+        return self.channel is None or self.channel.closed.is_set()
+
+    def load(self, now: float) -> int:
+        """Return how many calls it probably has now, those of other callers included."""
+        if now - self._load_at > FRESH:
+            return self.in_flight
+        return max(self.in_flight, self._load + self._sent)
+
+    def is_open(self, now: float) -> bool:
+        """Whether it would probably take a call."""
+        if now < self.retry_at or (self.channel is not None and self.channel.draining):
+            return False
+        return self.capacity == inf or self.load(now) < self.capacity
+
+    def may_be_probed(self, now: float) -> bool:
+        """Whether one call should be sent to see if its reported load is still true."""
+        if (
+            now < self.retry_at
+            or self.in_flight >= self.capacity
+            or (self.channel is not None and self.channel.draining)
+        ):
+            return False
+        self.retry_at = now + self._backoff
+        return True
+
+    def next_probe(self, now: float) -> float:
+        """Return in how many seconds to look at it again."""
+        return max(self.retry_at - now, self._backoff)
+
+    def take(self) -> None:
+        """Count a call that is about to be sent."""
+        self.in_flight += 1
+        self._sent += 1
+
+    def give_back(self, now: float) -> None:
+        """Count a call that is over, and believe the load that came with its answer."""
+        self.in_flight -= 1
+        if self.channel is not None:
+            self._load = sum(self.channel.peer_load)
+            self._load_at = now
+            self._sent = 0
+            if not self.listed and not self.in_flight:
+                self.channel.close()
+
+    def answered(self) -> None:
+        """Note that it took a call."""
+        self._backoff = FIRST_BACKOFF
+        self.retry_at = 0.0
+
+    def refused(self, load: tuple[int, int], now: float) -> None:
+        """Note that it was busy: it is not asked again before one of its calls ends or a while has passed."""
+        self.capacity = max(1, sum(load))
+        self.retry_at = now + self._backoff
+        self._backoff = min(2 * self._backoff, LAST_BACKOFF)
+
+    def unlist(self) -> None:
+        """Take no more calls to it; its connection ends with the last one in flight."""
+        self.listed = False
+        if not self.in_flight and self.channel is not None:
+            self.channel.close()
+
+    async def open(self, nursery: trio.Nursery, identity: Mapping[str, Any], now: float) -> Channel:
+        """Return the channel, connecting first where there is none. Raises ServiceUnavailable when that fails."""
+        while self.channel is None or self.channel.closed.is_set():
+            if self._opening is not None:
+                await self._opening.wait()
+                continue
+            self._opening = trio.Event()
+            try:
+                self.channel = await connect(self.path, nursery=nursery, identity=identity)
+            except (OSError, ProtocolError) as error:
+                self.retry_at = now + DOWN_FOR
+                raise ServiceUnavailable(f"{self.id} cannot be reached: {error}") from error
+            finally:
+                self._opening.set()
+                self._opening = None
+        return self.channel

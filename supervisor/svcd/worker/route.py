@@ -1,0 +1,298 @@
+"""The way to one service: which of its replicas gets a call, and who waits when none can take it.
+
+Law: a call is sent to the least loaded replica that would take it. A call that was not started goes on to another one
+freely; a call that may have run is sent again only when its api is idempotent. Calls that no replica takes wait in one
+line, first come first served, bounded, with their deadlines running.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.worker.replica_end import ReplicaEnd
+from svcd.worker.route_stream import RouteStream
+from svcd_ipc.calls import current_call
+from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from svcd_ipc.channel import Channel
+
+CLOSED = frozenset(("failed", "stopped"))
+"""States in which waiting is in vain."""
+
+
+class Waiter:
+    """One call in the line."""
+
+    __slots__ = ("event", "replica")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.replica: ReplicaEnd | None = None
+        """Handed to it, and counted there, when its turn comes."""
+
+
+class Route:
+    """Calls one service, wherever its replicas are."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        nursery: trio.Nursery,
+        identity: Mapping[str, Any],
+        default_timeout: float,
+        max_queue: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.service = service
+        self.state = "starting"
+        self.reason: str | None = None
+        self.default_timeout = default_timeout
+        self.max_queue = max_queue
+        self.clock = clock
+        self.replicas: dict[str, ReplicaEnd] = {}
+        self._nursery = nursery
+        self._identity = identity
+        self._line: deque[Waiter] = deque()
+        self._is_probing = False
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __repr__(self) -> str:
+        in_flight = sum(replica.in_flight for replica in self.replicas.values())
+        return (
+            f"<Route {self.service} {self.state}"
+            f" [{len(self.replicas)} replicas, {in_flight} in flight, {len(self._line)} waiting]>"
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the line."""
+        return len(self._line)
+
+    def update(self, state: str, reason: str | None, replicas: Mapping[str, str]) -> None:
+        """Take the daemon's word for state and live replicas (id -> path of the socket)."""
+        self.state, self.reason = state, reason
+        for id_, replica in list(self.replicas.items()):
+            if replicas.get(id_) != replica.path:
+                del self.replicas[id_]
+                replica.unlist()
+        for id_, path in replicas.items():
+            if id_ not in self.replicas:
+                self.replicas[id_] = ReplicaEnd(id_, path)
+        if self.state in CLOSED and not self.replicas:
+            self._dismiss()
+        else:
+            self.dispatch()
+            self._probe()
+
+    def deadline_of(self, timeout: float | None = None) -> float:
+        """Return when a call made now is over: what is left of the caller's own deadline, and the timeout given.
+
+        The default timeout is for calls that have neither.
+        """
+        call = current_call()
+        inherited = call.deadline if call is not None else None
+        if timeout is None:
+            return inherited if inherited is not None else self.clock() + self.default_timeout
+        own = self.clock() + timeout
+        return own if inherited is None else min(own, inherited)
+
+    async def call(
+        self,
+        api: str,
+        args: dict[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        retries: int = 0,
+    ) -> Any:
+        """Call an api and return its result.
+
+        Args:
+            api: Name of the api.
+            args: Keyword arguments.
+            deadline: CLOCK_MONOTONIC instant, waiting included; see `deadline_of`, whose default it has.
+            trace: W3C traceparent; that of the call being served unless given.
+            retries: How often the call may be sent again after its replica was lost; 0 unless the api is idempotent.
+
+        Raises:
+            ServiceUnavailable: The service failed or was stopped.
+            Overloaded: The line is full.
+            ReplicaLost: The replica died while the call may have been running.
+            DeadlineExceeded: The time was up.
+            CallError: What the api itself raised, see svcd_ipc.errors.
+        """
+        deadline = self.deadline_of() if deadline is None else deadline
+        trace = trace or _inherited_trace()
+        attempt = 0
+        is_back = False
+        while True:
+            replica = await self.acquire(api, deadline, is_back=is_back)
+            try:
+                channel = await self.open(replica, api, deadline)
+                value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt)
+            except Busy as busy:
+                replica.refused(busy.load, self.clock())
+            except ServiceUnavailable:
+                if not replica.is_gone:  # else it never left this process
+                    raise
+            except ReplicaLost as error:
+                if not replica.is_gone:  # the callee speaks of a replica further down
+                    raise
+                if attempt >= retries:
+                    raise self.name_loss(api, replica) from error
+                attempt += 1
+            except CallError:
+                replica.answered()
+                raise
+            else:
+                replica.answered()
+                return value
+            finally:
+                self.release(replica)
+            is_back = True
+
+    def stream(
+        self, api: str, args: dict[str, Any], *, deadline: float | None = None, trace: str | None = None
+    ) -> RouteStream:
+        """Call a stream api and return its async iterator; leaving it early cancels the callee."""
+        deadline = self.deadline_of() if deadline is None else deadline
+        return RouteStream(self, api, args, deadline, trace or _inherited_trace())
+
+    async def acquire(self, api: str, deadline: float, *, is_back: bool = False) -> ReplicaEnd:
+        """Return a replica that would take a call, counted there; wait in the line for one where there is none.
+
+        `is_back`: the call has been at the head of the line before, and was refused by the replica it got.
+        """
+        if is_back or not self._line:
+            replica = self._choose()
+            if replica is not None:
+                replica.take()
+                return replica
+        if self.state in CLOSED:
+            raise self._unavailable(api)
+        if not is_back and len(self._line) >= self.max_queue:
+            raise Overloaded(f"{self.service}.{api}: {len(self._line)} calls of this process wait already (max_queue)")
+        return await self._wait_in_line(api, deadline, is_back=is_back)
+
+    def release(self, replica: ReplicaEnd) -> None:
+        """Say that a call to a replica is over."""
+        replica.give_back(self.clock())
+        if self._line:
+            self.dispatch()
+
+    async def open(self, replica: ReplicaEnd, api: str, deadline: float) -> Channel:
+        """Return a replica's channel. Raises ServiceUnavailable, or DeadlineExceeded when it does not shake hands."""
+        channel = replica.channel
+        if channel is not None and not channel.closed.is_set():
+            return channel
+        now = self.clock()
+        with trio.move_on_after(max(0.0, deadline - now)):
+            return await replica.open(self._nursery, self._identity, now)
+        raise DeadlineExceeded(f"{self.service}.{api}: {replica.id} did not take the connection in time")
+
+    def name_loss(self, api: str, replica: ReplicaEnd) -> ReplicaLost:
+        """Return the error that names service, api and replica."""
+        return ReplicaLost(f"{self.service}.{api}: {replica.id} was lost while the call may have been running")
+
+    def post(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run an async function soon, from any thread; used by finalizers."""
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._start, function)
+
+    def _start(self, function: Callable[[], Awaitable[None]]) -> None:
+        with suppress(RuntimeError):  # the nursery is closed
+            self._nursery.start_soon(function)
+
+    def dispatch(self) -> None:
+        """Hand replicas that would take a call to those first in line."""
+        while self._line and (replica := self._choose()) is not None:
+            self._hand(replica)
+
+    def _hand(self, replica: ReplicaEnd) -> None:
+        replica.take()
+        waiter = self._line.popleft()
+        waiter.replica = replica
+        waiter.event.set()
+
+    def _choose(self) -> ReplicaEnd | None:
+        now = self.clock()
+        best: ReplicaEnd | None = None
+        least = 0
+        for replica in self.replicas.values():
+            if replica.is_open(now):
+                load = replica.load(now)
+                if best is None or load < least:
+                    best, least = replica, load
+        return best
+
+    async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
+        waiter = Waiter()
+        if is_back:
+            self._line.appendleft(waiter)
+        else:
+            self._line.append(waiter)
+        self._probe()
+        try:
+            with trio.move_on_after(max(0.0, deadline - self.clock())):
+                await waiter.event.wait()
+        except BaseException:
+            self._step_out(waiter)
+            raise
+        if waiter.replica is not None:
+            return waiter.replica
+        if waiter.event.is_set():
+            raise self._unavailable(api)
+        self._step_out(waiter)
+        raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
+
+    def _step_out(self, waiter: Waiter) -> None:
+        if waiter.replica is not None:
+            self.release(waiter.replica)
+        elif not waiter.event.is_set():
+            self._line.remove(waiter)
+
+    def _dismiss(self) -> None:
+        for waiter in self._line:
+            waiter.event.set()
+        self._line.clear()
+
+    def _probe(self) -> None:
+        if self._line and self.replicas and not self._is_probing:
+            self._is_probing = True
+            self._nursery.start_soon(self._ask_again)
+
+    async def _ask_again(self) -> None:
+        """While calls wait, let the first one ask each busy replica again when its time has come."""
+        try:
+            while self._line and self.replicas:
+                now = self.clock()
+                await trio.sleep(min(replica.next_probe(now) for replica in self.replicas.values()))
+                for replica in self.replicas.values():
+                    if self._line and replica.may_be_probed(self.clock()):
+                        self._hand(replica)
+        finally:
+            self._is_probing = False
+
+    def _unavailable(self, api: str) -> ServiceUnavailable:
+        return ServiceUnavailable(f"{self.service}.{api}: {self.service} is {self.state}: {self.reason or 'no reason'}")
+
+    def _why_waiting(self) -> str:
+        if not self.replicas:
+            why = f": {self.reason}" if self.reason else ""
+            return f"no replica of {self.service} was ready in time ({self.state}{why})"
+        return (
+            f"no replica of {self.service} had room in time ({len(self.replicas)} busy, {len(self._line)} calls wait)"
+        )
+
+
+def _inherited_trace() -> str | None:
+    call = current_call()
+    return call.trace if call is not None else None

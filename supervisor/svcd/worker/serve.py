@@ -1,0 +1,196 @@
+"""One live service: its instance, its apis, and the slots that calls take.
+
+Admission is held here, against all callers together: a call takes a slot before it is started and gives it back when
+the code that works for it has really ended, which for an abandoned `def` api is later than its caller's answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.app.declare import hooks_of
+from svcd.app.nearest import nearest
+from svcd.app.schemas import schemas_of
+from svcd.worker.stream import AsyncStream, ThreadStream
+from svcd.worker.thread import CallCancelled
+from svcd_ipc.errors import BadResult, CallError, RemoteError, ServiceUnavailable, UnknownApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from svcd.app.declare import ApiDeclaration
+    from svcd.app.schemas import ApiSchema
+    from svcd.worker.thread import ServiceThreads
+    from svcd_ipc.channel import IncomingCall
+
+HTTP = "svcd.http"
+SCHEMA = "svcd.schema"
+
+
+class Slot:
+    """One admitted call; given back when all who hold it have let go."""
+
+    __slots__ = ("_holders", "_service")
+
+    def __init__(self, service: LiveService) -> None:
+        self._service = service
+        self._holders = 1
+
+    def hold(self) -> None:
+        """Keep the slot beyond the handler."""
+        self._holders += 1
+
+    def drop(self) -> None:
+        """Let go; the last one gives the slot back."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._service.freed()
+
+
+class LiveApi:
+    """One api of a live service, ready to run."""
+
+    def __init__(
+        self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any], threads: ServiceThreads
+    ) -> None:
+        self.declaration = declaration
+        self.schema = schema
+        self._method = method
+        self._threads = threads
+
+    def __repr__(self) -> str:
+        return f"<LiveApi {self.schema.title}>"
+
+    async def run(self, args: dict[str, Any], slot: Slot) -> Any:
+        """Run with validated arguments; a stream api returns an async iterator that holds the slot until it ends."""
+        declared = self.declaration
+        if declared.is_stream:
+            slot.hold()
+            items = self._method(**args)
+            return AsyncStream(items, slot.drop) if declared.is_async else ThreadStream(items, self._threads, slot.drop)
+        if declared.is_async:
+            value = await self._method(**args)
+        else:
+            slot.hold()
+            value = await self._threads.run(functools.partial(self._method, **args), on_end=slot.drop)
+        if hasattr(value, "__anext__") or hasattr(value, "__next__"):
+            raise BadResult(f"{self.schema.title} returned an iterator; a stream api is one that yields itself")
+        return value
+
+
+class LiveService:
+    """A service in this process: admits calls and runs them."""
+
+    def __init__(self, name: str, threads: ServiceThreads, *, max_concurrency: int) -> None:
+        self.name = name
+        self.threads = threads
+        self.max_concurrency = max_concurrency
+        self.taken = 0
+        """Slots in use."""
+        self._idle: trio.Event | None = None
+        self.apis: dict[str, LiveApi] = {}
+        self.instance: Any = None
+
+    def __repr__(self) -> str:
+        return f"<LiveService {self.name} [{self.taken} of {self.max_concurrency} calls]>"
+
+    def attach(self, instance: Any) -> None:
+        """Serve the apis of this instance, whose `__init__` may still have to run."""
+        self.instance = instance
+        for name, schema in schemas_of(type(instance), self.name).items():
+            self.add(schema.declaration, schema, getattr(instance, schema.declaration.attribute))
+
+    def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
+        """Serve one api."""
+        self.apis[declaration.name] = LiveApi(declaration, schema, method, self.threads)
+
+    def warm(self) -> None:
+        """Build what validates calls, so that the first one need not. Raises TypeError for a bad annotation."""
+        for api in self.apis.values():
+            _ = api.schema.validate, api.schema.rebuild
+
+    async def run_hooks(self, moment: str) -> None:
+        """Run the `startup` or `shutdown` hooks one after the other, each in its own colour."""
+        for name in hooks_of(type(self.instance), moment):
+            hook = getattr(self.instance, name)
+            if inspect.iscoroutinefunction(hook):
+                await hook()
+            else:
+                await self.threads.run(hook)
+
+    def admit(self, call: IncomingCall) -> bool:
+        """Take a slot for a call, or refuse it; questions about the service itself take none."""
+        if call.api == SCHEMA or (call.api not in self.apis and call.api != HTTP):
+            return True
+        if self.taken >= self.max_concurrency or self._idle is not None:
+            return False
+        self.taken += 1
+        return True
+
+    def freed(self) -> None:
+        """Take a slot back."""
+        self.taken -= 1
+        if self._idle is not None and self.taken == 0:
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Admit nothing more, and return when no slot is taken."""
+        if self._idle is None:
+            self._idle = trio.Event()
+        if self.taken:
+            await self._idle.wait()
+
+    def load(self) -> tuple[int, int]:
+        """Return (calls running, calls waiting for a thread)."""
+        queued = min(self.threads.queued, self.taken)
+        return self.taken - queued, queued
+
+    def health(self) -> dict[str, Any]:
+        """Return what the daemon asks for."""
+        in_flight, queued = self.load()
+        return {"in_flight": in_flight, "queued": queued, "threads_stuck": self.threads.stuck}
+
+    async def handle(self, call: IncomingCall) -> Any:
+        """Run an admitted call and return its value, or an async iterator for a stream."""
+        api = self.apis.get(call.api)
+        if api is None and call.api != HTTP:
+            return self._about(call.api)
+        slot = Slot(self)
+        try:
+            if api is not None:
+                return await api.run(api.schema.validate(call.args), slot)
+            from svcd.worker import edge  # noqa: PLC0415  (only the entry service answers HTTP)
+
+            return await edge.answer(self, call.args, slot)
+        except CallCancelled as error:
+            raise ServiceUnavailable(f"{self.name} is stopping") from error
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            raise RemoteError.of(error) from None  # an api may fail, but not end the replica
+        except ExceptionGroup as error:
+            raise _only_leaf(error) from None
+        finally:
+            slot.drop()
+
+    def find(self, name: str) -> LiveApi:
+        """Return an api. Raises UnknownApi naming the nearest."""
+        api = self.apis.get(name)
+        if api is None:
+            raise UnknownApi(f"{self.name} has no api {nearest(name, self.apis)}")
+        return api
+
+    def _about(self, api: str) -> Any:
+        if api != SCHEMA:
+            return self.find(api)
+        return {"apis": {name: live.schema.describe() for name, live in self.apis.items()}}
+
+
+def _only_leaf(error: BaseException) -> BaseException:
+    """Return the typed error that a nursery of the user's wrapped, when it is the only one; else the group itself."""
+    leaf = error
+    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
+        leaf = leaf.exceptions[0]
+    return leaf if isinstance(leaf, CallError) else error

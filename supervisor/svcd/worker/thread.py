@@ -1,0 +1,216 @@
+"""The service thread, where `__init__` and `def` apis run, and the way back from it onto the loop.
+
+A hand-over costs one queue put and one wake-up of the loop; `trio.to_thread` costs four times as much. A running function
+cannot be interrupted: when its caller goes away it is *abandoned*, keeps its thread until it ends, and every blocking call
+that it makes from then on raises `CallCancelled`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import traceback
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import outcome
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+_here = threading.local()
+"""`job` and `portal` of the service thread that looks."""
+
+
+class CallCancelled(BaseException):
+    """The call that this thread works for has been cancelled. Let it pass, as one lets `asyncio.CancelledError`."""
+
+
+class Job:
+    """One function on its way through a service thread."""
+
+    __slots__ = ("_claim", "abandoned", "context", "function", "on_end", "scopes", "task")
+
+    def __init__(
+        self, function: Callable[[], Any], on_end: Callable[[], None] | None, task: trio.lowlevel.Task | None
+    ) -> None:
+        self.function = function
+        self.on_end = on_end
+        self.task = task
+        self.context = contextvars.copy_context()
+        self.abandoned = False
+        self.scopes: set[trio.CancelScope] = set()
+        """Of the blocking calls that it waits for."""
+        self._claim = [True]
+
+    def claim(self) -> bool:
+        """Take the right to run or to drop this job; True for exactly one of loop and thread."""
+        try:
+            return self._claim.pop()  # atomic
+        except IndexError:
+            return False
+
+
+class ServiceThreads:
+    """A fixed number of threads that run functions in the order in which they were given."""
+
+    def __init__(self, name: str, portal: Portal, count: int = 1) -> None:
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._portal = portal
+        self._threads = [
+            # Daemon threads: a stuck api must not keep a process from exiting.
+            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
+            for index in range(count)
+        ]
+        self._pending = 0
+        self.stuck = 0
+        """Running jobs that nobody waits for any more."""
+
+    def __repr__(self) -> str:
+        running = self._pending - self.queued
+        return f"<ServiceThreads {len(self._threads)} [{running} running, {self.queued} queued, {self.stuck} stuck]>"
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for a thread."""
+        return max(0, self._pending - len(self._threads))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs or waits."""
+        return self._pending > 0
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each thread end once it has nothing to do."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    async def run(self, function: Callable[[], T], *, on_end: Callable[[], None] | None = None) -> T:
+        """Run a function on a thread and return what it returns.
+
+        Cancellation returns at once; a function that has begun runs on, abandoned. `on_end` runs on the loop exactly
+        once: when the function has ended, or when it is certain never to begin.
+        """
+        job = Job(function, on_end, trio.lowlevel.current_task())
+        self._pending += 1
+        self._queue.put(job)
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            if job.claim():
+                self._pending -= 1
+                if job.on_end is not None:
+                    job.on_end()
+            else:
+                self._abandon(job)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]  # the job's own result
+
+    def post(self, function: Callable[[], Any], *, on_end: Callable[[], None] | None = None) -> None:
+        """Run a function on a thread without waiting for it; what it raises is printed."""
+        self._pending += 1
+        self._queue.put(Job(function, on_end, None))
+
+    def _abandon(self, job: Job) -> None:
+        job.abandoned = True
+        self.stuck += 1
+        for scope in job.scopes:
+            scope.cancel()
+
+    def _work(self) -> None:
+        _here.portal = self._portal
+        while (job := self._queue.get()) is not None:
+            if not job.claim():
+                continue
+            _here.job = job
+            result = outcome.capture(job.context.run, job.function)
+            _here.job = None
+            try:
+                self._portal.token.run_sync_soon(self._ended, job, result)
+            except trio.RunFinishedError:
+                return
+
+    def _ended(self, job: Job, result: outcome.Outcome[Any]) -> None:
+        self._pending -= 1
+        if job.abandoned:
+            self.stuck -= 1
+        elif job.task is not None:
+            trio.lowlevel.reschedule(job.task, result)
+        elif isinstance(result, outcome.Error):
+            traceback.print_exception(result.error)
+        if job.on_end is not None:
+            job.on_end()
+
+
+class Portal:
+    """The way from any other thread onto the loop: runs an async function there while the thread waits."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        self._loop_thread = threading.get_ident()
+        self._nursery = nursery
+
+    @staticmethod
+    def current() -> Portal | None:
+        """Return the portal of the service thread that asks, or None on any other thread."""
+        return getattr(_here, "portal", None)
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the caller runs on the loop's own thread, where nothing may block."""
+        return threading.get_ident() == self._loop_thread
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `await function(*args)` on the loop and return its result here.
+
+        It sees this thread's context variables, and so inherits deadline and trace of the call that the thread works
+        for; when that call is cancelled, it is cancelled too and this raises CallCancelled.
+        """
+        job: Job | None = getattr(_here, "job", None)
+        reply: SimpleQueue[outcome.Outcome[T]] = SimpleQueue()
+        try:
+            self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
+        except trio.RunFinishedError:
+            raise CallCancelled("the service has stopped") from None
+        return reply.get().unwrap()
+
+    def post(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run `await function(*args)` on the loop without waiting for it; its errors go unheard."""
+        with suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self._begin, contextvars.copy_context(), None, SimpleQueue(), function, args)
+
+    def _begin(self, context: contextvars.Context, job: Job | None, reply: SimpleQueue[Any], *rest: Any) -> None:
+        if job is not None and job.abandoned:
+            reply.put(outcome.Error(CallCancelled("the call was cancelled")))
+            return
+        try:
+            context.run(self._nursery.start_soon, self._run, job, reply, *rest)
+        except RuntimeError:  # the nursery is closed
+            reply.put(outcome.Error(CallCancelled("the service has stopped")))
+
+    async def _run(
+        self, job: Job | None, reply: SimpleQueue[Any], function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+    ) -> None:
+        with trio.CancelScope() as scope:
+            if job is not None:
+                job.scopes.add(scope)
+            try:
+                result: outcome.Outcome[Any] = outcome.Value(await function(*args))
+            except trio.Cancelled:
+                reply.put(outcome.Error(CallCancelled("the call was cancelled")))
+                raise
+            except BaseException as error:  # noqa: BLE001  (it belongs to the thread that waits)
+                result = outcome.Error(error)
+            finally:
+                if job is not None:
+                    job.scopes.discard(scope)
+            reply.put(result)
