@@ -26,6 +26,8 @@ class ListenError(Exception):
 def listen(host: str, port: int) -> socket.socket:
     """Bind a TCP socket, non-blocking and listening. Raises ListenError, which names the holder of the port."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
+        raise ListenError(errno.EINVAL, f"cannot listen on {where}: a port is a number from 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -38,13 +40,11 @@ def listen(host: str, port: int) -> socket.socket:
         bound.bind(address)
         bound.listen(_BACKLOG)
         bound.setblocking(False)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         bound.close()
-        number = getattr(error, "errno", None) or errno.EINVAL
-        if number == errno.EADDRINUSE:
-            raise ListenError(number, f"{where} is already in use{_by(port)}") from error
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ListenError(number, f"cannot listen on {where}: {reason}") from error
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(error.errno, f"{where} is already in use{_by(port)}") from error
+        raise ListenError(error.errno or 0, f"cannot listen on {where}: {error.strerror}") from error
     return bound
 
 
