@@ -24,6 +24,8 @@ class CallError(Exception):
     """A call did not give a result. Catch this one to catch them all."""
 
     code: ClassVar[str] = "error"
+    from_peer = False
+    """Whether the peer answered so. Otherwise this side found out by itself, and knows whether the call was sent."""
 
     @property
     def message(self) -> str:
@@ -159,6 +161,12 @@ def to_wire(error: CallError) -> tuple[str, str, dict[str, Any]]:
 
 def from_wire(code: str, message: str, details: dict[str, Any]) -> CallError:
     """Return the error that an error frame tells of; an unknown code becomes a RemoteError that names it."""
+    error = _made(code, message, details)
+    error.from_peer = True
+    return error
+
+
+def _made(code: str, message: str, details: dict[str, Any]) -> CallError:
     if kind := _BY_CODE.get(code):
         return kind(message)
     if code == InvalidArgument.code:
