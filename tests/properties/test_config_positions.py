@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import tomli
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcd.config.positions import scan, split_key
@@ -102,6 +102,7 @@ def paths(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[st
         yield from paths(inner, (*at, name))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(DOCUMENTS, st.booleans())
 def test_agrees_with_tomli(text: str, has_windows_line_ends: bool):
     if has_windows_line_ends:
@@ -118,6 +119,7 @@ def test_agrees_with_tomli(text: str, has_windows_line_ends: bool):
             assert tomli.loads(f"v = {value}")["v"] == expected[path]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=20))
 def test_a_key_is_read_or_refused(text: str):
     found = split_key(text)

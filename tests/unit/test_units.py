@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcd.values.units import format_duration, format_size, parse_duration, parse_size
@@ -122,21 +122,25 @@ def test_durations_are_written_as_people_do(seconds: float, text: str):
     assert format_duration(seconds) == text
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 2**70))
 def test_formatting_a_size_is_exact(size: int):
     assert parse_size(format_size(size)) == size
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 999), st.sampled_from(["", "k", "M", "G", "Ki", "Mi", "Gi"]))
 def test_a_size_that_was_written_short_is_shown_short(count: int, unit: str):
     assert len(format_size(parse_size(f"{count}{unit}"))) <= len(f"{count}{unit}")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats(0, 1e15) | st.integers(0, 10**12) | st.integers(0, 10**6).map(lambda ms: ms / 1000))
 def test_formatting_a_duration_is_exact(seconds: float):
     assert parse_duration(format_duration(seconds)) == seconds
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=10), st.sampled_from([parse_size, parse_duration]))
 def test_any_text_is_a_value_or_a_clear_refusal(text: str, parse: Callable[[object], float]):
     try:

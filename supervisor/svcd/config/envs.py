@@ -53,7 +53,7 @@ class Env(Kind):
         return "string or table"
 
     forms: ClassVar[tuple[str, ...]] = ("from_host", "file", "unset")
-    _expected: ClassVar[str] = "expected a string, { from_host = true }, { file = PATH } or { unset = true }"
+    expected: ClassVar[str] = "expected a string, { from_host = true }, { file = PATH } or { unset = true }"
 
     def read(self, value: object) -> EnvSource:
         if isinstance(value, str):
@@ -61,7 +61,7 @@ class Env(Kind):
                 raise Wrong("a variable can't hold a NUL character")
             return value
         if not isinstance(value, dict):
-            raise Wrong(f"{self._expected}{'; write it in quotes' if isinstance(value, (int, float)) else ''}")
+            raise Wrong(f"{self.expected}{'; write it in quotes' if isinstance(value, (int, float)) else ''}")
         return self._read_form(value)
 
     def _read_form(self, value: dict[str, object]) -> EnvSource:
@@ -75,7 +75,7 @@ class Env(Kind):
                 return Unset()
             case {"file": str(path), **rest} if not rest and path:
                 return FromFile(path)
-        raise Wrong(self._expected)
+        raise Wrong(self.expected)
 
 
 def effective_envs(

@@ -89,7 +89,9 @@ def read(sources: Sources) -> Documents:
     layers.append(environment_layer(sources.environ, root, reader))
     layers.append(set_layer(tuple(sources.sets), root, reader))
     documents = Documents(sources, root, tuple(layers), tuple(dormant), tuple(source for source, _ in files))
-    if len(files) == len(sources.files):  # else what seems to be missing may stand in the file that could not be read
+    if files and len(files) == len(
+        sources.files
+    ):  # else what seems to be missing may stand in the file that could not be read
         problems += _missing(documents, problems)
         problems += _pythons(documents)
     if problems:

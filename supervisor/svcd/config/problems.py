@@ -34,7 +34,8 @@ class Problem:
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         meant = f"; did you mean {self.suggestion}?" if self.suggestion else ""
-        head = ": ".join(part for part in (place, self.key, self.message) if part) + meant
+        key = None if self.key and place.endswith(f" {self.key}") else self.key  # a flag names the key itself
+        head = ": ".join(part for part in (place, key, self.message) if part) + meant
         return head if self.source is None else f"{head}\n{self._quote(self.source)}"
 
     def _quote(self, source: str) -> str:

@@ -72,9 +72,7 @@ def _decorator_layer(documents: Documents, report: Report, reader: Reader) -> La
     for name in list(said):
         key = schema.SERVICE.children.get(name)
         if isinstance(key, schema.Key) and not key.in_decorator:
-            message = (
-                "can't be set in the decorator: it is needed before the module is imported; set it in the TOML file"
-            )
+            message = "belongs in the TOML file: it is needed before the class is imported"
             reader.problems.append(source.problem((*at, name), message))
             del said[name]
     return reader.read("decorator", said, source, at=at)

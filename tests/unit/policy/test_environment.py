@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcd.policy.environment import build, is_allowed
@@ -69,6 +69,7 @@ def test_an_empty_value_is_a_value():
     }
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(OWN, VARIABLES, VARIABLES)
 def test_every_variable_comes_from_somewhere(own: dict[str, str | None], host: dict[str, str], extra: dict[str, str]):
     built = build(own, host, extra=extra)

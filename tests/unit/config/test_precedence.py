@@ -1,0 +1,147 @@
+"""For every key and every pair of layers that can set it the higher one wins, and `explain` says so."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from config_graphs import PYTHON, app_of, graph, write
+
+from svcd.config import Sources, read, resolve, schema
+from svcd.config.explain import explain
+from svcd.values.specs import ServiceSpec
+
+LAYERS = ("decorator", "file", "profile", "second file", "second file's profile", "environment", "--set")
+WHERE = {
+    "decorator": "decorator service.py:12",
+    "file": "svcd.toml:1",
+    "profile": "svcd.toml:2",
+    "second file": "more.toml:1",
+    "second file's profile": "more.toml:2",
+    "environment": "SVCD__",
+    "--set": "--set ",
+}
+VALUES = {
+    "app.service": ("a:Model", "b:Model"),
+    "app.name": ("one", "two"),
+    "app.http": ("localhost:1", "localhost:2"),
+    "app.max_body": ("1Mi", "2Mi"),
+    "app.python": ("./one", "./two"),
+    "services.*.instance_type": ("one", "two"),
+    "services.*.resources.gpu": (1, 2),
+    "services.*.scaling.min_replicas": (2, 3),
+    "services.*.scaling.max_replicas": (4, 5),
+    "services.*.traffic.timeout": ("1s", "2s"),
+    "services.*.traffic.max_concurrency": (1, 2),
+    "services.*.traffic.max_queue": (1, 2),
+    "services.*.threads": (2, 3),
+    "services.*.start_timeout": ("1s", "2s"),
+    "services.*.drain_timeout": ("1s", "2s"),
+    "services.*.stop_timeout": ("1s", "2s"),
+    "services.*.python": ("./one", "./two"),
+    "services.*.version": ("one", "two"),
+    "services.*.envs.*": ("one", "two"),
+    "instance_types.*.gpu": (1, 2),
+}
+
+
+def test_each_key_of_the_schema_has_values_here():
+    assert VALUES.keys() == {key.path for key in schema.KEYS}
+
+
+def concrete(path: str) -> tuple[str, ...]:
+    """Fill in the names of a key's path: the service is Model, other names are `one`."""
+    parts = path.replace("services.*", "services.Model").split(".")
+    return tuple("one" if part == "*" else part for part in parts)
+
+
+def toml_of(value: object) -> str:
+    return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+def applicable(key: schema.Key) -> list[str]:
+    layers = list(LAYERS)
+    if not key.path.startswith("services.") or not key.in_decorator:
+        layers.remove("decorator")
+    if key.path.startswith("instance_types."):
+        layers = [layer for layer in layers if "profile" not in layer]
+    return layers
+
+
+PAIRS = [
+    pytest.param(key, low, high, id=f"{key.path}: {low} < {high}")
+    for key in schema.KEYS
+    for low, high in itertools.combinations(applicable(key), 2)
+]
+
+
+BASE = """
+[instance_types.one]
+[instance_types.two]
+[profiles.prod]
+"""
+
+
+def decorator(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """Nest a value as `@svcd.service` takes it."""
+    tree: Any = value
+    for part in reversed(path[2:]):
+        tree = {part: tree}
+    return tree
+
+
+def variable(path: tuple[str, ...]) -> str:
+    """Name the variable for a path as people do, in upper case but for chosen names."""
+    return "SVCD__" + "__".join(part if part == "one" else part.upper() for part in path)
+
+
+@pytest.mark.parametrize(("key", "low", "high"), PAIRS)
+@pytest.mark.usefixtures("folder")
+def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, high: str):
+    path = concrete(key.path)
+    dotted = ".".join(path)
+    said = dict(zip((low, high), VALUES[key.path], strict=True))
+    line = {layer: f"{dotted} = {toml_of(value)}\n" for layer, value in said.items()}
+    profile_line = {layer: f"profiles.prod.{text}" for layer, text in line.items()}
+    entry = "" if key.path == "app.service" else 'app.service = "service:Model"\n'
+    files = [
+        write("base.toml", entry + BASE),
+        write("svcd.toml", line.get("file", "\n") + profile_line.get("profile", "")),
+        write("more.toml", line.get("second file", "\n") + profile_line.get("second file's profile", "")),
+    ]
+    environ = {variable(path): str(said["environment"])} if "environment" in said else {}
+    sets = [f"{dotted}={toml_of(said['--set'])}"] if "--set" in said else []
+    report = graph(Model={"config": decorator(path, said["decorator"]) if "decorator" in said else {}})
+
+    documents = read(Sources(files=files, profile="prod", environ=environ, sets=sets))
+    resolve(documents, report, default_python=PYTHON)
+
+    explained = next(it for it in explain(documents, report) if it.key == dotted)
+    layers = [layer for layer in explained.layers if layer.where != "default"]
+    assert [layer.value for layer in layers] == [toml_of(value) for value in said.values()]
+    assert [layer.where.startswith(WHERE[name]) for layer, name in zip(layers, said, strict=True)] == [True, True]
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_any_layer_the_schema_has_the_word():
+    spec = app_of()
+    model = spec.services["Model"]
+    default = ServiceSpec(name="Model", target="service:Model", python=PYTHON, version="c0ffee")
+    assert model == ServiceSpec(name="Model", target="service:Model", python=PYTHON, version="c0ffee", apis=model.apis)
+    assert (model.traffic, model.limits, model.scaling) == (default.traffic, default.limits, default.scaling)
+    assert (spec.http.host, spec.http.port) == ("127.0.0.1", 3000)
+
+
+@pytest.mark.usefixtures("folder")
+def test_explain_does_not_show_secrets():
+    text = "[services.Model]\nenvs = { API_KEY = 'hunter2', MODEL = 'm', T = { file = 'k' }, H = { from_host = true } }"
+    write("svcd.toml", f'[app]\nservice = "service:Model"\n{text}')
+    explained = {it.key: it.winner.value for it in explain(read(Sources(environ={"H": "hunter2"})), graph(Model={}))}
+    envs = {key.removeprefix("services.Model.envs."): value for key, value in explained.items() if ".envs." in key}
+    assert envs == {
+        "API_KEY": "(not shown)",
+        "MODEL": '"m"',
+        "T": '{ file = "k" }',
+        "H": "{ from_host = true }",
+    }
