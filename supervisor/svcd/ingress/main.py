@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -110,7 +109,3 @@ async def _first_of(signals: Any, control: Control) -> int:
         await anext(signals)
         nursery.cancel_scope.cancel()
     return status
-
-
-if __name__ == "__main__":
-    sys.exit("the ingress is started by svcd up")
