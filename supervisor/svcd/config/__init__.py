@@ -1,6 +1,7 @@
 """Configuration: TOML files, decorators, variables and flags in layers -> specs, with the place of every value.
 
 `read` takes what is known before user code is looked at; `resolve` adds the graph that the discovery child reported.
+`svcd.config.explain.explain` says where each value comes from, and is not imported before someone asks.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def read_file(path: Path, problems: list[Problem]) -> tuple[TomlFile, dict[str, 
         return None
     try:
         tree = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
+    except ValueError as error:  # tomli's own is one; Python's for an integer of thousands of digits is another
         problems.append(_broken(path, text, str(error)))
         return None
     except RecursionError:
@@ -79,7 +79,7 @@ def _broken(path: Path, text: str, error: str) -> Problem:
     if place[1]:
         line, column = int(place[1]), int(place[2])
     else:
-        lines = text.rstrip().split("\n")  # what is missing is missing behind the last line with something in it
-        line, column, message = len(lines), len(lines[-1]) + 1, f"{message} (at the end of the file)"
+        line = text.rstrip().count("\n") + 1  # what is missing is missing behind the last line with something in it
+        column, message = len(lines[line - 1].rstrip()) + 1, f"{message} (at the end of the file)"
     source = lines[line - 1].rstrip("\r") if line <= len(lines) else None
     return Problem(file=str(path), line=line, column=column, message=message, source=source)

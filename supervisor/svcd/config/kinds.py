@@ -26,16 +26,18 @@ def found(value: object) -> str:
     """Name a value's type and, where it is short, the value."""
     match value:
         case bool():
-            return f"found {str(value).lower()}"
+            what = str(value).lower()
+        case int() if abs(value) >= 10**18:
+            what = "a very large number"  # Python refuses to write one of thousands of digits
         case int() | float():
-            return f"found {value}"
+            what = str(value)
         case str():
-            return f'found "{value}"' if len(value) <= 60 else "found a longer text"
-        case dict():
-            return "found a table"
-        case list():
-            return "found an array"
-    return f"found a {type(value).__name__}"
+            what = f'"{value}"' if len(value) <= 60 else "a longer text"
+        case dict() | list():
+            what = "a table" if isinstance(value, dict) else "an array"
+        case _:
+            what = f"a {type(value).__name__}"
+    return f"found {what}"
 
 
 class Kind:
@@ -168,7 +170,7 @@ class Address(Kind):
     _form: ClassVar[str] = r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]:|(?P<host>[\w.-]*):)?(?P<port>[0-9]{1,5})"
 
     def read(self, value: object) -> tuple[str, int]:
-        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**6 else value
         form = re.fullmatch(self._form, text) if isinstance(text, str) else None
         if form is None:
             meant = re.search(r"^https?://([^/]+)", text) if isinstance(text, str) else None

@@ -74,7 +74,7 @@ def _value(text: str, node: Table | Key | None) -> object:
     """
     try:
         document = tomli.loads(f"value = {text}")
-    except (tomli.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     value = document.get("value")
     is_one_value = len(document) == 1  # a newline in the text could begin another key
