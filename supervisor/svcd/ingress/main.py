@@ -27,6 +27,8 @@ GRACE = 4.0
 
 def main(boot: IngressBoot) -> int:
     """Run until SIGTERM or until the daemon is gone; return the exit status."""
+    # Ctrl-C reaches the whole foreground group, but the daemon decides who stops when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = Log()
     try:
         listener = socket.socket(fileno=LISTENER)

@@ -80,7 +80,7 @@ async def start(
 ) -> Running:
     """Start an ingress whose entry listens at `path`; the entry has the api `echo`, a deadline and a waiting room."""
     entry = ScriptedEntry({"echo": echo})
-    await nursery.start(_serve_entry, path, entry)
+    await nursery.start(serve_entry, path, entry)
     client = Client(nursery, {"service": "ingress", "replica": 0})
     face = Entry(client.route("Mood", default_timeout=seconds, max_queue=max_queue))
     out = io.StringIO()
@@ -94,5 +94,5 @@ async def start(
     return running
 
 
-async def _serve_entry(path: str, entry: ScriptedEntry, *, task_status: Any) -> None:
+async def serve_entry(path: str, entry: ScriptedEntry, *, task_status: Any) -> None:
     await serve(listen(path), entry.handle, identity={"service": "Mood", "replica": 0}, task_status=task_status)
