@@ -77,7 +77,9 @@ def _inventory() -> Inventory:
 
 def _problem(gpus: Sequence[Gpu], unusable: Sequence[UnusableGpu]) -> str | None:
     if unusable:
-        return "; ".join(f"GPU {gpu.index} {gpu.name or gpu.uuid} is not used: {gpu.reason}" for gpu in unusable)
+        return "; ".join(
+            f"GPU {gpu.index}{gpu.name and f' ({gpu.name})'} is not used: {gpu.reason}" for gpu in unusable
+        )
     return None if gpus else "the NVIDIA driver lists no GPU"
 
 
@@ -86,7 +88,7 @@ def _device(index: int, handle: Handle) -> Gpu | UnusableGpu:
     name = pynvml.nvmlDeviceGetName(handle)
     mig, _ = _or((0, 0), pynvml.nvmlDeviceGetMigMode, handle)
     if mig == pynvml.NVML_DEVICE_MIG_ENABLE:
-        reason = "MIG mode is on, and MIG devices are not supported yet (nvidia-smi -i N -mig 0 turns it off)"
+        reason = f"MIG mode is on, and MIG devices are not supported yet; `nvidia-smi -i {index} -mig 0` turns it off"
         return UnusableGpu(index=index, uuid=uuid, name=name, reason=reason)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     bus = _text(pynvml.nvmlDeviceGetPciInfo(handle).busId)

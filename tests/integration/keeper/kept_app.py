@@ -30,8 +30,8 @@ E_ = TypeVar("E_", bound=Event)
 async def until(condition: Callable[[], Any]) -> Any:
     """Wait until the condition gives something true, and return that."""
     with trio.fail_after(PATIENCE):
-        while not (value := condition()):
-            await trio.sleep(0.002)  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not (value := condition()):  # noqa: ASYNC110 - what is waited for happens in other processes
+            await trio.sleep(0.002)
         return value
 
 
