@@ -149,6 +149,8 @@ class Reader:
 
     @staticmethod
     def _no_table(path: KeyPath, table: Table, value: object) -> str:
+        if path[-1] == "envs":  # what was found is not repeated: it may hold a secret
+            return 'expected a table of variables, such as { NAME = "text" }'
         if table.named is None:
             return f"expected a table; {found(value)}"
         return f"expected a table: the keys of a {_NAMED[path[-2]]} go under [{dotted(path[:-1])}.NAME]"

@@ -69,7 +69,8 @@ class TomlFile:
         begin = sum(len(line) + 1 for line in lines[: number - 1])
         characters = list(lines[number - 1].rstrip("\r"))
         for path, place in self.places.items():
-            if place.value != place.key and _may_be_secret(path, self.text[place.value[0]]):
+            is_value = place.value != place.key or isinstance(path[-1], int)
+            if is_value and _may_be_secret(path, self.text[place.value[0]]):
                 start, end = (max(0, offset - begin) for offset in place.value)
                 characters[start:end] = "•" * len(characters[start:end])
         return "".join(characters)
