@@ -81,5 +81,5 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     import difflib  # noqa: PLC0415 - only an error needs it, and it costs start-up time
 
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.65)
     return by_folded[found[0]] if found else None
