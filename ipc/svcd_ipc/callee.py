@@ -88,10 +88,12 @@ class Callee:
         """Apis whose last call had to wait: they get a hand of their own at once."""
         self.running: dict[int, Serving] = {}
         self.is_draining = False
+        self.peer: Hello | None = None
 
-    def accept(self, event: Call, peer: Hello) -> Serving | None:
+    def accept(self, event: Call) -> Serving | None:
         """Register a call that is to be run; None when it was answered without running."""
-        call = IncomingCall(event.api, event.args, event.deadline, event.trace, event.attempt, peer, self._clock)
+        assert self.peer is not None  # noqa: S101 - the connection lets no call through before hello
+        call = IncomingCall(event.api, event.args, event.deadline, event.trace, event.attempt, self.peer, self._clock)
         if event.fault is not None:
             self._refuse(event, InvalidArgument(f"{self._name}.{event.api}: args: {event.fault}"))
             return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.connection import Connection
     from svcd_ipc.outbox import Outbox
+    from svcd_ipc.reader import Reader
 
 WINDOW: Final = 64
 """Items of a stream that may be under way to their consumer."""
@@ -38,6 +39,8 @@ class Caller:
         self._let_go_of = self._let_go  # Bound once, not per call.
         self._pings: dict[int, Pending] = {}
         self._last_ping = 0
+        self.reader: Reader
+        """Set by the channel, which makes it after this."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.peer: Hello | None = None
@@ -53,6 +56,9 @@ class Caller:
         pending = Pending(api, give_up, self._let_go_of)
         self._send(pending, args, told, trace, attempt, 0)
         try:
+            if self.reader.is_vacant:
+                await self._read_own(pending)
+                return pending.result()
             return await pending.wait()
         except DeadlineExceeded:
             if told != give_up:
@@ -68,7 +74,7 @@ class Caller:
         return Stream(
             arrivals,
             window=self._window,
-            send=lambda: self._send(arrivals, args, told, trace, attempt, self._window),
+            send=lambda: self._send_streaming(arrivals, args, told, trace, attempt),
             give_credit=self._give_credit,
             let_go=self._let_go_of,
         )
@@ -83,8 +89,16 @@ class Caller:
         pending.id = token
         start = self._clock()
         self._outbox.put(self._connection.send_ping(token), join=False)
+        self.reader.resume()
         await pending.wait()
         return self._clock() - start
+
+    async def _read_own(self, pending: Pending) -> None:
+        try:
+            await self.reader.read_until_settled(pending)
+        except BaseException:
+            self._let_go(pending)
+            raise
 
     def settle(self, event: Result | End | Error | Refused) -> None:
         """Give a call its answer."""
@@ -116,12 +130,16 @@ class Caller:
     def expire(self, now: float) -> float:
         """Give up calls whose deadline has passed; return the earliest one left."""
         earliest = inf
+        has_expired = False
         for pending in list(self.pending.values()):
             if pending.deadline > now:
                 earliest = min(earliest, pending.deadline)
                 continue
             self._let_go(pending)
             pending.settle(None, DeadlineExceeded(f"{self.peer}.{pending.api}: no answer before the deadline"))
+            has_expired = True
+        if has_expired:
+            self.reader.interrupt()  # One of them may be reading.
         return earliest
 
     def end(self, reason: str) -> None:
@@ -159,6 +177,12 @@ class Caller:
         pending.start = self._outbox.total
         self.pending[number] = pending
         self._outbox.put(chunks, join=len(self.pending) > 1, borrowed=True)
+
+    def _send_streaming(
+        self, arrivals: Arrivals, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
+    ) -> None:
+        self._send(arrivals, args, deadline, trace, attempt, self._window)
+        self.reader.resume()
 
     def _check_open(self, api: str) -> None:
         if self._end_reason is not None:

@@ -11,22 +11,22 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from svcd_ipc import frames
 from svcd_ipc.alarm import Alarm
-from svcd_ipc.callee import Callee, Serving
+from svcd_ipc.callee import Callee
 from svcd_ipc.caller import WINDOW, Caller
 from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
-from svcd_ipc.crew import Crew, Hand
+from svcd_ipc.crew import Crew
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
 from svcd_ipc.messages import Call, Cancel, Credit, Drain, End, Error, Event, Hello, Item, Ping, Pong, Refused, Result
 from svcd_ipc.outbox import Outbox
 from svcd_ipc.pending import Stream
+from svcd_ipc.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -89,10 +89,7 @@ class Channel:
         self._limits = limits
         self._speaks_first = speaks_first
         self._is_ending = False
-        self._has_peer_ended = False
-        self._stalled = 0
         self._nursery: trio.Nursery | None = None
-        self._crew: Crew | None = None
         self._connection = Connection(limit=limits.frame)
         self._outbox = Outbox(self._sock, self._lost)
         self._alarm = Alarm(clock, self._expire)
@@ -109,6 +106,16 @@ class Channel:
             outbox=self._outbox,
             alarm=self._alarm,
         )
+        self._reader = Reader(
+            self._sock,
+            connection=self._connection,
+            outbox=self._outbox,
+            callee=self._callee,
+            take=self._take,
+            end=self._end,
+            only_calls=handler is None,
+        )
+        self._caller.reader = self._reader
         self._dispatch: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((Result, End, Refused), self._caller.settle),
             Error: self._take_error,
@@ -215,8 +222,8 @@ class Channel:
                 nursery.start_soon(self._outbox.run)
                 if await self._shake_hands():
                     nursery.start_soon(self._alarm.run)
-                    self._crew = Crew(nursery)
-                    self._crew.give(self._read)
+                    nursery.start_soon(self._reader.mind)
+                    self._reader.start(Crew(nursery))
                     task_status.started(self)
         finally:
             self._end(None)
@@ -225,116 +232,34 @@ class Channel:
         if self.peer is None:
             task_status.started(self)
 
-    # Reading
-
     async def _shake_hands(self) -> bool:
         """Exchange hellos; False when the connection ended instead."""
         if self._speaks_first:
             self._say_hello()
         with trio.move_on_after(self._limits.hello) as scope:
             while self.peer is None and not self._is_ending:
-                event = self._next_event()
+                event = self._reader.next_event()
                 if event is not None:
-                    self._dispatch[type(event)](event)
+                    self._take(event)
                 elif not self._is_ending:
-                    await self._receive()
+                    await self._reader.receive()
         if scope.cancelled_caught:
-            self._violated(RemoteProtocolError(f"no hello from the peer within {self._limits.hello:g} s"))
+            self._end(RemoteProtocolError(f"no hello from the peer within {self._limits.hello:g} s"))
         return not self._is_ending
 
-    async def _read(self, hand: Hand) -> None:
-        """Read until the connection ends, or until a handler has to wait: another hand reads on then."""
-        outbox = self._outbox
-        while True:
-            outbox.corked = True
-            if await self._take_all(hand):
-                return
-            outbox.corked = False
-            outbox.push()
-            if self._is_ending:
-                return
-            if not outbox.is_high:
-                self._stalled = 0
-            elif not self._connection.awaits_answers:
-                # Whoever awaits answers goes on reading, so the two sides never both wait for room.
-                await outbox.room()
-            await self._receive()
-
-    async def _take_all(self, hand: Hand) -> bool:
-        """Deal with all that was received; True when a handler had to wait and has passed the reading on."""
-        while (event := self._next_event()) is not None:
-            if not isinstance(event, Call):
-                self._dispatch[type(event)](event)
-            elif serving := self._accept(event):
-                if self._callee.must_wait(serving):
-                    self._give(partial(self._callee.serve, serving))
-                elif await self._callee.start(serving, hand, self._pass_on):
-                    return True
-        return False
-
-    def _accept(self, event: Call) -> Serving | None:
-        assert self.peer is not None  # noqa: S101 - the connection lets no call through before hello
-        if not self._outbox.is_high:
-            return self._callee.accept(event, self.peer)
-        self._stalled += 1
-        if self._stalled > _MOST_STALLED:
-            self._violated(RemoteProtocolError("the peer makes calls but reads no answers"))
-        self._callee.refuse_busy(event)
-        return None
-
-    def _pass_on(self) -> None:
-        self._outbox.corked = False
-        self._outbox.push()
-        self._give(self._read)
-
-    def _give(self, job: Callable[[Hand], Coroutine[Any, Any, None]]) -> None:
-        assert self._crew is not None  # noqa: S101 - only a crew reads
-        self._crew.give(job)
-
-    def _next_event(self) -> Event | None:
-        """Return the next event; None when more bytes are needed, or when the connection has ended."""
-        if self._is_ending:
-            return None
-        try:
-            event = self._connection.next_event()
-        except RemoteProtocolError as error:
-            self._violated(error)
-            return None
-        if event is None and self._has_peer_ended:
-            self._end(EOFError(f"{self.peer or 'the peer'} ended the connection"))
-        return event
-
-    async def _receive(self) -> None:
-        await trio.lowlevel.wait_readable(self._sock)
-        try:
-            self._receive_now()
-        except OSError as error:
-            self._end(error)
-
-    def _receive_now(self) -> None:
-        """Hand the connection what the kernel holds. Raises OSError, BlockingIOError when it holds nothing."""
-        target = self._connection.writable()
-        if target is None:
-            data = self._sock.recv(_READ)
-            self._connection.receive_data(data)
-            self._has_peer_ended = not data
-        else:
-            count = self._sock.recv_into(target)
-            self._connection.written(count)
-            self._has_peer_ended = not count
-            if not count:
-                self._connection.receive_data(b"")
-
     # What came
+
+    def _take(self, event: Event) -> None:
+        self._dispatch[type(event)](event)
 
     def _take_hello(self, peer: Hello) -> None:
         if self._welcome is not None:
             try:
                 self._welcome(peer)
             except Exception as error:  # noqa: BLE001 - raising is how a peer is refused, with whatever error
-                self._violated(RemoteProtocolError(f"{peer} is refused: {error}"))
+                self._end(RemoteProtocolError(f"{peer} is refused: {error}"))
                 return
-        self._caller.peer = peer
+        self._caller.peer = self._callee.peer = peer
         if not self._speaks_first:
             self._say_hello()
 
@@ -355,30 +280,27 @@ class Channel:
 
     # The end
 
-    def _violated(self, error: RemoteProtocolError) -> None:
-        """End the connection because the peer broke its rules, and tell it so."""
-        self._outbox.put(self._connection.send_goodbye(str(error)), join=False)
-        self._outbox.push()
-        self._end(error)
-
     def _lost(self, error: OSError) -> None:
         """End the connection because it takes no more bytes; the peer may have said why before."""
         with suppress(OSError):
-            while not (self._is_ending or self._has_peer_ended):
-                self._receive_now()
-                while (event := self._next_event()) is not None:
+            while not self._is_ending and self._reader.receive_now():
+                while (event := self._reader.next_event()) is not None:
                     if not isinstance(event, Call):
-                        self._dispatch[type(event)](event)
+                        self._take(event)
         self._end(error)
 
     def _end(self, reason: Exception | None) -> None:
         if self._is_ending:
             return
-        self._is_ending = True
+        self._is_ending = self._reader.has_ended = True
         self.close_reason = reason
-        self._caller.end(str(reason) if reason else "this side closed it")
+        if isinstance(reason, RemoteProtocolError):
+            self._outbox.put(self._connection.send_goodbye(str(reason)), join=False)
+            self._outbox.push()
+        self._caller.end(str(reason) if reason else "this side has closed it")
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+            self._reader.interrupt()
         with suppress(OSError):  # Now, as a handler that is slow to be cancelled may keep the socket open for long.
             self._sock.shutdown(socket.SHUT_RDWR)
 

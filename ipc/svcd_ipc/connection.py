@@ -27,6 +27,7 @@ from svcd_ipc.messages import (
     Item,
     Kind,
     Load,
+    Pong,
     Refused,
     Result,
     parse,
@@ -99,12 +100,13 @@ class Connection:
         """Open calls of this side: id -> items that may still come, or -1 once abandoned."""
         self._theirs: dict[int, Window | None] = {}
         """Open calls of the peer: id -> window of its stream, None when it wants one value."""
+        self._pings: set[int] = set()
         self._ended = False
 
     @property
     def awaits_answers(self) -> bool:
         """Tell whether the peer still owes this side an answer, if only to a cancelled call."""
-        return bool(self._mine)
+        return bool(self._mine or self._pings)
 
     # What came
 
@@ -157,6 +159,8 @@ class Connection:
             return self._is_theirs(event.id, "cancelled")
         if isinstance(event, Hello):
             raise RemoteProtocolError("the peer said hello twice")
+        if isinstance(event, Pong):
+            return self._take_pong(event)
         return True
 
     def _greet(self, event: Event) -> bool:
@@ -200,6 +204,12 @@ class Connection:
         if window is None or credit.count > len(window.sizes):
             raise RemoteProtocolError(f"the peer gave credit {credit.count} for items of call {credit.id} it never got")
         window.give(credit.count)
+        return True
+
+    def _take_pong(self, pong: Pong) -> bool:
+        if pong.token not in self._pings:
+            raise RemoteProtocolError(f"the peer answered ping {pong.token}, which was not asked")
+        self._pings.remove(pong.token)
         return True
 
     def _is_theirs(self, number: int, verb: str) -> bool:
@@ -295,6 +305,7 @@ class Connection:
 
     def send_ping(self, token: int) -> Chunks:
         """Ask for a pong."""
+        self._pings.add(token)
         return self._frame([_PING, token])
 
     def send_pong(self, token: int) -> Chunks:

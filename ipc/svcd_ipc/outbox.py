@@ -7,6 +7,7 @@ of the event loop, and so are the answers to calls that came in one read (see `c
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -112,7 +113,8 @@ class Outbox:
             await self._bell.wait()
             self.push()
             while self._waiting and not self._is_dead:
-                await trio.lowlevel.wait_writable(self._sock)
+                with suppress(trio.ClosedResourceError):  # See `Reader.interrupt`.
+                    await trio.lowlevel.wait_writable(self._sock)
                 self.push()
 
     def _send(self, chunk: bytes | memoryview) -> None:

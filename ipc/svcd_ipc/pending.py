@@ -46,6 +46,10 @@ class Pending:
         if not self.is_settled:
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
+        return self.result()
+
+    def result(self) -> Any:
+        """Return the value or raise the error of a settled call."""
         if self.error is not None:
             raise self.error
         return self.value

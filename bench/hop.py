@@ -1,0 +1,165 @@
+"""Measure one hop between two local processes: svcd's against the floor, in one run.
+
+The floor is two blocking processes, one Unix socket and msgpack: what the machine allows. Absolute times move with the
+machine, so the ratios are what counts. The contenders take turns over several rounds, each time in fresh processes, both
+pinned to one core or free over all, with 1 and with 64 calls in flight.
+
+    python bench/hop.py [--quick] [--json FILE] [--rounds N] [--only PLACE] [--in-flight N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+CONTENDERS = ("floor", "svcd")
+PLACES = ("one core", "free")
+IN_FLIGHT = (1, 64)
+CALLS = {1: 10_000, 64: 34_000}
+"""Calls per round; three rounds at both places make 200,000 with 64 in flight."""
+ROUNDS = 3
+QUICK = 5
+"""A quick run makes this many times fewer calls, in one round."""
+LIMIT = 120.0
+"""Seconds after which a client counts as hung."""
+
+_CHILD = Path(__file__).with_name("contenders.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What all rounds of one contender gave in one setting. Times in microseconds; medians over the rounds."""
+
+    place: str
+    in_flight: int
+    contender: str
+    p50: float
+    p99: float
+    calls_per_second: float
+    calls: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One client's figures, times in microseconds."""
+
+    p50: float
+    p99: float
+    calls_per_second: float
+    calls: int
+    lost: int
+
+
+def measure(contender: str, place: str, in_flight: int, calls: int) -> Round:
+    """Start a server and a client, and return what the client saw."""
+    available = sorted(os.sched_getaffinity(0))
+    cpus = str(available[0]) if place == "one core" else ",".join(map(str, available))
+    with tempfile.TemporaryDirectory(prefix="hop") as folder:
+        rest = [contender, f"{folder}/s", cpus, str(in_flight), str(calls)]
+        with subprocess.Popen([sys.executable, str(_CHILD), "serve", *rest], stdout=subprocess.PIPE) as server:
+            try:
+                assert server.stdout is not None
+                server.stdout.readline()
+                client = [sys.executable, str(_CHILD), "measure", *rest]
+                output = subprocess.run(client, check=True, stdout=subprocess.PIPE, timeout=LIMIT).stdout
+            finally:
+                server.kill()
+    return figures(json.loads(output))
+
+
+def figures(sample: dict[str, object]) -> Round:
+    """Sum up one client's sample."""
+    latencies = [seconds * 1e6 for seconds in sample["latencies"]]
+    cuts = statistics.quantiles(latencies, n=100)
+    rate = len(latencies) / sample["elapsed"]
+    return Round(cuts[49], cuts[98], rate, len(latencies), sample["lost"])
+
+
+def compare(settings: list[tuple[str, int]], rounds: int, scale: int) -> list[Row]:
+    """Let the contenders take turns, so that a machine that gets slower or faster does so for all of them."""
+    taken: dict[tuple[str, int, str], list[Round]] = {}
+    for _ in range(rounds):
+        for (place, in_flight), contender in product(settings, CONTENDERS):
+            found = measure(contender, place, in_flight, CALLS.get(in_flight, CALLS[64]) // scale)
+            taken.setdefault((place, in_flight, contender), []).append(found)
+    return [_sum_up(key, found) for key, found in taken.items()]
+
+
+def _sum_up(key: tuple[str, int, str], found: list[Round]) -> Row:
+    return Row(
+        *key,
+        p50=statistics.median(one.p50 for one in found),
+        p99=statistics.median(one.p99 for one in found),
+        calls_per_second=statistics.median(one.calls_per_second for one in found),
+        calls=sum(one.calls for one in found),
+        lost=sum(one.lost for one in found),
+    )
+
+
+def ratios(rows: list[Row]) -> list[dict[str, object]]:
+    """Return svcd's figures over the floor's for each setting; for times, smaller is better, for calls/s larger."""
+    found = {(row.place, row.in_flight, row.contender): row for row in rows}
+    result = []
+    for place, in_flight in dict.fromkeys((row.place, row.in_flight) for row in rows):
+        floor, svcd = found[place, in_flight, "floor"], found[place, in_flight, "svcd"]
+        result.append(
+            {
+                "place": place,
+                "in_flight": in_flight,
+                "p50": svcd.p50 / floor.p50,
+                "p99": svcd.p99 / floor.p99,
+                "calls_per_second": svcd.calls_per_second / floor.calls_per_second,
+            }
+        )
+    return result
+
+
+def table(rows: list[Row]) -> str:
+    """Return the figures for people."""
+    lines = [f"{'':9} {'in flight':>9} {'':6} {'p50 µs':>8} {'p99 µs':>8} {'calls/s':>9} {'lost':>5} {'of':>8}"]
+    lines += [
+        f"{row.place:9} {row.in_flight:9} {row.contender:6} {row.p50:8.1f} {row.p99:8.1f} "
+        f"{row.calls_per_second:9,.0f} {row.lost:5} {row.calls:8,}"
+        for row in rows
+    ]
+    lines.append("\nsvcd / floor:")
+    lines += [
+        f"{one['place']:9} {one['in_flight']:9} {'':6} {one['p50']:7.2f}x {one['p99']:7.2f}x {one['calls_per_second']:8.2f}x"
+        for one in ratios(rows)
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Return the exit status: 1 when a call was lost."""
+    parser = argparse.ArgumentParser(description="Measure one hop: svcd's against the floor.")
+    parser.add_argument("--quick", action="store_true", help="one round with few calls, for a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"fresh processes per figure (default {ROUNDS})")
+    parser.add_argument("--only", choices=PLACES, help="measure at this place only")
+    parser.add_argument("--in-flight", type=int, metavar="N", help="measure with this many calls in flight only")
+    options = parser.parse_args()
+    places = [options.only] if options.only else PLACES
+    in_flight = [options.in_flight] if options.in_flight else IN_FLIGHT
+    rounds = options.rounds or (1 if options.quick else ROUNDS)
+    rows = compare(list(product(places, in_flight)), rounds, QUICK if options.quick else 1)
+    print(table(rows))
+    if options.json:
+        machine = {"python": platform.python_version(), "kernel": platform.release(), "cores": os.cpu_count()}
+        report = {"machine": machine, "rounds": rounds, "rows": [asdict(row) for row in rows], "ratios": ratios(rows)}
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if any(row.lost for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""Who reads a connection, and when.
+
+Exactly one task reads at a time. Usually it is a hand of the crew. On a channel that only makes calls, the hand steps back
+once nothing is in flight, and the next caller that finds the place vacant reads its own answer: that saves a task switch
+for each call of somebody who makes one call after the other. A minder puts a hand back when nobody has called for a
+while, so that a drain or the end of the connection is noticed on an idle channel too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import enable_ki_protection, wait_readable
+
+from svcd_ipc.bell import Bell
+from svcd_ipc.errors import RemoteProtocolError
+from svcd_ipc.messages import Call
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from svcd_ipc.callee import Callee, Serving
+    from svcd_ipc.connection import Connection
+    from svcd_ipc.crew import Crew, Hand, Job
+    from svcd_ipc.messages import Event
+    from svcd_ipc.outbox import Outbox
+    from svcd_ipc.pending import Pending
+
+_READ: Final = 64 * 1024
+"""Bytes asked of the kernel at once."""
+
+_VACANT: Final = 0.005
+"""Seconds without a call after which a hand reads again."""
+
+_MOST_STALLED: Final = 100_000
+"""Calls answered busy to a peer that reads none of the answers, before the connection is ended."""
+
+
+class Reader:
+    """Moves bytes from a non-blocking socket into the connection, and its events to those they concern.
+
+    `take` gets each event but calls, which go to the callee. `end` is told once why there is nothing more to read.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        connection: Connection,
+        outbox: Outbox,
+        callee: Callee,
+        take: Callable[[Event], None],
+        end: Callable[[Exception], None],
+        only_calls: bool,
+    ) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._connection = connection
+        self._outbox = outbox
+        self._callee = callee
+        self._take = take
+        self._end = end
+        self._only_calls = only_calls
+        self._crew: Crew | None = None
+        self._minder = Bell()
+        self._is_minded = False
+        self._is_hand = False
+        self._turns = 0
+        self._stalled = 0
+        self._has_peer_ended = False
+        self.has_ended = False
+        """Set by the channel: there is nothing more to say."""
+        self.is_vacant = False
+        """Nobody reads."""
+
+    def start(self, crew: Crew) -> None:
+        """Let a hand of the crew read from now on."""
+        self._crew = crew
+        self.is_vacant = True
+        self.resume()
+
+    def resume(self) -> None:
+        """Make sure that somebody reads."""
+        if self.is_vacant:
+            self.is_vacant = False
+            self._is_hand = True
+            self._give(self._read)
+
+    def interrupt(self) -> None:
+        """Wake whoever waits for bytes, to look at what has changed."""
+        trio.lowlevel.notify_closing(self._fd)
+
+    @enable_ki_protection
+    async def read_until_settled(self, pending: Pending) -> None:
+        """Take the vacant place and read until this call has its answer."""
+        self.is_vacant = False
+        try:
+            while not (pending.is_settled or self.has_ended):
+                await self.receive()
+                while (event := self.next_event()) is not None:
+                    if not isinstance(event, Call):
+                        self._take(event)
+                    elif serving := self._accept(event):
+                        self._give(partial(self._callee.serve, serving))
+        finally:
+            self._step_back()
+
+    async def mind(self) -> None:
+        """Put a hand back where the place stays vacant; runs until cancelled."""
+        while True:
+            await self._minder.wait()
+            while not self._is_hand:
+                turns = self._turns
+                await trio.sleep(_VACANT)
+                if self._turns == turns:
+                    self.resume()
+            self._is_minded = False
+
+    async def receive(self) -> None:
+        """Wait for bytes and hand them to the connection; returns without any when interrupted."""
+        try:
+            await wait_readable(self._fd)
+            if not self.has_ended:
+                self.receive_now()
+        except trio.ClosedResourceError:  # See `interrupt`.
+            return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error)
+
+    def receive_now(self) -> bool:
+        """Hand the connection what the kernel holds; False at the end. Raises OSError, BlockingIOError for nothing."""
+        target = self._connection.writable()
+        if target is None:
+            data = self._sock.recv(_READ)
+            self._connection.receive_data(data)
+            self._has_peer_ended = not data
+        else:
+            count = self._sock.recv_into(target)
+            self._connection.written(count)
+            self._has_peer_ended = not count
+            if not count:
+                self._connection.receive_data(b"")
+        return not self._has_peer_ended
+
+    def next_event(self) -> Event | None:
+        """Return the next event; None when more bytes are needed, or when the connection has ended."""
+        if self.has_ended:
+            return None
+        try:
+            event = self._connection.next_event()
+        except RemoteProtocolError as error:
+            self._end(error)
+            return None
+        if event is None and self._has_peer_ended:
+            self._end(EOFError("it has ended the connection"))
+        return event
+
+    async def _read(self, hand: Hand) -> None:
+        """Be the job of the hand that reads; done when another hand, or a caller, goes on."""
+        outbox = self._outbox
+        has_received = False
+        while True:
+            outbox.corked = True
+            if await self._take_all(hand):
+                return
+            outbox.corked = False
+            outbox.push()
+            if self.has_ended:
+                return
+            if has_received and self._only_calls and not self._connection.awaits_answers:
+                self._step_back()
+                return
+            if not outbox.is_high:
+                self._stalled = 0
+            elif not self._connection.awaits_answers:
+                # Whoever awaits answers goes on reading, so the two sides never both wait for room.
+                await outbox.room()
+            await self.receive()
+            has_received = True
+
+    async def _take_all(self, hand: Hand) -> bool:
+        """Deal with all that was received; True when a handler had to wait and has passed the reading on."""
+        while (event := self.next_event()) is not None:
+            if not isinstance(event, Call):
+                self._take(event)
+            elif serving := self._accept(event):
+                if self._callee.must_wait(serving):
+                    self._give(partial(self._callee.serve, serving))
+                elif await self._callee.start(serving, hand, self._pass_on):
+                    return True
+        return False
+
+    def _accept(self, event: Call) -> Serving | None:
+        if not self._outbox.is_high:
+            return self._callee.accept(event)
+        self._stalled += 1
+        if self._stalled > _MOST_STALLED:
+            self._end(RemoteProtocolError("the peer makes calls but reads no answers"))
+        else:
+            self._callee.refuse_busy(event)
+        return None
+
+    def _pass_on(self) -> None:
+        """Let another hand read while this one's handler waits."""
+        self._outbox.corked = False
+        self._outbox.push()
+        self._give(self._read)
+
+    def _step_back(self) -> None:
+        """Leave the place: to a hand while other answers are awaited, else to the next caller."""
+        self.is_vacant = True
+        self._is_hand = False
+        self._turns += 1
+        if self._connection.awaits_answers:
+            self.resume()
+        elif not self._is_minded:
+            self._is_minded = True
+            self._minder.ring()
+
+    def _give(self, job: Job) -> None:
+        if self._crew is not None and not self.has_ended:
+            self._crew.give(job)
