@@ -43,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A dependency of a node; `node` is None where this interpreter cannot import the callee."""
+    """A dependency of a node; `node` is None where the callee cannot be imported here, or was left out."""
 
     dependency: Dependency[object]
     node: Node | None
@@ -60,19 +60,21 @@ class Graph:
     """Targets given as text whose modules are not installed here, with the reason."""
 
 
-def build(entries: Iterable[type | str], *, replaced: Callable[[type | str], type | None] = lambda _: None) -> Graph:
+def build(
+    entries: Iterable[type | str], *, resolve: Callable[[Dependency[object]], type | str | None] = lambda it: it.target
+) -> Graph:
     """Walk from the entries to everything they depend on.
 
     Args:
         entries: Service classes or `module:Class`.
-        replaced: Names the class to walk instead of a dependency's own, or None to take its own.
+        resolve: Gives what to walk for a dependency: a class, `module:Class`, or None to leave it out of the walk.
 
     Raises:
         GraphError: A cycle (the message shows the path) or a name taken twice.
         LoadError: A target that is not there, or is no service.
         ImportFailedError: An entry cannot be imported, or the module of a dependency raised.
     """
-    walk = _Walk(replaced)
+    walk = _Walk(resolve)
     for entry in entries:
         cls, _ = load_class(entry) if isinstance(entry, str) else _declared(entry, "")
         walk.graph.entries.append(walk.visit(cls, ()))
@@ -80,9 +82,9 @@ def build(entries: Iterable[type | str], *, replaced: Callable[[type | str], typ
 
 
 class _Walk:
-    def __init__(self, replaced: Callable[[type | str], type | None]) -> None:
+    def __init__(self, resolve: Callable[[Dependency[object]], type | str | None]) -> None:
         self.graph = Graph()
-        self._replaced = replaced
+        self._resolve = resolve
         self._by_class: dict[type, Node] = {}
         self._by_lower_name: dict[str, Node] = {}
 
@@ -115,17 +117,17 @@ class _Walk:
 
     def _callee(self, node: Node, dependency: Dependency[object]) -> type | None:
         asked_by = f" ({node.name}.{dependency.name}, {node.declaration.place})"
-        fake = self._replaced(dependency.target)
-        if fake is not None:
-            return fake
-        if not isinstance(dependency.target, str):
-            return _declared(dependency.target, asked_by)[0]
+        target = self._resolve(dependency)
+        if target is None:
+            return None
+        if isinstance(target, type):
+            return _declared(target, asked_by)[0]
         try:
-            return load_class(dependency.target, asked_by=asked_by)[0]
+            return load_class(target, asked_by=asked_by)[0]
         except ImportFailedError as error:
             if not error.is_missing:
                 raise
-            self.graph.unresolved[dependency.target] = error
+            self.graph.unresolved[target] = error
             return None
 
 

@@ -36,6 +36,12 @@ def bind_routes(instance: Any, told: Mapping[str, Mapping[str, Any]], client: Cl
         instance.__dict__[name] = Proxy(edge, callee["apis"])
 
 
+def unborn(cls: type) -> Any:
+    """Return an instance whose `__init__` has yet to run, so that its dependencies can be bound before."""
+    new: Any = cls.__new__
+    return new(cls)
+
+
 def imported_schemas(target: type | str) -> dict[str, ApiSchema]:
     """Return the schemas of a dependency that is given as a class; one given as text is not imported for them."""
     declaration = declaration_of(target)

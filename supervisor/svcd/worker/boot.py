@@ -1,57 +1,71 @@
-"""The script that starts every worker process: `PYTHON -P .../svcd/worker/boot.py [--ipc FOLDER]`.
+"""The script that starts every worker process: `PYTHON .../svcd/worker/boot.py [--ipc FOLDER]`.
 
-It runs under the service's own interpreter, which may know neither svcd nor svcd_ipc. Both are made importable from where
-this file lies, without their site-packages, so that the service sees its own environment and nothing of svcd's. Then the
-boot document, read from standard input, says what this process is.
+It runs under the service's own interpreter, which may know neither svcd nor svcd_ipc. Both are made importable from
+where they lie, without their site-packages, so that the service sees its own environment and nothing of svcd's. Then
+the boot document, read from standard input, says what this process is.
 
-Standard library only, and nothing of ours is imported before the interpreter has been found fit.
+Standard library only, and nothing of ours is imported before the interpreter has been found fit; the syntax is that of
+Python 3.8, so that an older one can still say that it is too old.
 """
+
+from __future__ import annotations
 
 import importlib.util
 import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 NEEDS = {"trio": "trio", "msgpack": "msgpack", "pydantic_core": "pydantic>=2.9"}
 """Module -> what to install. pydantic_core tells pydantic 2 from 1."""
 OLDEST = (3, 11)
+HERE = Path(__file__).resolve().parent
 
 
 class UnfitError(Exception):
     """This interpreter cannot run a worker; the message says what to do."""
 
 
-def main(argv):  # type: (list[str]) -> int
+def main(argv: list[str]) -> int:
     """Run as what the boot document says and return the exit status."""
     document = take_stdin()
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    ipc = argv[argv.index("--ipc") + 1] if "--ipc" in argv else beside(here)
     told = json.loads(document)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # a log line is written when it is whole, not when 8 KiB are
-    leave_own_folder()
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line is logged when it is whole
+    if sys.path and Path(sys.path[0]).resolve() == HERE:
+        del sys.path[0]  # this script's folder; there already without -P
     try:
         check_interpreter()
     except UnfitError as error:
         return refuse(told, str(error))
     if "root" in told:
         sys.path.insert(0, told["root"])
-    register("svcd", here)
-    register("svcd_ipc", ipc)
+    register("svcd", HERE.parent)
+    register("svcd_ipc", Path(argv[argv.index("--ipc") + 1]) if "--ipc" in argv else beside(HERE.parent))
+    return run(document)
 
-    from svcd.values.boot import load
+
+def run(document: bytes) -> int:
+    """Import what the role needs, and nothing else, and run it."""
+    # ruff: noqa: PLC0415  (nothing of ours can be imported earlier)
+    from svcd.values.boot import DiscoverBoot, ReplicaBoot, load
 
     boot = load(document)
-    if boot.role == "discover":
-        from svcd.app.discover import main as run
-    elif boot.role == "replica":
-        from svcd.worker.replica import main as run
-    else:
-        from svcd.ingress.main import main as run
-    return run(boot)
+    if isinstance(boot, DiscoverBoot):
+        from svcd.app import discover
+
+        return discover.main(boot)
+    if isinstance(boot, ReplicaBoot):
+        from svcd.worker import replica
+
+        return replica.main(boot)
+    from svcd.ingress import main as ingress
+
+    return ingress.main(boot)
 
 
-def take_stdin():  # type: () -> bytes
+def take_stdin() -> bytes:
     """Read the boot document and leave /dev/null in its place: what the service starts must not read from us."""
     document = sys.stdin.buffer.read()
     null = os.open(os.devnull, os.O_RDONLY)
@@ -60,55 +74,46 @@ def take_stdin():  # type: () -> bytes
     return document
 
 
-def beside(here):  # type: (str) -> str
+def beside(svcd: Path) -> Path:
     """Return the folder of svcd_ipc: beside svcd once installed, under ipc/ in a checkout."""
-    root = os.path.dirname(here)
-    installed = os.path.join(root, "svcd_ipc")
-    return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(root), "ipc", "svcd_ipc")
+    installed = svcd.parent / "svcd_ipc"
+    return installed if installed.is_dir() else svcd.parent.parent / "ipc" / "svcd_ipc"
 
 
-def leave_own_folder():  # type: () -> None
-    """Take this script's folder off sys.path, where it is without -P: its module names are no one's business."""
-    own = os.path.dirname(os.path.abspath(__file__))
-    if sys.path and os.path.abspath(sys.path[0]) == own:
-        del sys.path[0]
-
-
-def check_interpreter():  # type: () -> None
+def check_interpreter() -> None:
     """Raise UnfitError naming what is missing. Nothing is imported for it."""
+    python = sys.executable
     if sys.version_info < OLDEST:
-        raise UnfitError(
-            "%s is Python %d.%d; svcd needs %d.%d or later" % ((sys.executable,) + sys.version_info[:2] + OLDEST)
-        )
+        found, oldest = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, OLDEST))
+        raise UnfitError(f"{python} is Python {found}; svcd needs {oldest} or later")
     missing = [wanted for module, wanted in NEEDS.items() if importlib.util.find_spec(module) is None]
     if missing:
-        quoted = " ".join("'%s'" % wanted if ">" in wanted else wanted for wanted in missing)
-        raise UnfitError(
-            "%s lacks %s; run: %s -m pip install %s" % (sys.executable, ", ".join(missing), sys.executable, quoted)
-        )
+        quoted = " ".join(f"'{wanted}'" if ">" in wanted else wanted for wanted in missing)
+        raise UnfitError(f"{python} lacks {', '.join(missing)}; run: {python} -m pip install {quoted}")
 
 
-def register(name, folder):  # type: (str, str) -> None
+def register(name: str, folder: Path) -> None:
     """Make a package importable from its folder, whatever sys.path says."""
     spec = importlib.util.spec_from_file_location(
-        name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        name, str(folder / "__init__.py"), submodule_search_locations=[str(folder)]
     )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{folder} is no package")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
 
 
-def refuse(told, message):  # type: (dict, str) -> int
+def refuse(told: dict[str, Any], message: str) -> int:
     """Say why this interpreter is unfit: in the report where one is wanted, and in the log."""
     if told.get("role") == "discover":
+        report, draft = Path(told["report"]), Path(told["report"] + ".part")
         error = {"kind": "environment", "message": message, "traceback": None}
-        with open(told["report"] + ".part", "w") as file:
-            json.dump({"entry": None, "services": {}, "unresolved": {}, "error": error}, file)
-        os.replace(told["report"] + ".part", told["report"])
-    sys.stderr.write("svcd: %s\n" % message)
+        draft.write_text(json.dumps({"entry": None, "services": {}, "unresolved": {}, "error": error}))
+        draft.replace(report)
+    sys.stderr.write(f"svcd: {message}\n")
     return 1
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.exit(status)
+    sys.exit(main(sys.argv[1:]))

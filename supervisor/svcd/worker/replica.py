@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from svcd.app.load import LoadError, load_class, user_traceback
-from svcd.worker.bind import bind_routes
+from svcd.worker.bind import bind_routes, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd.worker.serve import LiveService
@@ -47,8 +48,8 @@ class StartError(Exception):
 
 def main(boot: ReplicaBoot) -> int:
     """Run a replica to its end and return the exit status."""
-    # Ctrl-C reaches the whole foreground group, but only the daemon decides who stops when. No SIG_IGN: what the
-    # service starts would inherit it.
+    # Ctrl-C reaches the whole foreground group, but the daemon decides who stops when. No SIG_IGN: what the service
+    # starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
     replica = Replica(boot)
     replica.load()
@@ -120,7 +121,7 @@ class Replica:
                 service = await self._start(control, client, nursery)
                 await serving.start(self._serve, service)
                 await control.ready()
-                await trio.sleep_forever()
+                await trio.sleep(inf)  # until SIGTERM
             except StartError as error:
                 failure = error
             serving.cancel_scope.cancel()
@@ -138,7 +139,7 @@ class Replica:
         self._threads.start()
         service = LiveService(self._boot.identity.service, self._threads, max_concurrency=self._boot.max_concurrency)
         try:
-            instance = self._cls.__new__(self._cls)
+            instance = unborn(self._cls)
             bind_routes(instance, self._boot.dependencies, client, portal)
             service.attach(instance)
             async with trio.open_nursery() as waiting:
@@ -161,9 +162,12 @@ class Replica:
             identity=self._identity,
             admit=service.admit,
             load=service.load,
-            on_channel=self._channels.add,
+            on_channel=self._met,
             task_status=task_status,
         )
+
+    def _met(self, channel: Channel) -> None:
+        self._channels = {known for known in self._channels if not known.closed.is_set()} | {channel}
 
     async def _shut_down(self) -> int:
         if not self._is_started or self._service is None:
@@ -201,7 +205,7 @@ async def _cancel_on_sigterm(scope: trio.CancelScope, *, task_status: trio.TaskS
 
 
 async def _report(control: Control, failure: StartError) -> None:
-    print(failure.traceback or f"svcd: {failure}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{failure.traceback}svcd: {failure.phase} of the service failed: {failure}\n")
     with suppress(CallError):
         await control.failed(failure.phase, str(failure), failure.traceback)
 
@@ -221,4 +225,4 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _say(text: str) -> None:
-    print(f"svcd: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"svcd: {text}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from svcd_ipc.client import connect
-from svcd_ipc.errors import ProtocolError, ServiceUnavailable
+from svcd_ipc.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +54,8 @@ class ReplicaEnd:
     @property
     def is_gone(self) -> bool:
         """Whether there is no connection to it."""
-        return self.channel is None or self.channel.closed.is_set()
+        # close_reason is there before closed is, which waits for the connection's tasks.
+        return self.channel is None or self.channel.closed.is_set() or self.channel.close_reason is not None
 
     def load(self, now: float) -> int:
         """Return how many calls it probably has now, those of other callers included."""
@@ -117,16 +118,16 @@ class ReplicaEnd:
 
     async def open(self, nursery: trio.Nursery, identity: Mapping[str, Any], now: float) -> Channel:
         """Return the channel, connecting first where there is none. Raises ServiceUnavailable when that fails."""
-        while self.channel is None or self.channel.closed.is_set():
+        while self.channel is None or self.is_gone:
             if self._opening is not None:
                 await self._opening.wait()
                 continue
             self._opening = trio.Event()
             try:
                 self.channel = await connect(self.path, nursery=nursery, identity=identity)
-            except (OSError, ProtocolError) as error:
+            except ServiceUnavailable:
                 self.retry_at = now + DOWN_FOR
-                raise ServiceUnavailable(f"{self.id} cannot be reached: {error}") from error
+                raise
             finally:
                 self._opening.set()
                 self._opening = None

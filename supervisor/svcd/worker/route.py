@@ -97,12 +97,7 @@ class Route:
 
         The default timeout is for calls that have neither.
         """
-        call = current_call()
-        inherited = call.deadline if call is not None else None
-        if timeout is None:
-            return inherited if inherited is not None else self.clock() + self.default_timeout
-        own = self.clock() + timeout
-        return own if inherited is None else min(own, inherited)
+        return deadline_from(self.clock, timeout, self.default_timeout)
 
     async def call(
         self,
@@ -130,7 +125,7 @@ class Route:
             CallError: What the api itself raised, see svcd_ipc.errors.
         """
         deadline = self.deadline_of() if deadline is None else deadline
-        trace = trace or _inherited_trace()
+        trace = trace or inherited_trace()
         attempt = 0
         is_back = False
         while True:
@@ -140,11 +135,11 @@ class Route:
                 value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt)
             except Busy as busy:
                 replica.refused(busy.load, self.clock())
-            except ServiceUnavailable:
-                if not replica.is_gone:  # else it never left this process
+            except ServiceUnavailable as error:
+                if error.from_peer:  # else it never left this process
                     raise
             except ReplicaLost as error:
-                if not replica.is_gone:  # the callee speaks of a replica further down
+                if error.from_peer:  # it speaks of a replica further down
                     raise
                 if attempt >= retries:
                     raise self.name_loss(api, replica) from error
@@ -164,7 +159,7 @@ class Route:
     ) -> RouteStream:
         """Call a stream api and return its async iterator; leaving it early cancels the callee."""
         deadline = self.deadline_of() if deadline is None else deadline
-        return RouteStream(self, api, args, deadline, trace or _inherited_trace())
+        return RouteStream(self, api, args, deadline, trace or inherited_trace())
 
     async def acquire(self, api: str, deadline: float, *, is_back: bool = False) -> ReplicaEnd:
         """Return a replica that would take a call, counted there; wait in the line for one where there is none.
@@ -191,7 +186,7 @@ class Route:
     async def open(self, replica: ReplicaEnd, api: str, deadline: float) -> Channel:
         """Return a replica's channel. Raises ServiceUnavailable, or DeadlineExceeded when it does not shake hands."""
         channel = replica.channel
-        if channel is not None and not channel.closed.is_set():
+        if channel is not None and not replica.is_gone:
             return channel
         now = self.clock()
         with trio.move_on_after(max(0.0, deadline - now)):
@@ -293,6 +288,17 @@ class Route:
         )
 
 
-def _inherited_trace() -> str | None:
+def deadline_from(clock: Callable[[], float], timeout: float | None, default: float) -> float:
+    """Return the deadline of a call made now by the running code; `default` is for calls that have no other limit."""
+    call = current_call()
+    inherited = call.deadline if call is not None else None
+    if timeout is None:
+        return inherited if inherited is not None else clock() + default
+    own = clock() + timeout
+    return own if inherited is None else min(own, inherited)
+
+
+def inherited_trace() -> str | None:
+    """Return the trace context of the call that the running code serves."""
     call = current_call()
     return call.trace if call is not None else None

@@ -40,7 +40,7 @@ class RouteStream:
         except ReplicaLost as error:
             replica = self._replica
             self._end()
-            if replica is None or not replica.is_gone:
+            if replica is None or error.from_peer:
                 raise
             raise self._route.name_loss(self._api, replica) from error
         except BaseException:
@@ -69,8 +69,8 @@ class RouteStream:
                 item = await items.__anext__()
             except Busy as busy:
                 replica.refused(busy.load, self._route.clock())
-            except ServiceUnavailable:
-                if not replica.is_gone:
+            except ServiceUnavailable as error:
+                if error.from_peer:
                     raise
             except (CallError, StopAsyncIteration):
                 replica.answered()

@@ -17,7 +17,7 @@ from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
 from svcd.worker.stream import AsyncStream, ThreadStream
 from svcd.worker.thread import CallCancelled
-from svcd_ipc.errors import BadResult, CallError, RemoteError, ServiceUnavailable, UnknownApi
+from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +91,8 @@ class LiveService:
         self.max_concurrency = max_concurrency
         self.taken = 0
         """Slots in use."""
+        self.on_freed: Callable[[], None] | None = None
+        """Told each time that a slot was given back."""
         self._idle: trio.Event | None = None
         self.apis: dict[str, LiveApi] = {}
         self.instance: Any = None
@@ -101,7 +103,7 @@ class LiveService:
     def attach(self, instance: Any) -> None:
         """Serve the apis of this instance, whose `__init__` may still have to run."""
         self.instance = instance
-        for name, schema in schemas_of(type(instance), self.name).items():
+        for schema in schemas_of(type(instance), self.name).values():
             self.add(schema.declaration, schema, getattr(instance, schema.declaration.attribute))
 
     def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
@@ -134,6 +136,8 @@ class LiveService:
     def freed(self) -> None:
         """Take a slot back."""
         self.taken -= 1
+        if self.on_freed is not None:
+            self.on_freed()
         if self._idle is not None and self.taken == 0:
             self._idle.set()
 
@@ -170,8 +174,6 @@ class LiveService:
             raise ServiceUnavailable(f"{self.name} is stopping") from error
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise RemoteError.of(error) from None  # an api may fail, but not end the replica
-        except ExceptionGroup as error:
-            raise _only_leaf(error) from None
         finally:
             slot.drop()
 
@@ -186,11 +188,3 @@ class LiveService:
         if api != SCHEMA:
             return self.find(api)
         return {"apis": {name: live.schema.describe() for name, live in self.apis.items()}}
-
-
-def _only_leaf(error: BaseException) -> BaseException:
-    """Return the typed error that a nursery of the user's wrapped, when it is the only one; else the group itself."""
-    leaf = error
-    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
-        leaf = leaf.exceptions[0]
-    return leaf if isinstance(leaf, CallError) else error

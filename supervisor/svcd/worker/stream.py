@@ -1,4 +1,4 @@
-"""Streams of results: of an async generator, of a generator on the service thread, and as a plain iterator for `def` code.
+"""Streams of results: of an async generator, of a generator on the service thread, and as an iterator for `def` code.
 
 All are classes and no generators: one that is closed before its first item still gives its slot back.
 """
@@ -51,7 +51,7 @@ class AsyncStream:
 class ThreadStream:
     """Items of a generator that runs on the service thread, one hand-over per item.
 
-    A step that runs cannot be interrupted: a stream that is left then is closed, on its thread, when the step has ended.
+    A step that runs cannot be interrupted: a stream that is left then is closed, on its thread, once it has ended.
     """
 
     def __init__(self, items: Generator[Any, Any, Any], threads: ServiceThreads, on_end: Callable[[], None]) -> None:

@@ -1,0 +1,192 @@
+"""An app within one process: one instance per service, made in dependency order, closed in reverse.
+
+Each service has its own thread, as it has in a process of its own, so that blocking calls work between them. What the
+decorators say of traffic and threads holds; svcd.toml is not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.app.declare import apis_of, declaration_of
+from svcd.app.graph import Graph, build
+from svcd.app.load import LoadError
+from svcd.app.nearest import nearest
+from svcd.values.specs import Traffic
+from svcd.values.units import parse_duration
+from svcd.worker.bind import unborn
+from svcd.worker.local_caller import LocalCaller
+from svcd.worker.proxy import Edge, Proxy
+from svcd.worker.serve import LiveService
+from svcd.worker.stand_ins import StandIns, apis_of_stand_in, target_text
+from svcd.worker.thread import Portal, ServiceThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.app.declare import Dependency
+    from svcd.app.graph import Node
+    from svcd.app.schemas import ApiSchema
+
+CLOSING = 5.0
+"""Seconds for the shutdown hooks of each service, as after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One service of the composition, and how it is called."""
+
+    live: LiveService
+    caller: LocalCaller
+
+    @property
+    def schemas(self) -> dict[str, ApiSchema]:
+        return {name: api.schema for name, api in self.live.apis.items()}
+
+    @property
+    def apis(self) -> dict[str, dict[str, Any]]:
+        return {name: asdict(api.schema.declaration) for name, api in self.live.apis.items()}
+
+
+class Composition:
+    """The services of one app, live in this process.
+
+    Args:
+        entry: The entry service, as a class or `module:Class`.
+        replacements: See `svcd.local`.
+
+    Raises:
+        LoadError: The graph cannot be read, or a replacement replaces nothing.
+    """
+
+    def __init__(self, entry: type | str, replacements: Mapping[type | str, Any]) -> None:
+        self._stand_ins = StandIns(replacements)
+        self._graph = build([entry], resolve=self._resolve)
+        self._members: dict[str, Member] = {}
+        """By `module:Class` of what the app's code names, which a stand-in may have the place of."""
+        self._threads: list[ServiceThreads] = []
+        self._started: list[LiveService] = []
+        self._check(self._graph)
+
+    def __repr__(self) -> str:
+        return f"<Composition {' '.join(map(repr, self._started))}>"
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Make all services, each after those it depends on. Raises what a service's `__init__` or hook raises."""
+        self.nursery = nursery
+        self.portal = Portal(nursery)
+        for node in self._graph.nodes.values():
+            for edge in node.edges.values():
+                target = edge.dependency.target
+                if edge.node is None and target_text(target) not in self._members:
+                    self._members[target_text(target)] = await self._stand_in(target)
+                elif edge.node is not None:
+                    self._members[target_text(target)] = self._members[edge.node.target]
+            self._members[node.target] = await self._make(node)
+
+    async def stop(self) -> None:
+        """Run the shutdown hooks, last started first, and let the threads end. Raises the first error of a hook."""
+        errors: list[Exception] = []
+        for service in reversed(self._started):
+            try:
+                with trio.move_on_after(CLOSING, shield=True):
+                    await service.run_hooks("shutdown")
+            except Exception as error:  # noqa: BLE001  (raised below, once all have been closed)
+                errors.append(error)
+        for threads in self._threads:
+            threads.stop()
+        if errors:
+            raise errors[0]
+
+    def proxy(self, key: type | str | None, *, colour: str) -> Proxy:
+        """Return all apis of a service in one colour. `key` is a class, name or `module:Class`; None is the entry.
+
+        Raises KeyError naming the nearest when there is no such service.
+        """
+        text = self._graph.entries[0].target if key is None else target_text(key)
+        member = self._members.get(text) or next((m for m in self._members.values() if m.live.name == text), None)
+        if member is None:
+            raise KeyError(f"no service {nearest(text, {m.live.name for m in self._members.values()})}")
+        edge = Edge(
+            "app" if key is None else f"app[{member.live.name}]", member.caller, self.portal, schemas=member.schemas
+        )
+        return Proxy(edge, member.apis, colour=colour)
+
+    def _resolve(self, dependency: Dependency[object]) -> type | str | None:
+        """Say what the graph has in the place of a dependency; a stand-in that is no service is no part of it."""
+        stand_in = self._stand_ins.find(dependency.target)
+        if stand_in is None:
+            return dependency.target
+        return stand_in if declaration_of(stand_in) is not None else None
+
+    def _check(self, graph: Graph) -> None:
+        for target, error in graph.unresolved.items():
+            raise LoadError(f"{error}; to run without it, pass replace={{{target!r}: Fake}}") from error
+        self._stand_ins.check_used({node.name for node in graph.nodes.values()})
+
+    async def _make(self, node: Node) -> Member:
+        member = self._member(node.name, dict(node.declaration.config))
+        instance = unborn(node.cls)
+        for name, edge in node.edges.items():
+            dependency = edge.dependency
+            callee = self._members[target_text(dependency.target)]
+            named = Edge(
+                f"self.{name}",
+                callee.caller,
+                self.portal,
+                timeout=dependency.timeout,
+                retries=dependency.retries,
+                schemas=callee.schemas,
+            )
+            instance.__dict__[name] = Proxy(named, _apis_as_named(dependency.target, callee))
+        member.live.attach(instance)
+        member.live.warm()
+        await member.live.threads.run(instance.__init__)
+        await self._open(member.live)
+        return member
+
+    async def _stand_in(self, target: type | str) -> Member:
+        declaration = declaration_of(target)
+        name = declaration.name if declaration else target_text(target).partition(":")[2]
+        member = self._member(name, {})
+        value = self._stand_ins.find(target)
+        if isinstance(value, type):
+            value = await member.live.threads.run(value)
+        member.live.instance = value
+        for found in apis_of_stand_in(value, target, name):
+            member.live.add(*found)
+        member.live.warm()
+        await self._open(member.live)
+        return member
+
+    async def _open(self, live: LiveService) -> None:
+        await live.run_hooks("startup")
+        self._started.append(live)
+
+    def _member(self, name: str, config: dict[str, Any]) -> Member:
+        traffic = config.get("traffic", {})
+        threads = ServiceThreads(name, self.portal, int(config.get("threads", 1)))
+        threads.start()
+        self._threads.append(threads)
+        live = LiveService(name, threads, max_concurrency=traffic.get("max_concurrency", _TRAFFIC.max_concurrency))
+        caller = LocalCaller(
+            live,
+            nursery=self.nursery,
+            default_timeout=parse_duration(traffic.get("timeout", _TRAFFIC.timeout)),
+            max_queue=traffic.get("max_queue", _TRAFFIC.max_queue),
+            clock=trio.lowlevel.current_clock().current_time,
+        )
+        return Member(live, caller)
+
+
+_TRAFFIC = Traffic()
+
+
+def _apis_as_named(target: type | str, callee: Member) -> Mapping[str, Mapping[str, Any]]:
+    """Return the apis in the colours that the caller's code was written for, whatever stands in."""
+    if isinstance(target, type):
+        return {name: asdict(api) for name, api in apis_of(target).items()}
+    return callee.apis

@@ -1,0 +1,226 @@
+"""Calls between services of one process, under the rules of calls between processes.
+
+Arguments and results go through the codec, errors through their wire form; deadlines, cancellation and admission are
+the same. What differs is what it costs: no socket, and the callee runs in the caller's task.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.worker.route import deadline_from, inherited_trace
+from svcd_ipc.calls import IncomingCall, call_context
+from svcd_ipc.codec import transfer
+from svcd_ipc.errors import (
+    BadResult,
+    CallError,
+    DeadlineExceeded,
+    EncodeError,
+    InvalidArgument,
+    Overloaded,
+    RemoteError,
+    from_wire,
+    to_wire,
+)
+from svcd_ipc.messages import VERSION, Hello
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from svcd.worker.serve import LiveService
+
+_HERE = Hello(VERSION, {"role": "local"})
+
+WINDOW = 16
+"""Items that a stream's producer may be ahead of its consumer."""
+
+
+class LocalCaller:
+    """Carries calls to a service of this process; the local form of a Route.
+
+    Args:
+        live: The service.
+        nursery: Where the producers of streams run.
+        default_timeout: Seconds for a call that has no other limit.
+        max_queue: The most calls that wait for a slot.
+        clock: Must work on any thread.
+    """
+
+    def __init__(
+        self,
+        live: LiveService,
+        *,
+        nursery: trio.Nursery,
+        default_timeout: float,
+        max_queue: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.service = live.name
+        self.live = live
+        self.nursery = nursery
+        self._default_timeout = default_timeout
+        self._max_queue = max_queue
+        self._clock = clock
+        self._line: deque[tuple[IncomingCall, trio.Event]] = deque()
+        live.on_freed = self._admit_next
+
+    def __repr__(self) -> str:
+        return f"<LocalCaller {self.live} [{len(self._line)} waiting]>"
+
+    def deadline_of(self, timeout: float | None = None) -> float:
+        """See `Route.deadline_of`."""
+        return deadline_from(self._clock, timeout, self._default_timeout)
+
+    async def call(self, api: str, args: dict[str, Any], *, deadline: float | None = None, retries: int = 0) -> Any:  # noqa: ARG002  (a service of this process is never lost)
+        """Call an api and return its result; raises as `Route.call`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        give_up = self.deadline_of() if deadline is None else deadline
+        call = self.incoming(api, args, min(give_up, self._scope_deadline()))
+        with self.until(give_up):
+            await self.admit(call)
+            try:
+                return self.carried(api, await self.run(call))
+            except DeadlineExceeded:
+                if call.deadline != give_up:
+                    await trio.sleep_forever()  # it is the caller's own scope whose time is up; that scope says so
+                raise
+        raise self.too_late(api)
+
+    def stream(self, api: str, args: dict[str, Any], *, deadline: float | None = None) -> LocalStream:
+        """Call a stream api and return its async iterator."""
+        return LocalStream(self, self.incoming(api, args, self.deadline_of() if deadline is None else deadline))
+
+    def incoming(self, api: str, args: dict[str, Any], deadline: float) -> IncomingCall:
+        """Return the call as its handler will see it. Raises EncodeError for arguments that cannot travel."""
+        try:
+            carried = transfer(args)
+        except EncodeError as error:
+            raise EncodeError(f"args{str(error).removeprefix('value')}") from None
+        return IncomingCall(api, carried, deadline, inherited_trace(), 0, _HERE, self._clock)
+
+    def until(self, deadline: float) -> trio.CancelScope:
+        """Return a scope that ends at an instant of the clock."""
+        return trio.move_on_after(max(0.0, deadline - self._clock()))
+
+    def too_late(self, api: str) -> DeadlineExceeded:
+        """Return the error of a call whose time is up."""
+        return DeadlineExceeded(f"{self.service}.{api}: no answer before the deadline")
+
+    def _scope_deadline(self) -> float:
+        """Return when the scopes around the running task end, on our clock."""
+        return trio.current_effective_deadline() - trio.current_time() + self._clock()
+
+    def carried(self, api: str, value: Any) -> Any:
+        """Return a result or an item as it arrives. Raises BadResult."""
+        if hasattr(type(value), "__anext__"):
+            raise InvalidArgument(f"{self.service}.{api} answers with a stream; call it as one")
+        try:
+            return transfer(value)
+        except EncodeError as error:
+            told = f"result{str(error).removeprefix('value')}"
+            raise BadResult(f"{self.service}.{api} returned what cannot travel: {told}") from None
+
+    async def admit(self, call: IncomingCall) -> None:
+        """Wait for a slot, first come first served. Raises Overloaded when too many wait."""
+        if call.api not in self.live.apis or (not self._line and self.live.admit(call)):
+            return
+        if len(self._line) >= self._max_queue:
+            raise Overloaded(f"{self.service}.{call.api}: {len(self._line)} calls wait already (max_queue)")
+        waiter = (call, trio.Event())
+        self._line.append(waiter)
+        try:
+            await waiter[1].wait()
+        except BaseException:
+            if waiter[1].is_set():
+                self.live.freed()
+            else:
+                self._line.remove(waiter)
+            raise
+
+    async def run(self, call: IncomingCall) -> Any:
+        """Run an admitted call. Raises what its caller would see."""
+        with call_context(call):
+            try:
+                return await self.live.handle(call)
+            except Exception as error:  # noqa: BLE001  (each becomes what it would be over a connection)
+                raise arrived(error) from None
+
+    def _admit_next(self) -> None:
+        while self._line and self.live.admit(self._line[0][0]):
+            self._line.popleft()[1].set()
+
+
+class LocalStream:
+    """Items of a local stream api. The producer has a task of its own, as over a connection."""
+
+    def __init__(self, caller: LocalCaller, call: IncomingCall) -> None:
+        self._caller = caller
+        self._call = call
+        self._scope = trio.CancelScope()
+        self._error: CallError | None = None
+        self._items: trio.MemoryReceiveChannel[Any] | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._deadline = inf if call.deadline is None else call.deadline
+
+    def __aiter__(self) -> LocalStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        caller = self._caller
+        if self._items is None:
+            self._token = trio.lowlevel.current_trio_token()
+            send, self._items = trio.open_memory_channel[Any](WINDOW)
+            caller.nursery.start_soon(self._produce, send)
+        with caller.until(self._deadline):
+            try:
+                return await self._items.receive()
+            except trio.EndOfChannel:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error from None
+                raise StopAsyncIteration from None
+            except trio.ClosedResourceError:
+                raise StopAsyncIteration from None
+        await self.aclose()
+        raise caller.too_late(self._call.api)
+
+    async def aclose(self) -> None:
+        """Take no more items and cancel the producer."""
+        self._leave()
+
+    def __del__(self) -> None:
+        if self._token is not None:  # perhaps a loop that was left by `break`
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._scope.cancel()
+        if self._items is not None:
+            self._items.close()
+
+    async def _produce(self, send: trio.MemorySendChannel[Any]) -> None:
+        caller, call = self._caller, self._call
+        with send, self._scope:
+            try:
+                await caller.admit(call)
+                items = await caller.run(call)
+                try:
+                    with call_context(call):
+                        async for item in items:
+                            await send.send(caller.carried(call.api, item))
+                finally:
+                    await items.aclose()
+            except Exception as error:  # noqa: BLE001  (raised where the items are taken)
+                self._error = arrived(error)
+
+
+def arrived(error: BaseException) -> CallError:
+    """Return the error as it arrives at a caller in another process."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return from_wire(*to_wire(error if isinstance(error, CallError) else RemoteError.of(error)))
