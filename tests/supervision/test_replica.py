@@ -12,14 +12,13 @@ from trio.testing import MockClock
 
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.restart import BUDGET
-from svcd.runtime.replica import Replica, describe_exit
+from svcd.runtime.replica import Replica
 from svcd.values.events import Change
+from svcd.values.exits import describe_exit
 from svcd.values.orders import Exited
 from svcd.values.specs import Limits, ServiceSpec
 
-SPEC = ServiceSpec(
-    name="Model", target="m:Model", python="/usr/bin/python3", limits=Limits(start=60, drain=30, stop=5)
-)
+SPEC = ServiceSpec(name="Model", target="m:Model", python="/usr/bin/python3", limits=Limits(start=60, drain=30, stop=5))
 
 
 class World:
@@ -101,7 +100,9 @@ async def test_an_orderly_life(autojump_clock: MockClock, world: World) -> None:
     assert world.replica.restarts == 0
 
 
-async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_its_limits(autojump_clock: MockClock, world: World) -> None:
+async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_its_limits(
+    autojump_clock: MockClock, world: World
+) -> None:
     world.dies_on_term = False
     await make_ready(world)
     world.replica.post(Happening.STOP)
@@ -116,7 +117,9 @@ async def test_a_start_that_takes_too_long_is_killed_and_says_so(autojump_clock:
     world.replica.post(Happening.STOP)
 
 
-async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(autojump_clock: MockClock, world: World) -> None:
+async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(
+    autojump_clock: MockClock, world: World
+) -> None:
     world.replica.post(Happening.HELD)
     await trio.sleep(1000)
     assert world.replica.state is State.STARTING
@@ -128,7 +131,9 @@ async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(auto
     world.replica.post(Happening.STOP)
 
 
-async def test_a_crash_is_followed_by_a_new_process_with_a_new_generation(autojump_clock: MockClock, world: World) -> None:
+async def test_a_crash_is_followed_by_a_new_process_with_a_new_generation(
+    autojump_clock: MockClock, world: World
+) -> None:
     await make_ready(world)
     world.exit(-signal.SIGSEGV)
     await settle()

@@ -1,4 +1,4 @@
-"""What the CLI may ask of a running daemon. Each method of `Control` is one request; see svcd.link.control for the client."""
+"""What the CLI may ask of a running daemon: each method of `Control` is one request."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
-    from svcd.control.status import Usage
+    from svcd.control.status import Look
     from svcd.runtime.app import App
     from svcd.runtime.bus import Bus
     from svcd_ipc.channel import IncomingCall
 
-REQUESTS = ("info", "ps", "wait", "where", "events", "down")
+REQUESTS = ("info", "ps", "start", "where", "events", "down")
 
 
 class Control:
     """The daemon as its operators see it."""
 
-    def __init__(self, info: dict[str, Any], app: App, bus: Bus, usage: Usage, stop: Callable[[], None]) -> None:
+    def __init__(self, info: dict[str, Any], app: App, bus: Bus, look: Look, stop: Callable[[], None]) -> None:
         self._info = info
         self._app = app
         self._bus = bus
-        self._usage = usage
+        self._look = look
         self._stop = stop
 
     async def run(self, listener: socket.socket) -> None:
         """Serve the control socket until cancelled."""
         await serve(listener, self.handle, identity={"role": "daemon", "app": self._app.spec.name})
 
-    async def handle(self, call: IncomingCall) -> Any:  # noqa: ANN401 - each request has its own answer
+    async def handle(self, call: IncomingCall) -> Any:
         """Answer one request."""
         if call.api not in REQUESTS:
             raise UnknownApi(f"the daemon has no request {call.api!r}; it is of another version than this svcd")
@@ -48,14 +48,19 @@ class Control:
 
     async def ps(self) -> list[dict[str, Any]]:
         """The rows of `svcd ps`."""
-        return await table(self._app, self._usage)
+        return await table(self._app, self._look)
 
-    async def wait(self) -> dict[str, Any]:
-        """Return when the app is ready, or can no longer become so."""
-        async for _ in self._bus.listen(past=True):
-            if self._app.ready.is_set() or self._app.broken.is_set():
-                break
-        return {"ready": self._app.ready.is_set(), "reason": self._app.failure}
+    async def start(self) -> AsyncIterator[dict[str, Any]]:
+        """A stream of the start: `{"change": {...}}` for each change, at the end `{"ready": bool, "reason": str}`."""
+
+        async def news() -> AsyncIterator[dict[str, Any]]:
+            async for change in self._bus.listen(past=True):
+                yield {"change": asdict(change)}
+                if self._app.ready.is_set() or self._app.broken.is_set():
+                    break
+            yield {"ready": self._app.ready.is_set(), "reason": self._app.failure}
+
+        return news()
 
     async def where(self, service: str) -> dict[str, Any]:
         """Socket path of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
@@ -67,8 +72,11 @@ class Control:
         for replica in found.replicas:
             if replica.state is State.READY:
                 apis = [asdict(api) for api in found.spec.apis]
-                return {"service": name, "socket": self._app.socket_of(replica), "apis": apis}
-        raise ServiceUnavailable(f"{name} has no ready replica: it is {found.state} ({found.reason or 'no reason given'})")
+                timeout = found.spec.traffic.timeout
+                return {"service": name, "socket": self._app.socket_of(replica), "apis": apis, "timeout": timeout}
+        raise ServiceUnavailable(
+            f"{name} has no ready replica: it is {found.state} ({found.reason or 'no reason given'})"
+        )
 
     async def events(self, *, past: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A stream of changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,23 +19,33 @@ HEALTH_LIMIT = 0.5
 
 
 class Usage(Protocol):
-    """Reads what a process uses."""
+    """What a process tree uses."""
 
-    def sample(self, pid: int) -> tuple[float, int]:
-        """CPU percent since the last sample of this process tree, and its resident bytes."""
+    @property
+    def cpu_percent(self) -> float:
+        """Of one core, since the last look."""
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory."""
 
 
-async def table(app: App, usage: Usage) -> list[dict[str, Any]]:
+Look = Callable[[Iterable[int]], Mapping[int, Usage]]
+"""Usage by pid; a process that has ended is left out."""
+
+
+async def table(app: App, look: Look) -> list[dict[str, Any]]:
     """Return the rows. The replicas' own figures are asked for in parallel."""
-    rows = [_row(replica, usage) for replica in app.replicas()]
+    replicas = app.replicas()
+    usages = look([replica.pid for replica in replicas if replica.pid is not None])
+    rows = [_row(replica, usages.get(replica.pid or 0)) for replica in replicas]
     async with trio.open_nursery() as nursery:
-        for replica, row in zip(app.replicas(), rows, strict=True):
+        for replica, row in zip(replicas, rows, strict=True):
             nursery.start_soon(_add_health, replica, row)
     return rows
 
 
-def _row(replica: Replica, usage: Usage) -> dict[str, Any]:
-    cpu, rss = usage.sample(replica.pid) if replica.pid is not None else (None, None)
+def _row(replica: Replica, usage: Usage | None) -> dict[str, Any]:
     return {
         "service": replica.spec.name,
         "version": replica.spec.version,
@@ -42,8 +53,8 @@ def _row(replica: Replica, usage: Usage) -> dict[str, Any]:
         "state": str(replica.state),
         "pid": replica.pid,
         "gpus": list(replica.assignment.gpus) if replica.assignment else [],
-        "cpu_percent": cpu,
-        "rss_bytes": rss,
+        "cpu_percent": usage.cpu_percent if usage else None,
+        "rss_bytes": usage.rss_bytes if usage else None,
         "gpu_memory_bytes": None,
         "restarts": replica.restarts,
         "since": datetime.fromtimestamp(replica.since, UTC).isoformat(timespec="milliseconds"),

@@ -30,7 +30,7 @@ class Program:
         python = shutil.which("python3")
         if python is None:
             raise FileNotFoundError(
-                "no python3 on PATH to run services with; install one, or name one: [app] python = \"/path/to/python\""
+                'no python3 on PATH to run services with; install one, or name one: [app] python = "/path/to/python"'
             )
         own = str(Path(sys.executable).absolute())
         return cls((own, "__keeper"), (own, "__nvml"), python, (own, "__worker"))

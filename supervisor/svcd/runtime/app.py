@@ -172,9 +172,7 @@ class App:
         return needed
 
     def _is_root(self, name: str) -> bool:
-        return not any(
-            edge.service == name for service in self.services.values() for edge in service.spec.dependencies
-        )
+        return not any(edge.service == name for service in self.services.values() for edge in service.spec.dependencies)
 
     def _heard(self, replica: Replica, event: Event) -> None:
         match event:

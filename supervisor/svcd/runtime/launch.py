@@ -14,9 +14,11 @@ from svcd.values.orders import Spawn
 from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from svcd.runtime.discovery import Reading
     from svcd.runtime.replica import Replica
+    from svcd.values.places import Places
     from svcd.values.specs import AppSpec, DependencySpec
 
 BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
@@ -26,11 +28,12 @@ HTTP_SOCKET = "http"
 class Launcher:
     """Makes spawn orders for the replicas of one app."""
 
-    def __init__(self, app: AppSpec, *, link: Path, sockets: Path, logs: Path, host_environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: AppSpec, places: Places, ingress_argv: Sequence[str] | None, host_environment: Mapping[str, str]
+    ) -> None:
         self._app = app
-        self._link = link
-        self._sockets = sockets
-        self._logs = logs
+        self._places = places
+        self._ingress_argv = ingress_argv
         self._host_environment = host_environment
         self._count = 0
 
@@ -38,7 +41,7 @@ class Launcher:
         """Return the order for the replica's present generation, the identity it will show, and its socket path."""
         spec = replica.spec
         self._count += 1
-        socket = str(self._sockets / f"{self._count}.sock")
+        socket = self._places.data_socket(self._count)
         identity = boot.Identity(
             app=self._app.name,
             service=spec.name,
@@ -47,13 +50,14 @@ class Launcher:
             nonce=secrets.token_hex(16),
         )
         is_ingress = spec.name == INGRESS
+        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, socket)
         order = Spawn(
             id=replica.process_id,
-            argv=worker_argv(spec.python),
+            argv=list(self._ingress_argv) if is_ingress and self._ingress_argv else worker_argv(spec.python),
             env=self._environment(replica),
             cwd=str(self._app.root),
-            stdin=boot.dump(self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, socket)),
-            log=str(self._logs / ("ingress.log" if is_ingress else f"{spec.name}.{replica.index}.log")),
+            stdin=boot.dump(document),
+            log=self._places.log(spec.name, None if is_ingress else replica.index),
             sockets=[HTTP_SOCKET] if is_ingress else [],
         )
         return order, identity, socket
@@ -75,7 +79,7 @@ class Launcher:
             identity=identity,
             root=str(self._app.root),
             target=spec.target,
-            link=str(self._link),
+            link=self._places.link,
             socket=socket,
             timeout=spec.traffic.timeout,
             max_concurrency=spec.traffic.max_concurrency,
@@ -98,12 +102,34 @@ class Launcher:
         entry = self._app.services[self._app.entry]
         return boot.IngressBoot(
             identity=identity,
-            link=str(self._link),
+            link=self._places.link,
             entry=self._app.entry,
             timeout=entry.traffic.timeout,
             max_queue=entry.traffic.max_queue,
             max_body=self._app.http.max_body,
         )
+
+
+def discovery_order(
+    number: int, reading: Reading, root: str, report: str, places: Places, host_environment: Mapping[str, str]
+) -> Spawn:
+    """Return the order for a discovery child, whose report will lie at `report`."""
+    name = f"discovery#{number}"
+    document = boot.DiscoverBoot(root=root, targets=reading.targets, report=report)
+    return Spawn(
+        id=name,
+        argv=worker_argv(reading.python),
+        env=discovery_environment(host_environment) | {"SVCD_REPLICA": name},
+        cwd=root,
+        stdin=boot.dump(document),
+        log=places.log("discovery"),
+        sockets=[],
+    )
+
+
+def discovery_environment(host_environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a process that only reads declarations: it sees no GPU, and no service's own variables."""
+    return build({}, host_environment, extra={"CUDA_VISIBLE_DEVICES": ""})
 
 
 def worker_argv(python: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from svcd.values.errors import ListenError
 from svcd.values.orders import (
     Event,
     Exited,
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class ListenError(Exception):
-    """The HTTP address could not be bound; the message says why."""
-
-
 class Processes:
     """Every process of the app, by the id it was ordered under."""
 
     def __init__(self, send: Callable[[Order], None]) -> None:
         self._send = send
         self._listeners: dict[str, Callable[[Event], None]] = {}
-        self._sockets: dict[str, trio.Event] = {}
-        self._answers: dict[str, Listening | ListenFailed] = {}
+        self._answers: dict[str, trio.MemorySendChannel[Listening | ListenFailed]] = {}
 
     def __repr__(self) -> str:
         """How many are known."""
@@ -46,8 +42,7 @@ class Processes:
     def dispatch(self, event: Event) -> None:
         """Hand an event of the keeper to whoever ordered the process."""
         if isinstance(event, (Listening, ListenFailed)):
-            self._answers[event.name] = event
-            self._sockets[event.name].set()
+            self._answers.pop(event.name).send_nowait(event)
             return
         listener = self._listeners.get(event.id)
         if isinstance(event, (Gone, SpawnFailed)):
@@ -74,10 +69,9 @@ class Processes:
 
     async def listen(self, name: str, host: str, port: int) -> tuple[str, int]:
         """Have the keeper bind and hold a TCP socket; return the address bound. Raises ListenError."""
-        self._sockets[name] = trio.Event()
+        self._answers[name], answers = trio.open_memory_channel[Listening | ListenFailed](1)
         self._send(Listen(name, host, port))
-        await self._sockets.pop(name).wait()
-        answer = self._answers.pop(name)
+        answer = await answers.receive()
         if isinstance(answer, ListenFailed):
             raise ListenError(answer.message)
         return answer.host, answer.port

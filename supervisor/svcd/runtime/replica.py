@@ -14,15 +14,15 @@ import trio
 from svcd.policy.lifecycle import Action, Happening, State, step
 from svcd.policy.restart import History
 from svcd.values.events import Change
+from svcd.values.exits import describe_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from svcd_ipc.channel import Channel
-
     from svcd.policy.placement import Assignment
     from svcd.values.orders import Exited
     from svcd.values.specs import ServiceSpec
+    from svcd_ipc.channel import Channel
 
 
 class Surroundings(Protocol):
@@ -211,15 +211,3 @@ class Replica:
 
     def _set_alarm(self, seconds: float) -> None:
         self._alarm = trio.current_time() + seconds
-
-
-def describe_exit(code: int) -> str:
-    """Say in words how a process ended. code: exit status, or minus the signal number."""
-    import signal  # noqa: PLC0415 - only for its names, only when something died
-
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -1,0 +1,5 @@
+"""`python -m svcd` is `svcd`."""
+
+from svcd.cli.main import main
+
+main()

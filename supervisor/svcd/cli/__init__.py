@@ -1,0 +1,1 @@
+"""The command line: thin commands; what they know they ask of the daemon or of the configuration."""

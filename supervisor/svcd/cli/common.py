@@ -1,0 +1,114 @@
+"""What the commands share: which app is meant, how to reach its daemon, how errors end a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from svcd.config import ConfigError, Documents, Sources, read
+from svcd.config.load import safe_name
+from svcd.values.places import Places, places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from svcd.link.blocking import BlockingClient
+
+EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NO_SUCH_SERVICE, EXIT_TIMED_OUT = 1, 2, 3, 4, 5
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def app_options(command: F) -> F:
+    """Add the options that say which app is meant: -f, --profile, --set."""
+    return _with_app_options(command, "-f", "--file")
+
+
+def app_options_without_f(command: F) -> F:
+    """The same for a command whose -f means something else."""
+    return _with_app_options(command, "--file")
+
+
+def _with_app_options(command: F, *file_flags: str) -> F:
+    for option in (
+        click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override one value of the file."),
+        click.option("--profile", metavar="NAME", help="Lay [profiles.NAME] over the file."),
+        click.option(
+            *(*file_flags, "files"),
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The app's TOML file, then others laid over it. [default: svcd.toml]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def sources_of(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...]) -> Sources:
+    """Return the sources of configuration that the options name."""
+    return Sources(files=files or (Path("svcd.toml"),), profile=profile, sets=sets)
+
+
+def documents_of(sources: Sources) -> Documents:
+    """Read the configuration, or end the command with all that is wrong with it."""
+    try:
+        return read(sources)
+    except ConfigError as error:
+        fail(str(error))
+
+
+def places_of(sources: Sources) -> Places:
+    """Where the app's files lie. A configuration that has since become wrong must not keep `svcd down` from working."""
+    try:
+        name = read(sources).app_name
+    except ConfigError as error:
+        if not Path(sources.files[0]).exists():
+            fail(str(error))
+        name = safe_name(Path(sources.files[0]).absolute().parent.name)
+    return places(name, os.environ, os.getuid())
+
+
+def daemon_of(sources: Sources) -> BlockingClient:
+    """Connect to the app's daemon, or end the command with exit code 3."""
+    where = places_of(sources)
+    client = connect(where)
+    if client is None:
+        fail(f"the app is not running (nobody answers at {where.control}); `svcd up` starts it", EXIT_NOT_RUNNING)
+    return client
+
+
+def connect(where: Places) -> BlockingClient | None:
+    """Connect to the daemon there; None when there is none."""
+    from svcd.link.blocking import BlockingClient  # noqa: PLC0415 - commands that need no daemon need no msgpack
+
+    try:
+        return BlockingClient(where.control, {"role": "cli"})
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
+@contextmanager
+def call_errors() -> Iterator[None]:
+    """End the command with the message of a typed error."""
+    from svcd_ipc.errors import CallError, DeadlineExceeded, RemoteError  # noqa: PLC0415 - see connect
+
+    try:
+        yield
+    except DeadlineExceeded as error:
+        fail(str(error), EXIT_TIMED_OUT)
+    except RemoteError as error:
+        fail(f"{error}\n{error.remote_traceback}".rstrip())
+    except CallError as error:
+        fail(f"{type(error).__name__}: {error}")
+
+
+def fail(message: str, code: int = EXIT_FAILURE) -> NoReturn:
+    """Say what is wrong and end the command."""
+    click.echo(f"svcd: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,61 @@
+"""`svcd`: the group of commands, each in a module of its own that is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from svcd import __version__
+
+_COMMANDS = {
+    "check": "read the configuration and the dependency graph, start nothing",
+    "up": "start the app and keep it running",
+    "down": "stop the app",
+    "ps": "list the replicas",
+    "call": "call one api of a service",
+    "logs": "show what the replicas printed",
+    "gpus": "list the GPUs of this box",
+    "unit": "a systemd unit for the app",
+}
+"""Name -> short help, so that `svcd --help` imports nothing."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of use."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import it."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"svcd.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """List them without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 no such service, 5 timed out.",
+)
+@click.version_option(__version__, prog_name="svcd")
+def cli() -> None:
+    """Turn one GPU box into a dependable inference platform."""
+
+
+def main() -> None:
+    """Run the command line; part of svcd itself when the packed program starts one."""
+    if len(sys.argv) > 1 and sys.argv[1].startswith("__"):
+        from svcd.cli.parts import run_part  # noqa: PLC0415 - only the packed program gets here
+
+        sys.exit(run_part(sys.argv[1], sys.argv[2:]))
+    cli(prog_name="svcd")

@@ -1,0 +1,175 @@
+"""`svcd up`: start the app, in the foreground or detached."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from svcd.cli.common import (
+    EXIT_FAILURE,
+    EXIT_TIMED_OUT,
+    app_options,
+    connect,
+    documents_of,
+    fail,
+    sources_of,
+)
+from svcd.cli.progress import Progress
+from svcd.config import ConfigError
+from svcd.values.errors import DaemonError
+from svcd.values.places import Places, places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from svcd.config import Documents
+    from svcd.values.events import Change
+
+HINT = "svcd logs shows what the replicas printed; svcd ps what runs"
+
+
+@click.command("up")
+@app_options
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; return once replicas are being started.")
+@click.option("--wait", is_flag=True, help="With -d: return when the app is ready, or has failed.")
+@click.option("--timeout", type=float, help="With --wait: seconds after which to give up waiting (exit 5).")
+@click.option("--report-fd", type=int, hidden=True, help="Descriptor to close once replicas are being started.")
+def command(
+    files: tuple[Path, ...],
+    profile: str | None,
+    sets: tuple[str, ...],
+    timeout: float | None,
+    report_fd: int | None,
+    *,
+    detach: bool,
+    wait: bool,
+) -> None:
+    """Start the app and keep it running.
+
+    In the foreground, Ctrl-C stops every service in order, callers first. A second Ctrl-C ends everything at once.
+    """
+    documents = documents_of(sources_of(files, profile, sets))
+    where = places(documents.app_name, os.environ, os.getuid())
+    if detach or wait:
+        _detach(where, wait=wait, timeout=timeout)
+    else:
+        sys.exit(_run(documents, where, report_fd))
+
+
+def _run(documents: Documents, where: Places, report_fd: int | None) -> int:
+    from svcd.daemon import up  # noqa: PLC0415 - the parent of a detached daemon does without
+    from svcd.host.program import Program  # noqa: PLC0415
+    from svcd.host.sockets import RuntimeDirectoryError  # noqa: PLC0415
+
+    reporter = Foreground() if report_fd is None else Detached(report_fd, where)
+    try:
+        return up(documents, where, Program.this(), reporter)
+    except (ConfigError, DaemonError, RuntimeDirectoryError, OSError) as error:
+        fail(str(error))
+
+
+class Foreground:
+    """A reporter that writes to the terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress()
+        self.started, self.ready, self.stopping = self._progress.started, self._progress.ready, self._progress.stopping
+
+    def change(self, change: Change) -> None:
+        """Write a line."""
+        self._progress.change(asdict(change))
+
+
+class Detached:
+    """A reporter that tells the waiting parent that the start went well so far, and then only logs."""
+
+    def __init__(self, report_fd: int, where: Places) -> None:
+        self._report_fd = report_fd
+        self._where = where
+
+    def started(self, info: dict[str, Any]) -> None:  # noqa: ARG002 - the parent asks for it itself
+        """Let the parent go; from here on stdout and stderr belong to the daemon's log."""
+        log = os.open(self._where.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.close(self._report_fd)
+
+    def change(self, change: Change) -> None:
+        """The daemon's log has it."""
+
+    def ready(self, info: dict[str, Any], seconds: float) -> None:
+        """The parent asks for it itself."""
+
+    def stopping(self, reason: str) -> None:
+        """The daemon's log has it."""
+
+
+def _detach(where: Places, *, wait: bool, timeout: float | None) -> None:
+    began = time.monotonic()
+    daemon, said = _start_daemon()
+    with said:
+        text = said.read()  # ends when the daemon closes it: replicas are being started, or it has ended
+    if daemon.poll() is not None or text:
+        daemon.wait()
+        sys.stderr.write(text.decode(errors="replace"))
+        sys.exit(daemon.returncode or EXIT_FAILURE)
+    daemon.returncode = 0  # it goes on without us; Popen would warn of it
+    if not wait:
+        click.echo(f"started, pid {daemon.pid}; {HINT}", err=True)
+        return
+    _wait(where, began, timeout)
+
+
+def _start_daemon() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start this same command as a daemon; what it says on stderr until it runs, or ends, comes through the pipe."""
+    ours, theirs = os.pipe()
+    program = [sys.argv[0]] if getattr(sys, "frozen", False) else [sys.executable, "-P", "-m", "svcd"]
+    words = [word for word in sys.argv[1:] if word not in {"-d", "--detach", "--wait"}]
+    try:
+        daemon = subprocess.Popen(
+            [*program, *words, "--report-fd", str(theirs)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            pass_fds=[theirs],
+            start_new_session=True,
+        )
+    finally:
+        os.close(theirs)
+    return daemon, os.fdopen(ours, "rb")
+
+
+def _wait(where: Places, began: float, timeout: float | None) -> None:
+    from svcd_ipc.errors import CallError, DeadlineExceeded  # noqa: PLC0415 - only for waiting
+
+    client = connect(where)
+    if client is None:
+        _lost()
+    progress = Progress()
+    with client:
+        try:
+            info = client.call("info", {}, timeout=timeout)
+            progress.started(info)
+            for news in client.stream("start", {}, timeout=timeout):
+                if "change" in news:
+                    progress.change(news["change"])
+                elif news["ready"]:
+                    progress.ready(info, time.monotonic() - began)
+                else:
+                    client.wait_closed(timeout)
+                    fail(f"it cannot become ready: {news['reason']}\n{HINT}")
+        except DeadlineExceeded:
+            fail(f"not ready after {timeout:g} s; it goes on starting; {HINT}", EXIT_TIMED_OUT)
+        except CallError:
+            _lost()
+
+
+def _lost() -> NoReturn:
+    fail("the daemon ended while the app was starting; svcd logs daemon shows why")

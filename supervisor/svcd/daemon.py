@@ -1,0 +1,64 @@
+"""The daemon's composition root: takes the app's directory, starts the keeper, runs the session, ends it all.
+
+Law: whatever way this ends, nothing that the app started is left, and the runtime directory is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from svcd.host.keeper_process import end_keeper, start_keeper
+from svcd.host.sockets import RuntimeDirectory
+from svcd.runtime.discovery import readings
+from svcd.values import boot
+
+if TYPE_CHECKING:
+    from svcd.config import Documents
+    from svcd.host.program import Program
+    from svcd.session import Reporter
+    from svcd.values.places import Places
+
+
+def up(documents: Documents, places: Places, program: Program, reporter: Reporter) -> int:
+    """Run the app until it is stopped; return the exit code.
+
+    To be called in the main thread, outside trio. Raises RuntimeDirectoryError (another daemon runs, no directory),
+    ConfigError, and DaemonError: no graph, no HTTP address, a keeper that died.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(RuntimeDirectory(places))
+        # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
+        with Path(places.daemon_log).open("ab") as log:
+            guard, link = start_keeper(program.keeper, stderr=log)
+        stack.callback(end_keeper, guard)
+        stack.callback(link.close)
+        # Only now: the keeper boots while this imports trio, which is most of a start.
+        session = import_module("svcd.session")
+        code: int = session.run(documents, places, program, reporter, link, began)
+    return code
+
+
+def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str, Any]:
+    """Read the dependency graph with children of this process, for `svcd check`. Raises DiscoveryError."""
+    from svcd.host.child import run_child  # noqa: PLC0415 - the daemon itself never runs children
+    from svcd.runtime.launch import discovery_environment, worker_argv  # noqa: PLC0415
+    from svcd.runtime.reports import take_report  # noqa: PLC0415
+
+    reading = readings(documents, program.python)
+    request = next(reading)
+    while True:
+        report = f"{workdir}/graph.json"
+        document = boot.DiscoverBoot(root=str(documents.root), targets=request.targets, report=report)
+        environment = discovery_environment(os.environ)
+        code, lines = run_child(worker_argv(request.python), boot.dump(document), env=environment, cwd=documents.root)
+        try:
+            request = reading.send(take_report(report, code, lines))
+        except StopIteration as finished:
+            graph: dict[str, Any] = finished.value
+            return graph

@@ -1,0 +1,84 @@
+"""Reading the dependency graph: which interpreter reads which targets, and what their reports make together.
+
+A pure generator: it yields what to read and is sent the reports, so that the daemon can run the children under its keeper
+and `svcd check` under itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from svcd.values.errors import DiscoveryError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from svcd.config import Documents
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One discovery child to run."""
+
+    python: str
+    targets: list[str]
+
+
+def readings(documents: Documents, default_python: str) -> Generator[Reading, Report, Report]:
+    """Yield each reading, take its report, return the whole graph. Raises DiscoveryError.
+
+    The entry is read first. A target given as text that its caller's interpreter cannot import is read by the
+    interpreter configured for that service.
+    """
+    graph: Report = {"entry": None, "services": {}}
+    entry_python = _python(documents, documents.entry, default_python)
+    todo = [(entry_python, documents.entry, "")]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        python, target, why = todo.pop()
+        if (python, target) in seen:
+            raise DiscoveryError(_unreadable(target, python, why))
+        seen.add((python, target))
+        report = yield Reading(python, [target])
+        _check(report)
+        graph["entry"] = graph["entry"] or report["entry"]
+        for name, service in report["services"].items():
+            graph["services"].setdefault(name, service)
+        known = {service["target"] for service in graph["services"].values()}
+        for missing, reason in report["unresolved"].items():
+            if missing not in known:
+                todo.append((_python(documents, missing, default_python), missing, reason))
+                seen.add((python, missing))
+        todo = [item for item in todo if item[1] not in known]
+    _name_edges(graph)
+    return graph
+
+
+def _python(documents: Documents, target: str, default: str) -> str:
+    """The interpreter configured for a target; before it is read, its class name stands for the service's name."""
+    return documents.python_for(target.rpartition(":")[2]) or default
+
+
+def _check(report: Report) -> None:
+    error = report.get("error")
+    if error:
+        raise DiscoveryError(error["message"], error["traceback"])
+
+
+def _unreadable(target: str, python: str, why: str) -> str:
+    name = target.rpartition(":")[2]
+    return (
+        f"{target}: {why or 'cannot be imported'}; if it lives in another virtual environment, name that one's"
+        f' interpreter: [services.{name}] python = "..." (tried {python})'
+    )
+
+
+def _name_edges(graph: Report) -> None:
+    """Give every edge the name of its callee's service; an edge to text that only another child could read lacks it."""
+    names = {service["target"]: name for name, service in graph["services"].items()}
+    for service in graph["services"].values():
+        for edge in service["dependencies"]:
+            edge["service"] = edge["service"] or names[edge["target"]]

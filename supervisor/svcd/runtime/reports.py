@@ -1,0 +1,22 @@
+"""The report that a discovery child leaves: taken once, and what to say when there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from svcd.values.errors import DiscoveryError
+from svcd.values.exits import describe_exit
+
+
+def take_report(path: str, code: int, last_lines: list[str]) -> dict[str, Any]:
+    """Read and remove the report of a child that ended with `code`. Raises DiscoveryError when it left none."""
+    file = Path(path)
+    try:
+        report: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        said = "\n".join(last_lines) or None
+        raise DiscoveryError(f"the process that reads the dependency graph {describe_exit(code)}", said) from None
+    file.unlink()
+    return report

@@ -1,0 +1,252 @@
+"""One run of the daemon under trio: reads the graph, starts the app, answers its operators, stops it in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from svcd import __version__
+from svcd.config import resolve
+from svcd.control.server import Control
+from svcd.host.gpus import read_inventory
+from svcd.host.keeper_link import KeeperLink
+from svcd.host.log_files import LogFiles
+from svcd.host.notify import notify
+from svcd.host.usage import UsageMeter
+from svcd.policy.lifecycle import State
+from svcd.runtime.app import App
+from svcd.runtime.bus import Bus
+from svcd.runtime.discovery import readings
+from svcd.runtime.ingress import with_ingress
+from svcd.runtime.launch import HTTP_SOCKET, Launcher, discovery_order
+from svcd.runtime.ledger import Ledger
+from svcd.runtime.processes import Processes
+from svcd.runtime.reports import take_report
+from svcd.values.errors import DiscoveryError, KeeperDiedError
+from svcd.values.inventory import Inventory
+from svcd.values.orders import SpawnFailed
+from svcd_ipc.server import listen
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from svcd.config import Documents
+    from svcd.host.program import Program
+    from svcd.values.events import Change
+    from svcd.values.places import Places
+    from svcd.values.specs import AppSpec
+
+EXIT_OK, EXIT_FAILED = 0, 1
+
+
+class Reporter(Protocol):
+    """Hears how the start goes and what happens; writes it for people."""
+
+    def started(self, info: dict[str, Any]) -> None:
+        """The configuration is good and the sockets are bound; replicas are being started."""
+
+    def change(self, change: Change) -> None:
+        """A replica changed."""
+
+    def ready(self, info: dict[str, Any], seconds: float) -> None:
+        """The app is ready, so many seconds after the command was given."""
+
+    def stopping(self, reason: str) -> None:
+        """Stopping has begun."""
+
+
+def run(
+    documents: Documents, places: Places, program: Program, reporter: Reporter, link: socket.socket, began: float
+) -> int:
+    """Run the app until it is stopped; return the exit code."""
+    session = Session(documents, places, program, reporter, link, began)
+    with _one_error():
+        trio.run(session.main)
+    return session.code
+
+
+class Session:
+    """All of one run."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        places: Places,
+        program: Program,
+        reporter: Reporter,
+        link: socket.socket,
+        began: float,
+    ) -> None:
+        self.code = EXIT_OK
+        self._documents = documents
+        self._places = places
+        self._program = program
+        self._reporter = reporter
+        self._socket = link
+        self._began = began
+        self._bus = Bus()
+        self._stop = trio.Event()
+        self._why_stop = ""
+        self._logs = LogFiles()
+        self._log = self._logs.open(places.daemon_log)
+
+    async def main(self) -> None:
+        """Live."""
+        link = KeeperLink(self._socket)
+        processes = Processes(link.send)
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.run)
+                nursery.start_soon(self._hear, link, processes)
+                nursery.start_soon(self._obey, signals, nursery.cancel_scope)
+                await self._prepare_and_live(processes)
+                nursery.cancel_scope.cancel()
+
+    def stop(self, why: str) -> None:
+        """Stop in order; the first reason counts."""
+        if not self._stop.is_set():
+            self._why_stop = why
+            self._stop.set()
+
+    async def _prepare_and_live(self, processes: Processes) -> None:
+        prepared: list[AppSpec] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+            prepared.append(await self._prepare(processes))
+            nursery.cancel_scope.cancel()
+        if prepared:
+            await self._live(prepared[0], processes)
+        else:
+            self._say(f"stopped before anything ran: {self._why_stop}")
+
+    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
+        await self._stop.wait()
+        scope.cancel()
+
+    async def _prepare(self, processes: Processes) -> AppSpec:
+        graph = await self._read_graph(processes)
+        app = resolve(self._documents, graph, default_python=self._program.python)
+        host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)
+        return with_ingress(app, host, port, python=self._program.python, version=__version__)
+
+    async def _read_graph(self, processes: Processes) -> dict[str, Any]:
+        reading = readings(self._documents, self._program.python)
+        request = next(reading)
+        number = 0
+        while True:
+            number += 1
+            path = f"{self._places.data_sockets}/graph{number}.json"
+            order = discovery_order(number, request, str(self._documents.root), path, self._places, os.environ)
+            ended = await processes.run_to_end(order)
+            if isinstance(ended, SpawnFailed):
+                raise DiscoveryError(ended.message)
+            try:
+                request = reading.send(take_report(path, ended.code, ended.last_lines))
+            except StopIteration as finished:
+                graph: dict[str, Any] = finished.value
+                return graph
+
+    async def _live(self, spec: AppSpec, processes: Processes) -> None:
+        app = App(
+            spec,
+            processes=processes,
+            launcher=Launcher(spec, self._places, self._program.ingress, os.environ),
+            ledger=Ledger(await self._inventory(spec)),
+            chance=random.random,
+            tell=self._tell,
+        )
+        info = self._info(spec)
+        control = Control(info, app, self._bus, UsageMeter().look, lambda: self.stop("svcd down"))
+        with listen(self._places.link) as link, listen(self._places.control) as control_socket:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(control.run, control_socket)
+                nursery.start_soon(app.run, link)
+                self._say(f"started {spec.name}: {self._documents.root}, {info['url']}")
+                self._reporter.started(info)
+                nursery.start_soon(self._announce, app, info)
+                nursery.start_soon(self._give_up, app)
+                await self._stop.wait()
+                self._say(f"stopping: {self._why_stop}")
+                self._reporter.stopping(self._why_stop)
+                notify(os.environ, STOPPING=1, STATUS="stopping")
+                await app.stop()
+                self._say("stopped")
+                nursery.cancel_scope.cancel()
+
+    async def _inventory(self, spec: AppSpec) -> Inventory:
+        if not any(service.resources.gpu for service in spec.services.values()):
+            return Inventory()
+        inventory = await read_inventory(self._program.nvml)
+        if inventory.problem:
+            self._say(f"GPUs: {inventory.problem}")
+        return inventory
+
+    def _info(self, spec: AppSpec) -> dict[str, Any]:
+        host = f"[{spec.http.host}]" if ":" in spec.http.host else spec.http.host
+        entry = spec.services[spec.entry]
+        return {
+            "app": spec.name,
+            "root": str(spec.root),
+            "pid": os.getpid(),
+            "svcd": __version__,
+            "url": f"http://{host}:{spec.http.port}",
+            "entry": spec.entry,
+            "apis": [asdict(api) for api in entry.apis],
+            "logs": self._places.logs,
+        }
+
+    async def _announce(self, app: App, info: dict[str, Any]) -> None:
+        await app.ready.wait()
+        seconds = time.monotonic() - self._began
+        self._say(f"ready after {seconds:.2f} s")
+        self._reporter.ready(info, seconds)
+        notify(os.environ, READY=1, STATUS=f"ready at {info['url']}")
+
+    async def _give_up(self, app: App) -> None:
+        """An app that cannot become ready is not left half-started."""
+        await app.broken.wait()
+        self.code = EXIT_FAILED
+        self.stop(f"it cannot become ready: {app.failure}")
+
+    async def _hear(self, link: KeeperLink, processes: Processes) -> None:
+        async for event in link.events:
+            processes.dispatch(event)
+        self._say("the keeper has died; ending everything")
+        raise KeeperDiedError("the keeper has died, and the app with it: everything it had started is being ended")
+
+    async def _obey(self, signals: Any, scope: trio.CancelScope) -> None:
+        async for number in signals:
+            if self._stop.is_set() and number == signal.SIGINT:
+                self._say("interrupted again: ending everything now")
+                scope.cancel()
+            self.stop(signal.Signals(number).name)
+
+    def _tell(self, change: Change) -> None:
+        self._bus.tell(change)
+        self._say(change.sentence())
+        self._reporter.change(change)
+        if change.state != State.READY:
+            notify(os.environ, STATUS=change.sentence())
+
+    def _say(self, text: str) -> None:
+        self._log.write([text])
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """Raise the one error of a nursery as itself: these are for people."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None

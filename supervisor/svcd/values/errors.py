@@ -1,0 +1,28 @@
+"""Failures of the daemon whose message is written for the user."""
+
+from __future__ import annotations
+
+
+class DaemonError(Exception):
+    """The daemon cannot start, or cannot go on."""
+
+
+class ListenError(DaemonError):
+    """The HTTP address cannot be bound."""
+
+
+class DiscoveryError(DaemonError):
+    """The dependency graph cannot be read."""
+
+    def __init__(self, message: str, traceback: str | None = None) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        """The user's own frames, or what the child printed before it died."""
+
+    def __str__(self) -> str:
+        """Message, then traceback."""
+        return "\n".join(part.rstrip() for part in (self.args[0], self.traceback) if part)
+
+
+class KeeperDiedError(DaemonError):
+    """The keeper ended before it was told to."""
