@@ -20,8 +20,10 @@ class Preprocess:
         """Return 64 grey values between 0 and 1, light ink on a dark ground as in the training data."""
         try:
             picture = Image.open(io.BytesIO(image)).convert("L")
-        except (UnidentifiedImageError, OSError) as error:
-            raise svcd.InvalidArgument(f"image: not a picture that Pillow can read: {error}") from None
+        except (UnidentifiedImageError, OSError):
+            problem = "not a picture in a format that Pillow reads"
+            details = [{"field": "image", "message": problem}]
+            raise svcd.InvalidArgument(f"image: {problem}", details=details) from None
         return np.asarray(picture.resize((8, 8)), dtype=np.float64).reshape(64) / 255
 
 
