@@ -104,7 +104,7 @@ class Children:
 
     def reap(self) -> bool:
         """Collect what ended, say so, and kill what that leaves behind; False when this process has no child at all."""
-        ended: list[str] = []
+        reaped: list[str] = []
         some_left = True
         while True:
             try:
@@ -114,9 +114,9 @@ class Children:
                 break
             if not pid:
                 break
-            ended.append(self._reaped(pid, os.waitstatus_to_exitcode(status)))
-        if ended or self.ending:
-            self._sweep(ended)
+            reaped.append(self._reaped(pid, os.waitstatus_to_exitcode(status)))
+        if reaped or self.ending:
+            self._sweep(reaped)
         return some_left
 
     def _reaped(self, pid: int, code: int) -> str:
@@ -132,11 +132,13 @@ class Children:
             self._emit(Exited(child.id, pid, code, child.pump.last_lines))
         return child.id
 
-    def _sweep(self, ended: list[str]) -> None:
+    def _sweep(self, reaped: list[str]) -> None:
         """Kill the strays of ids that ended, and say which ids are gone."""
-        self._strays.adopt(self._mains, [name for name in ended if name in self._by_id])
-        for child in [child for child in self._by_id.values() if child.ended]:
-            if not self._strays.kill(child.id):
+        ended = [child for child in self._by_id.values() if child.ended]
+        self._strays.adopt(self._mains, [*filter(self._by_id.get, reaped), *(child.id for child in ended)])
+        killing = self._strays.kill(self._by_id.keys() - {child.id for child in ended})
+        for child in ended:
+            if child.id not in killing:
                 if child.output_open:
                     child.pump.drain()
                 self._forget(child)

@@ -79,7 +79,7 @@ class KeeperLink:
             return
 
 
-def _event(body: memoryview) -> orders.Event:
+def _event(body: bytes | memoryview) -> orders.Event:
     try:
         event = orders.unpack(msgpack.unpackb(body, unicode_errors="surrogateescape"))
     except (ValueError, msgpack.UnpackException) as error:

@@ -7,7 +7,7 @@ import os
 import socket
 from contextlib import suppress
 
-from svcd.host.processes import read_stat
+from svcd.host.processes import all_pids, read_stat
 
 _BACKLOG = 1024
 _LISTEN = "0A"
@@ -58,9 +58,7 @@ def holder_of(port: int) -> tuple[int, str] | None:
     wanted = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     if not wanted:
         return None
-    with os.scandir("/proc") as entries:
-        pids = sorted(int(entry.name) for entry in entries if entry.name.isdigit())
-    for pid in pids:
+    for pid in sorted(all_pids()):
         if wanted & _sockets(pid) and (stat := read_stat(pid)):
             return pid, stat.name
     return None

@@ -24,6 +24,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
+_LISTS_CHILDREN = os.access("/proc/thread-self/children", os.R_OK)
+"""Whether the kernel lists the children of a thread (CONFIG_PROC_CHILDREN); else every process is asked its parent."""
+
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 """Seconds between passes of a killing: the kernel needs a moment to take a large process down."""
@@ -101,12 +104,20 @@ def environment_of(pid: int, name: str) -> str | None:
 
 def children(pid: int) -> list[int]:
     """Return the pids of a process's children, zombies included; empty when there is no such process."""
+    if not _LISTS_CHILDREN:
+        return [child for child in all_pids() if (stat := read_stat(child)) and stat.parent == pid]
     found: list[int] = []
     with suppress(OSError), os.scandir(f"/proc/{pid}/task") as threads:
         for thread in threads:
             with suppress(OSError):
                 found += map(int, _read(f"/proc/{pid}/task/{thread.name}/children").split())
     return found
+
+
+def all_pids() -> list[int]:
+    """Return the pids of this machine, or of this container."""
+    with os.scandir("/proc") as entries:
+        return [int(entry.name) for entry in entries if entry.name.isdigit()]
 
 
 def descendants(pid: int, *, spare: frozenset[int] = frozenset()) -> Iterator[int]:

@@ -56,9 +56,14 @@ def spawn(
         os.set_blocking(output, False)
         os.set_blocking(report, False)
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _child(parent, report_end, argv, env, cwd, [document, output_end, output_end, *descriptors])
+        # A signal sent to the child before its exec has to wait for the default action, not to run a handler of ours.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _child(parent, report_end, argv, env, cwd, [document, output_end, output_end, *descriptors])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     except BaseException:
         _close(opened)
         raise

@@ -2,7 +2,7 @@
 
 Each has to be traced to the id it belongs to, so that it goes when that id goes and not before. In order of trust:
 the process was seen below the id's main process; its environment carries SVCD_REPLICA; its session is the one the
-id's main process leads; it came to the keeper in the same moment as a process of that id ended.
+id's main process leads; it came to the keeper while processes of that id were ending.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from svcd.host.processes import children, descendants, environment_of, kill, rea
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
+
+    from svcd.host.processes import ProcessStat
 
 MARKER = "SVCD_REPLICA"
 """The variable by which a process's environment names the id it belongs to."""
@@ -49,23 +51,22 @@ class Strays:
             if stat := read_stat(pid):
                 self._seen[stat.pid, stat.start] = owner
 
-    def adopt(self, mains: Collection[int], ended: Collection[str]) -> None:
-        """Trace the strays that came since the last call; `ended` are the ids of which a process was just reaped."""
-        known = set(self._sessions.values())
-        last_resort = next(iter(ended), "")
+    def adopt(self, mains: Collection[int], ending: Sequence[str]) -> None:
+        """Trace the strays that came since the last call; `ending` are the ids of which processes end just now."""
         for pid in children(os.getpid()):
-            if pid not in mains and (not self._owners.get(pid)):
-                owner = self._trace(pid)
-                fresh = pid not in self._owners
-                self._owners[pid] = owner if owner in known else last_resort if fresh else ""
+            if pid not in mains and not self._owners.get(pid):
+                stat = read_stat(pid)
+                owner = "" if stat is None else self._trace(stat)
+                # One that is untraceable for being half dead may have children that come to us with its end, so it
+                # has to hold up Gone. When it is laid at the wrong door, no harm is done.
+                if not owner and ending and (pid not in self._owners or stat is None or not stat.resident):
+                    owner = ending[0]
+                self._owners[pid] = owner
 
-    def _trace(self, pid: int) -> str:
-        stat = read_stat(pid)
-        if stat is None:
-            return ""
+    def _trace(self, stat: ProcessStat) -> str:
         return (
-            self._seen.get((pid, stat.start))
-            or environment_of(pid, MARKER)
+            self._seen.get((stat.pid, stat.start))
+            or environment_of(stat.pid, MARKER)
             or self._sessions.get(stat.session)
             or self._sessions.get(stat.group)
             or ""
@@ -75,15 +76,11 @@ class Strays:
         """Forget a stray that was reaped; return the id it belonged to, "" for none."""
         return self._owners.pop(pid, "")
 
-    def of(self, owner: str) -> list[int]:
-        """The strays of an id."""
-        return [pid for pid, other in self._owners.items() if other == owner]
-
-    def kill(self, owner: str) -> bool:
-        """SIGKILL the strays of an id with all below them; False when there are none."""
-        pids = self.of(owner)
-        kill_trees(pids)
-        return bool(pids)
+    def kill(self, living: Collection[str]) -> set[str]:
+        """SIGKILL all strays but those of the ids in `living` and those without an owner; return whose there were."""
+        doomed = {pid: owner for pid, owner in self._owners.items() if owner and owner not in living}
+        kill_trees(doomed)
+        return set(doomed.values())
 
 
 def kill_trees(pids: Iterable[int]) -> None:

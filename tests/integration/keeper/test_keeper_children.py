@@ -218,6 +218,15 @@ async def test_kill_between_fork_and_exec(app: KeptApp) -> None:
         assert (await app.ended(name)).code == -signal.SIGKILL
 
 
+async def test_a_signal_between_fork_and_exec_is_not_lost(app: KeptApp) -> None:
+    for number in range(20):
+        name = f"Quick/0#{number}"
+        app.spawn(name, ["sleep", "1000"])
+        app.send(Signal(name, signal.SIGTERM))
+        await app.expect(Spawned)
+        assert (await app.ended(name)).code == -signal.SIGTERM
+
+
 async def test_many_at_once(app: KeptApp) -> None:
     for number in range(50):
         app.spawn(f"Many/{number}#1", ["sh", "-c", f"echo {number}"])

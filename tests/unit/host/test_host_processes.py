@@ -61,6 +61,13 @@ def test_descendants_and_the_spared() -> None:
     assert_none_left(mark)
 
 
+def test_children_where_the_kernel_does_not_list_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as sleeper:
+        monkeypatch.setattr("svcd.host.processes._LISTS_CHILDREN", False)
+        assert sleeper.pid in children(os.getpid())
+        sleeper.kill()
+
+
 KILL = """
 import os, subprocess, sys
 from svcd.host.processes import become_subreaper, kill_descendants, children
