@@ -1,0 +1,69 @@
+"""What all tests share: the fixtures of a running app and of a fake box of GPUs, and what this machine is capable of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from running import RunningApp, write_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+pytest_plugins = ["fakenvml.fixtures"]
+
+
+class MakeApp(Protocol):
+    """Makes an app that ends with the test."""
+
+    def __call__(
+        self,
+        service: str,
+        toml: str = "",
+        *,
+        entry: str,
+        env: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+    ) -> RunningApp:
+        """Write the app's files; `up()` starts it."""
+
+
+@pytest.fixture
+def make_app(tmp_path: Path) -> Iterator[MakeApp]:
+    """`app = make_app(SERVICE_PY, TOML, entry="Entry").up()`; ended and checked for leftovers after the test."""
+    apps: list[RunningApp] = []
+
+    def make(
+        service: str,
+        toml: str = "",
+        *,
+        entry: str,
+        env: Mapping[str, str] | None = None,
+        options: tuple[str, ...] = (),
+    ) -> RunningApp:
+        folder = write_app(tmp_path / f"app{len(apps)}", service, toml, entry=entry)
+        apps.append(RunningApp(folder, env=env, options=options))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.__exit__(None, None, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, and so count, what this machine cannot run."""
+    lacking = {
+        "root": None if os.geteuid() == 0 else "needs root",
+        "systemd": None if _can_boot_systemd() else "needs root, unshare and /lib/systemd/systemd",
+    }
+    for item in items:
+        for capability, reason in lacking.items():
+            if reason and item.get_closest_marker(capability):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _can_boot_systemd() -> bool:
+    return os.geteuid() == 0 and all(map(shutil.which, ("unshare", "nsenter"))) and os.path.exists("/lib/systemd/systemd")  # noqa: PTH110 - one look
