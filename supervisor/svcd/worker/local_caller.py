@@ -156,56 +156,65 @@ class LocalCaller:
 
 
 class LocalStream:
-    """Items of a local stream api. The producer has a task of its own, as over a connection."""
+    """Items of a local stream api."""
 
     def __init__(self, caller: LocalCaller, call: IncomingCall) -> None:
-        self._caller = caller
-        self._call = call
-        self._scope = trio.CancelScope()
-        self._error: CallError | None = None
+        self._producer = Producer(caller, call)
+        self._deadline = inf if call.deadline is None else call.deadline
         self._items: trio.MemoryReceiveChannel[Any] | None = None
         self._token: trio.lowlevel.TrioToken | None = None
-        self._deadline = inf if call.deadline is None else call.deadline
 
     def __aiter__(self) -> LocalStream:
         return self
 
     async def __anext__(self) -> Any:
-        caller = self._caller
+        producer = self._producer
         if self._items is None:
             self._token = trio.lowlevel.current_trio_token()
-            send, self._items = trio.open_memory_channel[Any](WINDOW)
-            caller.nursery.start_soon(self._produce, send)
-        with caller.until(self._deadline):
+            self._items = producer.start()
+        with producer.caller.until(self._deadline):
             try:
                 return await self._items.receive()
             except trio.EndOfChannel:
-                if self._error is not None:
-                    error, self._error = self._error, None
+                if producer.error is not None:
+                    error, producer.error = producer.error, None
                     raise error from None
                 raise StopAsyncIteration from None
             except trio.ClosedResourceError:
                 raise StopAsyncIteration from None
         await self.aclose()
-        raise caller.too_late(self._call.api)
+        raise producer.caller.too_late(producer.call.api)
 
     async def aclose(self) -> None:
         """Take no more items and cancel the producer."""
-        self._leave()
+        if self._items is not None:
+            _leave(self._producer, self._items)
 
     def __del__(self) -> None:
-        if self._token is not None:  # perhaps a loop that was left by `break`
+        if self._token is not None and self._items is not None:  # perhaps a loop that was left by `break`
             with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._leave)
+                self._token.run_sync_soon(_leave, self._producer, self._items)
 
-    def _leave(self) -> None:
-        self._scope.cancel()
-        if self._items is not None:
-            self._items.close()
 
-    async def _produce(self, send: trio.MemorySendChannel[Any]) -> None:
-        caller, call = self._caller, self._call
-        with send, self._scope:
+class Producer:
+    """Runs a stream api in a task of its own, as over a connection. Knows nothing of who takes the items."""
+
+    def __init__(self, caller: LocalCaller, call: IncomingCall) -> None:
+        self.caller = caller
+        self.call = call
+        self.scope = trio.CancelScope()
+        self.error: CallError | None = None
+        """Why the items ended."""
+
+    def start(self) -> trio.MemoryReceiveChannel[Any]:
+        """Begin, and return where the items come out."""
+        send, receive = trio.open_memory_channel[Any](WINDOW)
+        self.caller.nursery.start_soon(self._run, send)
+        return receive
+
+    async def _run(self, send: trio.MemorySendChannel[Any]) -> None:
+        caller, call = self.caller, self.call
+        with send, self.scope:
             try:
                 await caller.admit(call)
                 items = await caller.run(call)
@@ -216,7 +225,12 @@ class LocalStream:
                 finally:
                     await items.aclose()
             except Exception as error:  # noqa: BLE001  (raised where the items are taken)
-                self._error = arrived(error)
+                self.error = arrived(error)
+
+
+def _leave(producer: Producer, items: trio.MemoryReceiveChannel[Any]) -> None:
+    producer.scope.cancel()
+    items.close()
 
 
 def arrived(error: BaseException) -> CallError:

@@ -144,7 +144,8 @@ class Replica:
             service.attach(instance)
             async with trio.open_nursery() as waiting:
                 waiting.start_soon(control.imported)
-                await trio.lowlevel.checkpoint()  # the word is out; the daemon thinks while schemas are built
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()  # by now the word is out; meanwhile:
                 service.warm()
         except Exception as error:
             raise StartError.of("import", _innermost(error)) from error
