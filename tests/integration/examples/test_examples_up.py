@@ -1,0 +1,80 @@
+"""The examples as their readers run them: under `svcd up`, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from running import RunningApp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+ANY_PORT = ("--set", "app.http=127.0.0.1:0")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[RunningApp]:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("PIL")
+    with RunningApp(EXAMPLES / "digits", options=ANY_PORT) as app:
+        yield app.up()
+
+
+def test_quickstart_answers() -> None:
+    with RunningApp(EXAMPLES / "quickstart", options=ANY_PORT) as app:
+        app.up()
+        assert app.post("score", {"text": "I love it"}) == (200, {"score": 2.0, "love": 2.0})
+        assert app.post("score", b"great", "text/plain") == (200, {"score": 2.0, "great": 2.0})
+        status, answer = app.post("score", {"txt": "great"})
+        assert (status, [detail["field"] for detail in answer["error"]["details"]]) == (400, ["text", "txt"])
+
+
+def test_digits_reads_the_held_out_pictures_right(digits: RunningApp) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "digits" / "check_held_out.py", urlsplit(digits.url).netloc],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of 360 held-out digits are right" in done.stdout
+
+
+def test_digits_runs_every_service_in_its_own_process(digits: RunningApp) -> None:
+    rows = digits.ps()
+    assert sorted(f"{row['service']}/{row['replica']}" for row in rows) == sorted(
+        ["Digits/0", "Forest/0", "Kernel/0", "Preprocess/0", "Preprocess/1", "Vote/0", "ingress/0"]
+    )
+    assert len({row["pid"] for row in rows}) == len(rows)
+
+
+def test_digits_takes_a_picture_as_a_form_field(digits: RunningApp) -> None:
+    picture = (EXAMPLES / "digits" / "held_out" / "0004_4.png").read_bytes()
+    form = b'--x\r\ncontent-disposition: form-data; name="image"; filename="0004_4.png"\r\n\r\n'
+    status, verdict = digits.post("classify", form + picture + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
+    assert (status, verdict["digit"]) == (200, 4)
+    assert digits.post("classify", picture, "image/png") == (200, verdict)
+
+
+def test_digits_refuses_what_is_no_picture(digits: RunningApp) -> None:
+    status, answer = digits.post("classify", b"no picture", "application/octet-stream")
+    assert (status, answer["error"]["code"]) == (400, "invalid")
+    assert answer["error"]["details"][0]["field"] == "image"
+
+
+def test_digits_goes_on_after_half_a_request(digits: RunningApp) -> None:
+    address = urlsplit(digits.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port)
+    connection.putrequest("POST", "/classify")
+    connection.putheader("content-length", "1000")
+    connection.endheaders(b"half")
+    connection.close()
+    assert digits.get("/readyz") == (200, b"ready\n")
