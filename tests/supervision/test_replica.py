@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.restart import BUDGET
 from svcd.runtime.replica import Replica
-from svcd.values.events import Change
 from svcd.values.exits import describe_exit
 from svcd.values.orders import Exited
 from svcd.values.specs import Limits, ServiceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio.testing import MockClock
+
+    from svcd.values.events import Change
 
 SPEC = ServiceSpec(name="Model", target="m:Model", python="/usr/bin/python3", limits=Limits(start=60, drain=30, stop=5))
 
@@ -72,6 +77,7 @@ class World:
 async def world(nursery: trio.Nursery, autojump_clock: MockClock) -> Iterator[World]:
     world = World()
     world.began = trio.current_time()
+    world.replica.begin()
     nursery.start_soon(world.replica.run)
     await trio.testing.wait_all_tasks_blocked()
     assert world.replica.state is State.STARTING

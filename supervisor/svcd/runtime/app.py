@@ -71,6 +71,7 @@ class App:
                     for index in range(service.spec.scaling.min_replicas):
                         replica = Replica(service.spec, index, self, self._chance)
                         service.replicas.append(replica)
+                        replica.begin()
                         replicas.start_soon(replica.run)
             nursery.cancel_scope.cancel()
 

@@ -108,9 +108,12 @@ class Replica:
         if self.state in {State.PENDING, State.STARTING} and reason != self.reason:
             self._enter(self.state, reason)
 
+    def begin(self) -> None:
+        """Ask for resources for the first time; apart from `run`, so that replicas ask in the order of the services."""
+        self._surroundings.request(self)
+
     async def run(self) -> None:
         """Live until stopped."""
-        self._surroundings.request(self)
         while self.state is not State.STOPPED:
             happening, reason = await self._next()
             transition = step(self.state, happening)

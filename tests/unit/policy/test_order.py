@@ -20,7 +20,9 @@ def by_name(*services: ServiceSpec) -> dict[str, ServiceSpec]:
 
 
 def test_a_diamond_starts_from_its_bottom_and_stops_from_its_top() -> None:
-    diamond = by_name(service("Top", "Left", "Right"), service("Left", "Base"), service("Right", "Base"), service("Base"))
+    diamond = by_name(
+        service("Top", "Left", "Right"), service("Left", "Base"), service("Right", "Base"), service("Base")
+    )
     assert start_waves(diamond) == [["Base"], ["Left", "Right"], ["Top"]]
     assert stop_waves(diamond) == [["Top"], ["Left", "Right"], ["Base"]]
 

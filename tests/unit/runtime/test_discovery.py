@@ -1,0 +1,82 @@
+"""Which interpreter reads what, and what the reports make together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from svcd.runtime.discovery import Reading, readings
+from svcd.values.errors import DiscoveryError
+
+Report = dict[str, Any]
+
+
+class Documents:
+    """As much of the configuration as discovery asks for."""
+
+    def __init__(self, entry: str, pythons: dict[str, str]) -> None:
+        self.entry = entry
+        self._pythons = pythons
+
+    def python_for(self, service: str) -> str | None:
+        return self._pythons.get(service)
+
+
+def service(target: str, *edges: tuple[str, str | None]) -> Report:
+    dependencies = [{"name": e.rpartition(":")[2].lower(), "service": name, "target": e} for e, name in edges]
+    return {"name": target.rpartition(":")[2], "target": target, "dependencies": dependencies}
+
+
+def report(*services: Report, unresolved: dict[str, str] | None = None) -> Report:
+    return {
+        "entry": services[0]["name"],
+        "services": {each["name"]: each for each in services},
+        "unresolved": unresolved or {},
+        "error": None,
+    }
+
+
+def read(documents: Documents, answers: dict[tuple[str, str], Report]) -> tuple[Report, list[Reading]]:
+    reading = readings(documents, "/default/python")  # type: ignore[arg-type]  # a thin stand-in
+    asked = [next(reading)]
+    while True:
+        try:
+            asked.append(reading.send(answers[asked[-1].python, asked[-1].targets[0]]))
+        except StopIteration as finished:
+            return finished.value, asked
+
+
+def test_one_interpreter_reads_it_all() -> None:
+    whole = report(service("app:Top", ("app:Leaf", "Leaf")), service("app:Leaf"))
+    graph, asked = read(Documents("app:Top", {}), {("/default/python", "app:Top"): whole})
+    assert asked == [Reading("/default/python", ["app:Top"])]
+    assert graph["entry"] == "Top"
+    assert list(graph["services"]) == ["Top", "Leaf"]
+
+
+def test_a_target_of_another_interpreter_is_read_there_and_its_edge_is_named() -> None:
+    top = report(service("app:Top", ("torchy:Leaf", None)), unresolved={"torchy:Leaf": "No module named 'torchy'"})
+    leaf = report(service("torchy:Leaf") | {"name": "LeafByName"})
+    graph, asked = read(
+        Documents("app:Top", {"Leaf": "/torch/python"}),
+        {("/default/python", "app:Top"): top, ("/torch/python", "torchy:Leaf"): leaf},
+    )
+    assert [each.python for each in asked] == ["/default/python", "/torch/python"]
+    assert graph["entry"] == "Top"
+    assert graph["services"]["Top"]["dependencies"][0]["service"] == "LeafByName"
+
+
+def test_a_target_that_nobody_can_import_says_what_to_configure() -> None:
+    top = report(service("app:Top", ("torchy:Leaf", None)), unresolved={"torchy:Leaf": "No module named 'torchy'"})
+    with pytest.raises(DiscoveryError) as caught:
+        read(Documents("app:Top", {}), {("/default/python", "app:Top"): top})
+    assert "torchy:Leaf: No module named 'torchy'" in str(caught.value)
+    assert '[services.Leaf] python = "..."' in str(caught.value)
+
+
+def test_an_error_of_the_child_is_raised_with_its_traceback() -> None:
+    broken = report(service("app:Top")) | {"error": {"kind": "import", "message": "app: boom", "traceback": "  File x"}}
+    with pytest.raises(DiscoveryError) as caught:
+        read(Documents("app:Top", {}), {("/default/python", "app:Top"): broken})
+    assert str(caught.value) == "app: boom\n  File x"
