@@ -10,7 +10,7 @@ import trio
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.calls import IncomingCall, current
-from svcd_ipc.crew import drive
+from svcd_ipc.crew import go_on
 from svcd_ipc.errors import (
     BadResult,
     CallError,
@@ -23,7 +23,7 @@ from svcd_ipc.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.calls import Handler
@@ -39,15 +39,20 @@ _STREAMED: Final = object()
 class Serving:
     """One call of the peer that is running."""
 
-    __slots__ = ("bell", "call", "deadline", "ending", "hand", "id", "is_stream_wanted")
+    __slots__ = ("bell", "call", "context", "deadline", "ending", "hand", "id", "is_stream_wanted", "running", "trap")
+
+    context: contextvars.Context
+    running: Coroutine[Any, Any, Any]
+    trap: Any
+    """What the running coroutine first asked of the loop."""
 
     def __init__(self, event: Call, call: IncomingCall) -> None:
         self.id = event.id
         self.call = call
         self.deadline = inf if call.deadline is None else call.deadline
         self.is_stream_wanted = event.window > 0
-        self.bell = Bell()
-        """Rung when credit comes."""
+        self.bell: Bell | None = None
+        """Rung when credit comes; streams have one."""
         self.hand: Hand | None = None
         self.ending: CallError | None = None
         """Why it was cancelled."""
@@ -117,30 +122,41 @@ class Callee:
         return serving.call.api in self._waiting_apis
 
     async def serve(self, serving: Serving, hand: Hand) -> None:
-        """Run a call to its answer. Raises only what ends the task: cancellation from outside, KeyboardInterrupt."""
+        """Be the job of a hand that runs one call to its answer."""
         if serving.ending is not None:  # Cancelled while it waited for its hand.
             self._answer_error(serving, serving.ending)
-        elif not await self.start(serving, hand, _nothing):
+        elif self.begin(serving):
             self._waiting_apis.discard(serving.call.api)
+        else:
+            await self.finish(serving, hand)
 
-    async def start(self, serving: Serving, hand: Hand, on_wait: Callable[[], None]) -> bool:
-        """Run a call to its answer as `serve` does; `on_wait` is called when it first has to wait. True when it had to."""
-        serving.hand = hand
-        has_waited = False
+    def begin(self, serving: Serving) -> bool:
+        """Run a call until it has to wait; True when it is answered already.
 
-        def waits() -> None:
-            nonlocal has_waited
-            has_waited = True
-            self._waiting_apis.add(serving.call.api)
-            on_wait()
-
+        Each call has a context of its own, so that hands share no context variables between their jobs.
+        """
+        serving.context = self._context.copy()
+        serving.running = self._run(serving)
         try:
-            value = await drive(self._run(serving), self._context.copy(), waits)
+            serving.trap = serving.context.run(serving.running.send, None)
+        except StopIteration as stop:
+            self._succeed(serving, stop.value)
+        except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
+            self._fail(serving, error)
+        else:
+            return False
+        return True
+
+    async def finish(self, serving: Serving, hand: Hand) -> None:
+        """Run a call that had to wait to its answer. Raises only cancellation from outside, KeyboardInterrupt and such."""
+        self._waiting_apis.add(serving.call.api)
+        serving.hand = hand
+        try:
+            value = await go_on(serving.running, serving.context, serving.trap)
         except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
             self._fail(serving, error)
         else:
             self._succeed(serving, value)
-        return has_waited
 
     def cancel(self, number: int) -> None:
         """End a call whose caller has let go."""
@@ -149,7 +165,8 @@ class Callee:
 
     def credit(self, number: int) -> None:
         """Let a stream go on."""
-        if serving := self.running.get(number):
+        serving = self.running.get(number)
+        if serving is not None and serving.bell is not None:
             serving.bell.ring()
 
     def expire(self, now: float) -> float:
@@ -172,12 +189,13 @@ class Callee:
 
     async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:
         number = serving.id
+        bell = serving.bell = Bell()
         try:
             if not serving.is_stream_wanted:
                 raise InvalidArgument(f"{self._name}.{serving.call.api} answers with a stream; call it as one")
             while True:
                 while not self._connection.may_send_item(number):
-                    await serving.bell.wait()
+                    await bell.wait()
                 try:
                     item = await anext(items)
                 except StopAsyncIteration:
@@ -233,10 +251,6 @@ class Callee:
 
     def _bad_result(self, serving: Serving, error: EncodeError) -> BadResult:
         return BadResult(f"{self._name}.{serving.call.api} returned what cannot travel: {error}")
-
-
-def _nothing() -> None:
-    pass
 
 
 async def _no_handler(call: IncomingCall) -> Any:

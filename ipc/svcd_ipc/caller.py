@@ -36,7 +36,6 @@ class Caller:
         self._alarm = alarm
         self._clock = clock
         self._window = window
-        self._let_go_of = self._let_go  # Bound once, not per call.
         self._pings: dict[int, Pending] = {}
         self._last_ping = 0
         self.reader: Reader
@@ -53,17 +52,19 @@ class Caller:
         """See `Channel.call`."""
         await checkpoint_if_cancelled()
         give_up, told = self._deadlines(deadline)
-        pending = Pending(api, give_up, self._let_go_of)
+        pending = Pending(api, give_up)
         self._send(pending, args, told, trace, attempt, 0)
         try:
             if self.reader.is_vacant:
-                await self._read_own(pending)
-                return pending.result()
-            return await pending.wait()
-        except DeadlineExceeded:
-            if told != give_up:
-                await self._await_own_timeout()
+                await self.reader.read_until_settled(pending)
+            else:
+                await pending.wait()
+        except BaseException:
+            self._let_go(pending)
             raise
+        if told != give_up and isinstance(pending.error, DeadlineExceeded):
+            await self._await_own_timeout()
+        return pending.result()
 
     def stream(
         self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
@@ -76,7 +77,7 @@ class Caller:
             window=self._window,
             send=lambda: self._send_streaming(arrivals, args, told, trace, attempt),
             give_credit=self._give_credit,
-            let_go=self._let_go_of,
+            let_go=self._let_go,
         )
 
     async def ping(self) -> float:
@@ -85,20 +86,16 @@ class Caller:
         self._check_open("ping")
         self._last_ping += 1
         token = self._last_ping
-        pending = self._pings[token] = Pending("ping", None, self._let_go_of_ping)
-        pending.id = token
+        pending = self._pings[token] = Pending("ping", None)
         start = self._clock()
         self._outbox.put(self._connection.send_ping(token), join=False)
         self.reader.resume()
-        await pending.wait()
-        return self._clock() - start
-
-    async def _read_own(self, pending: Pending) -> None:
         try:
-            await self.reader.read_until_settled(pending)
-        except BaseException:
-            self._let_go(pending)
-            raise
+            await pending.wait()
+        finally:
+            self._pings.pop(token, None)
+        pending.result()
+        return self._clock() - start
 
     def settle(self, event: Result | End | Error | Refused) -> None:
         """Give a call its answer."""
@@ -211,13 +208,10 @@ class Caller:
             await trio.sleep(max(0.0, left))
 
     def _let_go(self, pending: Pending | Arrivals) -> None:
-        """Forget a call and cancel it at the callee. Does not raise, as trio's abort functions may not."""
+        """Forget a call and cancel it at the callee, unless it is settled."""
         if self.pending.pop(pending.id, None) is not None:
             self._outbox.own()
             self._outbox.put(self._connection.send_cancel(pending.id), join=True)
-
-    def _let_go_of_ping(self, ping: Pending) -> None:
-        self._pings.pop(ping.id, None)
 
     def _give_credit(self, number: int, count: int) -> None:
         if number in self.pending:

@@ -238,10 +238,7 @@ class Channel:
             self._say_hello()
         with trio.move_on_after(self._limits.hello) as scope:
             while self.peer is None and not self._is_ending:
-                event = self._reader.next_event()
-                if event is not None:
-                    self._take(event)
-                elif not self._is_ending:
+                if not self._reader.take_one():
                     await self._reader.receive()
         if scope.cancelled_caught:
             self._end(RemoteProtocolError(f"no hello from the peer within {self._limits.hello:g} s"))
@@ -284,9 +281,7 @@ class Channel:
         """End the connection because it takes no more bytes; the peer may have said why before."""
         with suppress(OSError):
             while not self._is_ending and self._reader.receive_now():
-                while (event := self._reader.next_event()) is not None:
-                    if not isinstance(event, Call):
-                        self._take(event)
+                self._reader.take_all()
         self._end(error)
 
     def _end(self, reason: Exception | None) -> None:

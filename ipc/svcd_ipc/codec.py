@@ -27,7 +27,7 @@ from svcd_ipc.errors import EncodeError
 from svcd_ipc.exttypes import DecodeError, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     Buffer = bytes | memoryview
 
@@ -60,26 +60,17 @@ class UndecodableError(DecodeError):
 class Encoder:
     """A reusable packer; not to be used by two threads, or from within its own packing, at once."""
 
-    __slots__ = ("_attach", "_attached", "_packer")
+    __slots__ = ("_attach", "_packer", "attached")
 
-    def __init__(self) -> None:
+    def __init__(self, *, attach: bool) -> None:
         self._packer = msgpack.Packer(default=self._default)
-        self._attach = False
-        self._attached: list[memoryview] = []
+        self._attach = attach
+        self.attached: list[memoryview] = []
+        """Arrays that the last text refers to; whoever takes them puts a new list in place."""
 
-    def inline(self, value: Any) -> bytes:
-        """Return self-contained msgpack. Raises what msgpack raises."""
-        self._attach = False
-        return self._pack(value)
-
-    def body(self, message: list[Any]) -> list[Buffer]:
-        """Return the body of a frame in one or more pieces. Raises what msgpack raises."""
-        self._attach = True
-        self._attached = []
-        head = self._pack(message)
-        return [head] if not self._attached else [*_join_attached(head, self._attached)]
-
-    def _pack(self, value: Any) -> bytes:
+    def pack(self, value: Any) -> bytes:
+        """Return the msgpack text. Raises what msgpack raises."""
+        self.attached.clear()
         data: bytes = self._packer.pack(value)
         if len(data) > _KEEP:
             self._packer = msgpack.Packer(default=self._default)
@@ -90,8 +81,8 @@ class Encoder:
         numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
         if numpy is not None and isinstance(value, numpy.ndarray):
             if self._attach and value.nbytes >= ATTACH:
-                code, meta, data = exttypes.attach_array(value, len(self._attached))
-                self._attached.append(data)
+                code, meta, data = exttypes.attach_array(value, len(self.attached))
+                self.attached.append(data)
                 return msgpack.ExtType(code, meta)
             return msgpack.ExtType(*exttypes.pack_array(value))
         if found := exttypes.pack_extension(value):
@@ -116,9 +107,9 @@ _encoders: list[Encoder] = []
 
 def encode(value: Any) -> bytes:
     """Return a value as msgpack. Raises EncodeError naming type and place of what cannot travel."""
-    encoder = _encoders.pop() if _encoders else Encoder()
+    encoder = _encoders.pop() if _encoders else Encoder(attach=False)
     try:
-        return encoder.inline(value)
+        return encoder.pack(value)
     except _REFUSED as error:
         raise explain(error, value, "value") from None
     finally:
@@ -137,7 +128,7 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
 
 def transfer(value: Any) -> Any:
     """Return what would arrive at another service, so that calls within one process see the same values."""
-    pieces = pack_body([0, value], Encoder(), of=1, root="value")
+    pieces = pack_body([0, value], Encoder(attach=True), of=1, root="value")
     try:
         return unpack_body(memoryview(b"".join(pieces)))[1]
     except DecodeError as error:
@@ -150,19 +141,20 @@ def pack_body(message: list[Any], encoder: Encoder, *, of: int, root: str) -> li
     `of` is the index of the user's value within the message and `root` its name. Raises EncodeError.
     """
     try:
-        return encoder.body(message)
+        head = encoder.pack(message)
     except _REFUSED as error:
         raise explain(error, message[of], root) from None
+    return [head] if not encoder.attached else [*_join_attached(head, encoder.attached)]
 
 
-def unpack_body(body: memoryview) -> list[Any]:
+def unpack_body(body: bytes | memoryview) -> list[Any]:
     """Return the message of a frame's body. Raises UndecodableError for one bad value, DecodeError for garbage."""
-    attached: Sequence[memoryview] = ()
     head = body
+    hook: Callable[[int, bytes], Any] = exttypes.unpack
     try:
-        if _is_attached(body):
+        if body[0] == _ARRAY32 and _is_attached(body):
             head, *attached = _split_attached(body)
-        hook = exttypes.hook(attached[1::2]) if attached else exttypes.unpack
+            hook = exttypes.hook(attached[1::2])
         message = msgpack.unpackb(head, ext_hook=hook, strict_map_key=False)
     except DecodeError as error:
         raise UndecodableError(str(error), _leniently(head)) from error
@@ -179,11 +171,11 @@ def explain(error: BaseException, value: Any, root: str) -> EncodeError:
     """Return the error that names what within `value` cannot travel."""
     if isinstance(error, RecursionError) or "recursion" in str(error):
         return EncodeError(f"{root}: nested too deeply, or it contains itself")
-    encoder = Encoder()
+    encoder = Encoder(attach=False)
     try:
         for path, leaf in _leaves(value, root):
             try:
-                encoder.inline(leaf)
+                encoder.pack(leaf)
             except _REFUSED as found:
                 return EncodeError(f"{path}: {_reason(found, leaf)}")
     except RecursionError:
@@ -233,15 +225,15 @@ def _join_attached(head: bytes, attached: list[memoryview]) -> Iterator[Buffer]:
         pending = b""
 
 
-def _is_attached(body: memoryview) -> bool:
+def _is_attached(body: bytes | memoryview) -> bool:
     """Tell the second form of a body: our encoder begins it with an array32 of a bin32."""
-    return len(body) > 2 * _BIN32_HEADER.size and body[0] == _ARRAY32 and body[_BIN32_HEADER.size] == _BIN32
+    return len(body) > 2 * _BIN32_HEADER.size and body[_BIN32_HEADER.size] == _BIN32
 
 
-def _split_attached(body: memoryview) -> list[memoryview]:
+def _split_attached(body: bytes | memoryview) -> list[memoryview]:
     """Cut an array of bins without copying, unless the frame shares its bytes with others and may not be aligned."""
-    if not isinstance(body.obj, bytearray):  # An assembled frame has its own bytearray, aligned by malloc.
-        body = memoryview(bytes(body))
+    if not (isinstance(body, memoryview) and isinstance(body.obj, bytearray)):
+        body = memoryview(bytes(body))  # An assembled frame has its own bytearray, aligned by malloc.
     (_, count), at = _BIN32_HEADER.unpack_from(body), _BIN32_HEADER.size
     bins = []
     while at < len(body):
@@ -265,7 +257,7 @@ def _bin_at(body: memoryview, at: int) -> tuple[int, int]:
     return start, end
 
 
-def _leniently(head: memoryview) -> list[Any]:
+def _leniently(head: bytes | memoryview) -> list[Any]:
     """Read the message again with None for what cannot be made. Raises DecodeError when all of it is garbage."""
 
     def pairs(items: list[tuple[Any, Any]]) -> dict[Any, Any]:

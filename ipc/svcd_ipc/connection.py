@@ -34,7 +34,7 @@ from svcd_ipc.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from svcd_ipc.codec import Buffer
 
@@ -93,7 +93,7 @@ class Connection:
         self.limit = limit
         self.peer: Hello | None = None
         self._reader = frames.FrameReader(limit)
-        self._encoder = Encoder()
+        self._encoder = Encoder(attach=True)
         self._last_mine = 0
         self._last_theirs = 0
         self._mine: dict[int, int] = {}
@@ -102,6 +102,15 @@ class Connection:
         """Open calls of the peer: id -> window of its stream, None when it wants one value."""
         self._pings: set[int] = set()
         self._ended = False
+        self._checks: dict[type[Event], Callable[[Any], bool]] = {
+            **dict.fromkeys((Result, End, Error, Refused), self._settle_mine),
+            Call: self._open_theirs,
+            Item: self._take_item,
+            Credit: self._take_credit,
+            Cancel: self._take_cancel,
+            Pong: self._take_pong,
+            Hello: self._refuse_hello,
+        }
 
     @property
     def awaits_answers(self) -> bool:
@@ -110,12 +119,17 @@ class Connection:
 
     # What came
 
-    def receive_data(self, data: bytes | memoryview) -> None:
+    def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer; empty means that it has ended the connection."""
         if data:
             self._reader.feed(data)
         else:
             self._ended = True
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether bytes have come that `next_event` has not looked at."""
+        return self._reader.has_more
 
     def writable(self) -> memoryview | None:
         """Return where to receive the rest of a large frame, or None; report with `written`."""
@@ -128,47 +142,36 @@ class Connection:
     def next_event(self) -> Event | None:
         """Return what the peer said next, or None when more bytes are needed. Raises RemoteProtocolError."""
         while (body := self._reader.next_frame()) is not None:
-            event = self._read(body)
-            if self._admit(event):
+            try:
+                event = parse(unpack_body(body), len(body))
+            except DecodeError as error:
+                event = self._salvage(error, len(body))
+            if self.peer is None:
+                self._greet(event)
+                return event
+            check = self._checks.get(type(event))
+            if check is None or check(event):
                 return event
         if self._ended and (missing := self._reader.missing):
             raise RemoteProtocolError(f"the peer ended the connection after {missing}")
         return None
 
-    def _read(self, body: memoryview) -> Event:
-        try:
-            return parse(unpack_body(body), len(body))
-        except UndecodableError as error:
-            return parse(error.envelope, len(body), fault=str(error))
-        except DecodeError as error:
-            raise RemoteProtocolError(f"the peer sent a frame that is no message: {error}") from None
+    def _salvage(self, error: DecodeError, size: int) -> Event:
+        """Return the event of a message in which only the user's value cannot be made."""
+        if isinstance(error, UndecodableError):
+            return parse(error.envelope, size, fault=str(error))
+        raise RemoteProtocolError(f"the peer sent a frame that is no message: {error}") from None
 
-    def _admit(self, event: Event) -> bool:
-        """Check an event against the state and move on; False when it is about what this side has let go of."""
-        if self.peer is None:
-            return self._greet(event)
-        if isinstance(event, Call):
-            return self._open_theirs(event)
-        if isinstance(event, (Result, Error, End, Refused)):
-            return self._settle_mine(event)
-        if isinstance(event, Item):
-            return self._take_item(event)
-        if isinstance(event, Credit):
-            return self._take_credit(event)
-        if isinstance(event, Cancel):
-            return self._is_theirs(event.id, "cancelled")
-        if isinstance(event, Hello):
-            raise RemoteProtocolError("the peer said hello twice")
-        if isinstance(event, Pong):
-            return self._take_pong(event)
-        return True
+    # Each of these checks an event against the state and moves on; False when this side has let go of what it is about.
 
-    def _greet(self, event: Event) -> bool:
+    def _greet(self, event: Event) -> None:
         if isinstance(event, Hello):
             self.peer = event
         elif not (isinstance(event, Error) and event.id == 0):
             raise RemoteProtocolError(f"the peer's first message was {type(event).__name__.lower()}, not hello")
-        return True
+
+    def _refuse_hello(self, _hello: Hello) -> bool:
+        raise RemoteProtocolError("the peer said hello twice")
 
     def _open_theirs(self, call: Call) -> bool:
         if call.id <= self._last_theirs:
@@ -196,6 +199,9 @@ class Connection:
             raise RemoteProtocolError(f"the peer sent an item of call {item.id} without credit")
         self._mine[item.id] = window - 1
         return True
+
+    def _take_cancel(self, cancel: Cancel) -> bool:
+        return self._is_theirs(cancel.id, "cancelled")
 
     def _take_credit(self, credit: Credit) -> bool:
         if not self._is_theirs(credit.id, "credited"):
@@ -327,9 +333,9 @@ class Connection:
     def _frame(self, message: list[Any], *, of: int = 0, root: str = "") -> Chunks:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
         body = pack_body(message, self._encoder, of=of, root=root)
-        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        if len(body) == 1 and len(body[0]) <= _JOIN:
+            return [_LENGTH.pack(len(body[0])) + body[0]]
+        size = sum(map(len, body))
         if size > self.limit:
             raise EncodeError(f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit}")
-        if size <= _JOIN:
-            return [_LENGTH.pack(size) + body[0]] if len(body) == 1 else [b"".join((_LENGTH.pack(size), *body))]
         return [_LENGTH.pack(size), *body]

@@ -76,14 +76,9 @@ async def _nothing(_hand: Hand) -> None:
 
 
 @types.coroutine
-def drive(coro: Coroutine[Any, Any, Any], context: Context, on_wait: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Run a coroutine in a context of its own, so that hands share no context variables between their jobs.
-
-    `on_wait()` is called the first time that the coroutine has to wait, before the task goes to sleep.
-    """
+def go_on(coro: Coroutine[Any, Any, Any], context: Context, trap: Any) -> Generator[Any, Any, Any]:
+    """Run a coroutine in its own context to its end, after its first step has yielded `trap` to the loop."""
     try:
-        trap = context.run(coro.send, None)
-        on_wait()
         while True:
             try:
                 sent = yield trap

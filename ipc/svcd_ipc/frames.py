@@ -16,6 +16,9 @@ DEFAULT_LIMIT: Final = 64 * 1024 * 1024
 _LENGTH = Struct("<I")
 HEADER_SIZE: Final = _LENGTH.size
 
+_VIEW = 4 * 1024
+"""Up to this size a copy is cheaper than a view."""
+
 _DIRECT = 64 * 1024
 """From this many missing bytes on, reading straight into the frame saves more than it costs."""
 
@@ -35,16 +38,16 @@ def pack(body: bytes, limit: int = DEFAULT_LIMIT) -> bytes:
 class FrameReader:
     """Bytes in, frame bodies out.
 
-    `feed` as many bytes as came, then take bodies with `next_frame` until it returns None. A body is a read-only view
-    and stays valid for as long as it is held. A large frame can be received in place: see `writable`.
+    `feed` as many bytes as came, then take bodies with `next_frame` until it returns None. A body is bytes or a
+    read-only view, and stays valid for as long as it is held. A large frame can be received in place: see `writable`.
     """
 
-    __slots__ = ("_at", "_data", "_filled", "_head", "_limit", "_target", "_view")
+    __slots__ = ("_at", "_data", "_filled", "_head", "_limit", "_size", "_target")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
-        self._data: bytes | bytearray = b""
-        self._view = memoryview(self._data)
+        self._data = b""
+        self._size = 0
         self._at = 0
         self._head = b""
         """The first bytes of a length that is not whole."""
@@ -52,39 +55,39 @@ class FrameReader:
         """The frame under assembly, once its length is known."""
         self._filled = 0
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
+    def feed(self, data: bytes) -> None:
         """Take what came from the socket; the bytes are not copied unless earlier ones still wait."""
-        left = len(self._data) - self._at
-        if left or self._head:
-            data = b"".join((self._head, self._view[self._at :], data))
+        if self._at < self._size or self._head:
+            data = b"".join((self._head, self._data[self._at :], data))
             self._head = b""
-        elif isinstance(data, memoryview):
-            data = bytes(data)
         self._data = data
-        self._view = memoryview(data).toreadonly()
+        self._size = len(data)
         self._at = 0
 
-    def next_frame(self) -> memoryview | None:
+    def next_frame(self) -> bytes | memoryview | None:
         """Return the next body, or None when more bytes are needed. Raises RemoteProtocolError for a bad length."""
         if self._target is not None:
             return self._assemble()
-        at = self._at
-        rest = len(self._data) - at
-        if rest < HEADER_SIZE:
-            self._head = bytes(self._view[at:])
-            self._forget()
+        start = self._at + HEADER_SIZE
+        if start > self._size:
+            self._keep_head()
             return None
-        (length,) = _LENGTH.unpack_from(self._data, at)
+        (length,) = _LENGTH.unpack_from(self._data, self._at)
         if not 0 < length <= self._limit:
             raise RemoteProtocolError(self._bad_length(length))
-        start = at + HEADER_SIZE
-        self._at = end = start + length
-        if end <= len(self._data):
-            return self._view[start:end]
-        self._at = start
-        self._target = bytearray(length)
-        self._filled = 0
-        return self._assemble()
+        end = start + length
+        if end > self._size:
+            self._at = start
+            self._filled = 0
+            self._target = bytearray(length)
+            return self._assemble()
+        self._at = end
+        return self._data[start:end] if length < _VIEW else memoryview(self._data)[start:end]
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether bytes wait behind the frame that was taken last."""
+        return self._at < self._size
 
     def writable(self) -> memoryview | None:
         """Return where the missing bytes of a large frame belong, or None; report to `written` what was received."""
@@ -101,29 +104,30 @@ class FrameReader:
         """Say what an end of the stream here would cut off, or None between two frames."""
         if self._target is not None:
             return f"{self._filled} of {len(self._target)} bytes of a frame"
-        if rest := len(self._head) + len(self._data) - self._at:
+        if rest := len(self._head) + self._size - self._at:
             return f"{rest} of {HEADER_SIZE} bytes of a frame's length"
         return None
 
+    def _keep_head(self) -> None:
+        """Keep the bytes of a length that is not whole, and let go of the rest."""
+        if self._at < self._size:
+            self._head = self._data[self._at :]
+        self._data = b""
+        self._size = self._at = 0
+
     def _assemble(self) -> memoryview | None:
+        """Move bytes to the frame under assembly; return it once it is whole."""
         target = self._target
         assert target is not None  # noqa: S101 - tells mypy what the only caller checked
-        take = min(len(target) - self._filled, len(self._data) - self._at)
+        take = min(len(target) - self._filled, self._size - self._at)
         if take:
-            target[self._filled : self._filled + take] = self._view[self._at : self._at + take]
+            target[self._filled : self._filled + take] = memoryview(self._data)[self._at : self._at + take]
             self._filled += take
             self._at += take
         if self._filled < len(target):
-            self._forget()
             return None
         self._target = None
         return memoryview(target).toreadonly()
-
-    def _forget(self) -> None:
-        """Let go of consumed bytes, so that they live only as long as frames cut from them."""
-        self._data = b""
-        self._view = memoryview(b"")
-        self._at = 0
 
     def _bad_length(self, length: int) -> str:
         if not length:

@@ -216,7 +216,9 @@ def _call(message: list[Any], _size: int) -> Call:
 
 def _result(message: list[Any], _size: int) -> Result:
     _, number, value, in_flight, queued = message
-    return Result(_natural(number), value, (_natural(in_flight), _natural(queued)))
+    if not (type(number) is type(in_flight) is type(queued) is int):
+        raise ValueError("a field has the wrong type")
+    return Result(number, value, (in_flight, queued))
 
 
 def _error(message: list[Any], _size: int) -> Error:

@@ -26,9 +26,9 @@ ENDED: Final = object()
 class Pending:
     """A call of this side that waits for one value."""
 
-    __slots__ = ("_let_go", "_task", "api", "deadline", "error", "id", "is_settled", "start", "value")
+    __slots__ = ("_task", "api", "deadline", "error", "id", "is_settled", "start", "value")
 
-    def __init__(self, api: str, deadline: float | None, let_go: Callable[[Pending], None]) -> None:
+    def __init__(self, api: str, deadline: float | None) -> None:
         self.api = api
         self.deadline = inf if deadline is None else deadline
         """When to give up on this side; the callee may have been told an earlier one."""
@@ -38,15 +38,13 @@ class Pending:
         self.value: Any = None
         self.error: CallError | None = None
         self.is_settled = False
-        self._let_go = let_go
         self._task: Task | None = None
 
-    async def wait(self) -> Any:
-        """Return the value or raise the error; when cancelled, let go of the call."""
+    async def wait(self) -> None:
+        """Wait until it is settled. Cancelled: the caller has to let go of the call."""
         if not self.is_settled:
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
-        return self.result()
 
     def result(self) -> Any:
         """Return the value or raise the error of a settled call."""
@@ -63,7 +61,7 @@ class Pending:
             reschedule(self._task)
 
     def _abort(self, _raise_cancel: Callable[[], None]) -> Abort:
-        self._let_go(self)
+        self._task = None
         return Abort.SUCCEEDED
 
 

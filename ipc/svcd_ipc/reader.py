@@ -100,11 +100,7 @@ class Reader:
         try:
             while not (pending.is_settled or self.has_ended):
                 await self.receive()
-                while (event := self.next_event()) is not None:
-                    if not isinstance(event, Call):
-                        self._take(event)
-                    elif serving := self._accept(event):
-                        self._give(partial(self._callee.serve, serving))
+                self.take_all()
         finally:
             self._step_back()
 
@@ -147,26 +143,41 @@ class Reader:
                 self._connection.receive_data(b"")
         return not self._has_peer_ended
 
-    def next_event(self) -> Event | None:
-        """Return the next event; None when more bytes are needed, or when the connection has ended."""
-        if self.has_ended:
-            return None
+    def take_one(self) -> bool:
+        """Deal with one event, before there are hands; False when more bytes are needed."""
+        event = None
         try:
             event = self._connection.next_event()
         except RemoteProtocolError as error:
             self._end(error)
-            return None
-        if event is None and self._has_peer_ended:
+        if event is None:
+            self._notice_end()
+            return self.has_ended
+        self._take(event)
+        return True
+
+    def take_all(self) -> None:
+        """Deal with all that was received, from a task that runs no calls."""
+        try:
+            while not self.has_ended and (event := self._connection.next_event()) is not None:
+                if not isinstance(event, Call):
+                    self._take(event)
+                elif serving := self._accept(event):
+                    self._give(partial(self._callee.serve, serving))
+        except RemoteProtocolError as error:
+            self._end(error)
+        self._notice_end()
+
+    def _notice_end(self) -> None:
+        if self._has_peer_ended and not self.has_ended:
             self._end(EOFError("it has ended the connection"))
-        return event
 
     async def _read(self, hand: Hand) -> None:
         """Be the job of the hand that reads; done when another hand, or a caller, goes on."""
         outbox = self._outbox
         has_received = False
         while True:
-            outbox.corked = True
-            if await self._take_all(hand):
+            if await self._take_turn(hand):
                 return
             outbox.corked = False
             outbox.push()
@@ -183,16 +194,27 @@ class Reader:
             await self.receive()
             has_received = True
 
-    async def _take_all(self, hand: Hand) -> bool:
+    async def _take_turn(self, hand: Hand) -> bool:
         """Deal with all that was received; True when a handler had to wait and has passed the reading on."""
-        while (event := self.next_event()) is not None:
-            if not isinstance(event, Call):
-                self._take(event)
-            elif serving := self._accept(event):
-                if self._callee.must_wait(serving):
-                    self._give(partial(self._callee.serve, serving))
-                elif await self._callee.start(serving, hand, self._pass_on):
+        connection, callee = self._connection, self._callee
+        try:
+            while not self.has_ended and (event := connection.next_event()) is not None:
+                if not isinstance(event, Call):
+                    self._take(event)
+                    continue
+                self._outbox.corked = connection.has_more  # Answers to calls that came together leave together.
+                serving = self._accept(event)
+                if serving is None:
+                    continue
+                if callee.must_wait(serving):
+                    self._give(partial(callee.serve, serving))
+                elif not callee.begin(serving):
+                    self._pass_on()
+                    await callee.finish(serving, hand)
                     return True
+        except RemoteProtocolError as error:
+            self._end(error)
+        self._notice_end()
         return False
 
     def _accept(self, event: Call) -> Serving | None:
