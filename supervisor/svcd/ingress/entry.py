@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd_ipc.errors import CallError, DeadlineExceeded
+from svcd_ipc.errors import BadResult, CallError, DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +87,8 @@ class Entry:
             replicas = self._paths()
             if self._apis is None or not replicas <= self._told_by:
                 answer = await self._route.call(SCHEMA_API, {})
+                if not isinstance(answer, dict) or not isinstance(answer.get("apis"), dict):
+                    raise BadResult(f"{self.name} answered {SCHEMA_API} with a {type(answer).__name__} without apis")
                 self._apis, self._told_by = answer["apis"], replicas
 
     async def learn_news(self) -> None:

@@ -15,6 +15,7 @@ from svcd.ingress.log import Log
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd_ipc.errors import CallError, ProtocolError
+from svcd_ipc.frames import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from svcd.values.boot import IngressBoot
@@ -23,6 +24,8 @@ LISTENER = 3
 """Descriptor of the listening socket, which the keeper holds: it outlives this process and its successors share it."""
 GRACE = 4.0
 """Seconds after SIGTERM for requests in flight to be answered; within the 5 s after which the daemon kills."""
+LARGEST_BODY = DEFAULT_LIMIT - 64 * 1024
+"""Bytes; what a frame leaves for a body beside the rest of a call (name, types, the names of a form's fields)."""
 
 
 def main(boot: IngressBoot) -> int:
@@ -55,7 +58,7 @@ class IngressProcess:
             async with trio.open_nursery() as nursery:
                 client = Client(nursery, {"service": boot.identity.service, "replica": boot.identity.replica})
                 self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
-                app = Ingress(self._entry, max_body=boot.max_body, log=self._log)
+                app = Ingress(self._entry, max_body=self._max_body(), log=self._log)
                 self._connections = Connections(app, self._log)
 
                 def take_routes(services: dict[str, Any]) -> None:
@@ -76,6 +79,14 @@ class IngressProcess:
                 await self._finish()
                 nursery.cancel_scope.cancel()
         return status
+
+    def _max_body(self) -> int:
+        """Return the largest body that both the app accepts and a frame to the entry holds."""
+        if self._boot.max_body > LARGEST_BODY:
+            self._log.line(
+                f"[app] max_body is {self._boot.max_body}; bodies over {LARGEST_BODY} bytes are refused all the same"
+            )
+        return min(self._boot.max_body, LARGEST_BODY)
 
     async def _serve(self) -> None:
         self._listener.setblocking(False)
