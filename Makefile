@@ -1,34 +1,53 @@
 # Everything a newcomer needs: `make demo` and `make test` set up what they use in .venv.
-PYTHON ?= python3.11
+# Another interpreter: make PYTHON=/path/to/python3 setup. Another port for the demo: make PORT=3100 demo.
+
+PYTHON ?=
+PORT   ?= 3000
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test check bench binary clean
+CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
+
+.PHONY: help setup demo test check format bench clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
 
+# A name on PATH proves nothing (pyenv has shims of interpreters that are not there): each candidate is run.
 $(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; set PYTHON=/path/to/python3.11 or later" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@for python in $(CANDIDATES); do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "making $(VENV) with $$("$$python" --version), which takes a minute"; \
+	        exec "$$python" -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "make: no Python 3.11 or later among: $(CANDIDATES); name one: make PYTHON=/path/to/python3 setup" >&2; exit 1
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 setup: $(STAMP)  ## make .venv with svcd and what its tests need
 
 demo: $(STAMP)   ## run the digits example in the foreground
-	cd examples/digits && ../../$(BIN)/svcd up
+	@echo "When it is ready, post a picture from another terminal in this folder (0013_3.png shows a 3):"
+	@echo
+	@echo "    curl --data-binary @examples/digits/held_out/0013_3.png -H 'Content-Type: image/png' http://127.0.0.1:$(PORT)/classify"
+	@echo
+	@$(BIN)/svcd up -f examples/digits/svcd.toml --set app.http=127.0.0.1:$(PORT)
 
-test: $(STAMP)   ## run all tests
+test: $(STAMP)   ## run all tests; the summary says what was skipped and why
 	$(BIN)/python -m pytest
 
-check: $(STAMP)  ## lint, types, import contracts
+check: $(STAMP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## put the code in the format that check wants
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## measure a hop against the floor
 	$(BIN)/python bench/hop.py
