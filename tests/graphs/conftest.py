@@ -5,11 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-pytest.register_assert_rewrite("graph_table")
-
 import graph_shapes
+import pytest
 
 import svcd
 
@@ -17,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from graph_table import Driver
+
+pytest.register_assert_rewrite("graph_table")
 
 
 class LocalDriver:

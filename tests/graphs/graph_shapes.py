@@ -169,16 +169,20 @@ class Diamond:
 class Numbers:
     def __init__(self) -> None:
         self.open = 0
+        self.all_closed = trio.Event()
 
     @svcd.api
     async def upto(self, n: int) -> AsyncIterator[int]:
         self.open += 1
+        self.all_closed = trio.Event()
         try:
             for i in range(n):
                 yield i
                 await trio.lowlevel.checkpoint()
         finally:
             self.open -= 1
+            if not self.open:
+                self.all_closed.set()
 
     @svcd.api
     def upto_plainly(self, n: int) -> Iterator[int]:
@@ -193,8 +197,7 @@ class Numbers:
     @svcd.api
     async def still_open(self) -> int:
         with trio.move_on_after(5):
-            while self.open:
-                await trio.sleep(0.005)
+            await self.all_closed.wait()
         return self.open
 
 

@@ -60,7 +60,13 @@ CASES = [
     Case("Streams", "squares", {"n": "x"}, streams=[], raises=svcd.InvalidArgument, saying=("n",)),
     Case("Streams", "leave_early", gives=0),
     Case("Streams", "leave_early_plainly", gives=0),
-    Case("Errors", "fail", {"kind": "odd"}, raises=svcd.RemoteError, saying=("OddError", "three is odd", "graph_shapes.py")),
+    Case(
+        "Errors",
+        "fail",
+        {"kind": "odd"},
+        raises=svcd.RemoteError,
+        saying=("OddError", "three is odd", "graph_shapes.py"),
+    ),
     Case("Errors", "fail", {"kind": "typed"}, raises=svcd.InvalidArgument, saying=("kind: no",)),
     Case("Errors", "fail", {"kind": "exit"}, raises=svcd.RemoteError, saying=("SystemExit",)),
     Case("Errors", "fail", {"kind": "other"}, raises=svcd.RemoteError, saying=("KeyError", "other")),
@@ -75,7 +81,9 @@ CASES = [
     Case("Types", "area", raises=svcd.InvalidArgument, saying=("width: Field required",)),
     Case("Types", "area", {"width": 4, "height": 1}, raises=svcd.InvalidArgument, saying=("height: Extra",)),
     Case("Types", "kinds", gives=["Box", "tuple"]),
-    Case("Types", "grow", {"box": {"width": 1, "labels": []}, "by": 2}, gives={"width": 3, "labels": []}, service="Boxes"),
+    Case(
+        "Types", "grow", {"box": {"width": 1, "labels": []}, "by": 2}, gives={"width": 3, "labels": []}, service="Boxes"
+    ),
     Case("Types", "wrong", raises=svcd.InvalidArgument, saying=("box.width", "box.labels.0", "depth")),
     Case("Arrays", "run", gives=[[200, 300], "float32", float((np.arange(60_000, dtype=np.float32) * 2).sum()), False]),
     Case("Arrays", "spoil", raises=svcd.RemoteError, saying=("read-only",)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
 from pathlib import Path
@@ -67,7 +66,8 @@ def load_class(target: str, *, asked_by: str = "") -> tuple[type, ServiceDeclara
     found = sys.modules.get(module_name)
     if found is None:
         try:
-            found = importlib.import_module(module_name)
+            __import__(module_name)  # unlike importlib.import_module it leaves no frame in the user's traceback
+            found = sys.modules[module_name]
         except (Exception, SystemExit) as error:
             raise ImportFailedError(module_name, error, asked_by) from error
     value: object = found

@@ -25,7 +25,7 @@ from svcd_ipc.errors import CallError, ProtocolError
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from svcd.values.boot import ReplicaBoot
     from svcd_ipc.channel import Channel
@@ -92,6 +92,10 @@ class Replica:
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
+        with trio.open_signal_receiver(signal.SIGTERM) as terms:
+            return await self._run(terms)
+
+    async def _run(self, terms: AsyncIterator[int]) -> int:
         status = 1
         async with trio.open_nursery() as nursery:
             client = Client(nursery, self._identity)
@@ -104,7 +108,7 @@ class Replica:
                 _say(f"the daemon does not let this replica in at {self._boot.link}: {error}")
             else:
                 nursery.start_soon(_end_with_daemon, control, nursery.cancel_scope)
-                status = await self._live(control, client, nursery)
+                status = await self._live(terms, control, client, nursery)
             nursery.cancel_scope.cancel()
         return status
 
@@ -112,11 +116,11 @@ class Replica:
     def _identity(self) -> dict[str, Any]:
         return {"service": self._boot.identity.service, "replica": self._boot.identity.replica}
 
-    async def _live(self, control: Control, client: Client, nursery: trio.Nursery) -> int:
+    async def _live(self, terms: AsyncIterator[int], control: Control, client: Client, nursery: trio.Nursery) -> int:
         """Start, serve until SIGTERM, run the shutdown hooks."""
         failure: StartError | None = None
         async with trio.open_nursery() as serving:
-            await serving.start(_cancel_on_sigterm, serving.cancel_scope)
+            serving.start_soon(_cancel_at, terms, serving.cancel_scope)
             try:
                 service = await self._start(control, client, nursery)
                 await serving.start(self._serve, service)
@@ -198,11 +202,9 @@ async def _end_with_daemon(control: Control, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _cancel_on_sigterm(scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            scope.cancel()
+async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
 
 
 async def _report(control: Control, failure: StartError) -> None:

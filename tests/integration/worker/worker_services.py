@@ -1,0 +1,152 @@
+"""Services that the replica tests run in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator  # noqa: TC003  (annotations of apis are read at run time)
+from pathlib import Path
+
+import trio
+
+import svcd
+
+NOTES = Path(os.environ.get("WORKER_NOTES", "/nowhere"))
+
+
+def note(text: str) -> None:
+    """Leave a file that the test waits for."""
+    (NOTES / text).touch()
+
+
+@svcd.service
+class Echo:
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+
+    @svcd.on_shutdown
+    def leave(self) -> None:
+        note("shutdown")
+
+    @svcd.api
+    async def echo(self, value: object) -> object:
+        """Give back what came."""
+        return value
+
+    @svcd.api
+    def plainly(self, value: int) -> int:
+        assert threading.current_thread() is self.thread
+        return value
+
+    @svcd.api
+    async def modules(self) -> list[str]:
+        return sorted(sys.modules)
+
+    @svcd.api
+    async def environment(self) -> dict[str, object]:
+        import svcd_ipc
+
+        return {
+            "svcd": svcd.__file__,
+            "ipc": svcd_ipc.__file__,
+            "path": sys.path,
+            "stdin": str(Path("/proc/self/fd/0").readlink()),
+        }
+
+    @svcd.api
+    async def print_line(self, text: str) -> None:
+        print(text)  # noqa: T201  (what the test looks for in the log)
+
+    @svcd.api
+    async def chunks(self, n: int) -> AsyncIterator[dict[str, int]]:
+        for i in range(n):
+            yield {"n": i}
+
+    @svcd.api
+    async def quit(self) -> None:
+        raise SystemExit(7)
+
+
+@svcd.service
+class Last:
+    def __init__(self) -> None:
+        self.blocked = threading.Event()
+
+    @svcd.api
+    async def hang(self) -> None:
+        note(f"running-{svcd.current_call().remaining() < 25}")
+        try:
+            await trio.sleep_forever()
+        finally:
+            note("last-cancelled")
+
+    @svcd.api
+    def block(self) -> None:
+        note("blocked")
+        self.blocked.wait()
+
+    @svcd.api
+    async def unblock(self) -> None:
+        self.blocked.set()
+
+    @svcd.api
+    async def remaining(self) -> float:
+        return svcd.current_call().remaining()
+
+    @svcd.api(idempotent=True)
+    async def who(self, slow: bool = False) -> int:
+        if slow:
+            note(f"who-{os.getpid()}")
+            await trio.sleep_forever()
+        return os.getpid()
+
+
+@svcd.service
+class Middle:
+    last = svcd.depends(Last)
+
+    @svcd.api
+    async def hang(self) -> None:
+        try:
+            await self.last.hang()
+        finally:
+            note("middle-cancelled")
+
+    @svcd.api
+    def hang_plainly(self) -> None:
+        try:
+            self.last.to_sync.hang()
+        except svcd.CallCancelled:
+            note("middle-cancelled")
+            raise
+
+    @svcd.api
+    def remaining(self) -> list[float]:
+        return [svcd.current_call().remaining(), self.last.to_sync.remaining()]
+
+
+@svcd.service
+class First:
+    middle = svcd.depends(Middle)
+    last = svcd.depends(Last, retries=1)
+
+    @svcd.api
+    async def hang(self) -> None:
+        await self.middle.hang()
+
+    @svcd.api
+    async def hang_plainly(self) -> None:
+        await self.middle.hang_plainly.to_async()
+
+    @svcd.api
+    async def remaining(self) -> list[float]:
+        return [svcd.current_call().remaining(), *await self.middle.remaining.to_async()]
+
+    @svcd.api
+    async def lose(self) -> None:
+        await self.last.hang()
+
+    @svcd.api
+    async def retry(self, slow: bool) -> int:
+        return await self.last.who(slow=slow)
