@@ -173,7 +173,8 @@ async def test_cancellation_reaches_three_hops_down(api: str, box: Rig, notes: P
         nursery.start_soon(channel.call, api, {})
         await until(lambda: any(note.name.startswith("running") for note in notes.iterdir()))
         nursery.cancel_scope.cancel()
-    await until((notes / "last-cancelled").exists() and (notes / "middle-cancelled").exists)
+    await until((notes / "last-cancelled").exists)
+    await until((notes / "middle-cancelled").exists)
     for process in box.processes:
         await until_health(process, IDLE)
 

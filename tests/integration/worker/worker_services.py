@@ -44,7 +44,7 @@ class Echo:
         return sorted(sys.modules)
 
     @svcd.api
-    async def environment(self) -> dict[str, object]:
+    def environment(self) -> dict[str, object]:
         import svcd_ipc
 
         return {
