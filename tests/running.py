@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from leftovers import VARIABLE, assert_none_left, marked, new_mark
-
 from svcd.host.processes import descendants, environment_of, read_stat
 
 if TYPE_CHECKING:
@@ -157,7 +156,7 @@ class RunningApp:
         finally:
             connection.close()
 
-    def post(self, api: str, body: Any = None, content_type: str = "application/json") -> tuple[int, Any]:  # noqa: ANN401
+    def post(self, api: str, body: Any = None, content_type: str = "application/json") -> tuple[int, Any]:
         """POST to an api; return status and decoded JSON (bytes when it is none). A dict is sent as JSON."""
         data = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         with self.connection() as connection:
@@ -202,7 +201,7 @@ class RunningApp:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _decoded(body: bytes, content_type: str) -> Any:  # noqa: ANN401
+def _decoded(body: bytes, content_type: str) -> Any:
     return json.loads(body) if "json" in content_type and "ndjson" not in content_type else body
 
 

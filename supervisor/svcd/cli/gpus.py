@@ -25,8 +25,15 @@ def command(*, as_json: bool) -> None:
         click.echo(inventory.to_json())
         return
     rows = [
-        [str(gpu.index), gpu.name, size(gpu.memory_total), size(gpu.memory_used)]
-        + ["-" if gpu.numa_node is None else str(gpu.numa_node), gpu.pci_bus_id, gpu.uuid]
+        [
+            str(gpu.index),
+            gpu.name,
+            size(gpu.memory_total),
+            size(gpu.memory_used),
+            "-" if gpu.numa_node is None else str(gpu.numa_node),
+            gpu.pci_bus_id,
+            gpu.uuid,
+        ]
         for gpu in inventory.gpus
     ]
     for line in render(HEADER, rows) if rows else ():

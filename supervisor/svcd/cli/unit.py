@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from svcd.cli.common import app_options, documents_of, sources_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEMPLATE = """\
 [Unit]
@@ -51,7 +54,7 @@ def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ..
     program = shutil.which(sys.argv[0]) or sys.argv[0]
     words = [os.path.abspath(program), "up"]  # noqa: PTH100 - a link to the program is to stay one
     words += [word for file in files for word in ("-f", str(file.absolute()))]
-    words += [word for word in (("--profile", profile) if profile else ())]
+    words += ["--profile", profile] if profile else []
     words += [word for value in sets for word in ("--set", value)]
     command_line = " ".join(_quote(word) for word in words)
     click.echo(

@@ -24,7 +24,7 @@ class Program:
 
     @classmethod
     def this(cls) -> Program:
-        """The program that is running. Raises FileNotFoundError when the packed program finds no Python for services."""
+        """The program that is running. Raises FileNotFoundError when a packed one finds no Python for services."""
         if not getattr(sys, "frozen", False):
             return cls(KEEPER_ARGV, NVML_ARGV, sys.executable, None)
         python = shutil.which("python3")

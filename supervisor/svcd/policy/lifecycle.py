@@ -1,7 +1,8 @@
 """The life of a replica as one table: for every state and every happening, the next state and the action to take.
 
-Law: the table is total. A pair that means nothing is written down as `IGNORE`, so that a happening nobody thought of is a
-failing test and not a surprise at night. The runtime looks pairs up and performs the actions; it decides nothing itself.
+Law: the table is total. A pair that means nothing is written down as `IGNORE`, so that a happening nobody thought of
+is a failing test and not a surprise at night. The runtime looks pairs up and performs the actions; it decides nothing
+itself.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Action(StrEnum):
     ANNOUNCE = "announce"
     """Tell callers that this replica takes calls."""
     RECORD_EXIT = "record exit"
-    """Remember how it ended, withdraw it from callers, charge the restart budget; SPENT follows when that is used up."""
+    """Remember how it ended, withdraw it from callers, charge the restart budget; SPENT follows when it is used up."""
     RELEASE = "release"
     """Give resources back."""
     WAIT_RETRY = "wait for retry"

@@ -1,7 +1,7 @@
 """The running app: it makes the replicas the spec wants, starts them in order, and stops them in reverse.
 
-It is the surroundings that every replica acts in: it turns a replica's wishes into orders to the keeper and words to the
-workers, and turns what those answer into happenings.
+It is the surroundings that every replica acts in: it turns a replica's wishes into orders to the keeper and words to
+the workers, and turns what those answer into happenings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading the dependency graph: which interpreter reads which targets, and what their reports make together.
 
-A pure generator: it yields what to read and is sent the reports, so that the daemon can run the children under its keeper
-and `svcd check` under itself.
+A pure generator: it yields what to read and is sent the reports, so that the daemon can run the children under its
+keeper and `svcd check` under itself.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from svcd_ipc.channel import Channel, Hello, IncomingCall
 
 PUSH_LIMIT = 5.0
-"""Seconds for a worker to take a push of routes; a worker that does not is stuck, and liveness is another's business."""
+"""Seconds for a worker to take a push of routes; one that does not is stuck, and liveness is another's business."""
 
 
 class Routing(Protocol):
