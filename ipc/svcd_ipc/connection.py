@@ -91,6 +91,7 @@ class Connection:
 
     def __init__(self, *, limit: int = frames.DEFAULT_LIMIT) -> None:
         self.limit = limit
+        self._join = min(_JOIN, limit)
         self.peer: Hello | None = None
         self._reader = frames.FrameReader(limit)
         self._encoder = Encoder(attach=True)
@@ -333,7 +334,7 @@ class Connection:
     def _frame(self, message: list[Any], *, of: int = 0, root: str = "") -> Chunks:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
         body = pack_body(message, self._encoder, of=of, root=root)
-        if len(body) == 1 and len(body[0]) <= _JOIN:
+        if len(body) == 1 and len(body[0]) <= self._join:
             return [_LENGTH.pack(len(body[0])) + body[0]]
         size = sum(map(len, body))
         if size > self.limit:

@@ -80,7 +80,9 @@ def pack_array(array: np.ndarray[Any, Any]) -> tuple[int, bytes]:
 def attach_array(array: np.ndarray[Any, Any], number: int) -> tuple[int, bytes, memoryview]:
     """Return (code, payload, data): the payload refers to the data by number. Raises TypeError as `pack_array`."""
     meta = _meta(array)
-    flat = array.reshape(-1)  # Copies what is not in C order.
+    flat = array.reshape(-1)  # In C order, but perhaps still with a stride.
+    if not flat.flags.c_contiguous:
+        flat = flat.copy()
     return ATTACHED, meta + str(number).encode(), flat.view("u1").data
 
 
