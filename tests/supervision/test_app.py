@@ -217,3 +217,21 @@ async def test_routes_name_only_what_is_ready(tmp_path: Path, autojump_clock: Mo
             "reason": "",
             "replicas": [["Base/0#1", "/Base/0#1"]] if ready else [],
         }
+
+
+async def test_scaling_up_starts_more_and_scaling_down_stops_the_newest(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(Scene(service("Top", replicas=2)), tmp_path) as scene:
+        await scene.all_ready()
+        assert scene.app.scale("Top", 4) == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(scene.keeper.spawned()) == ["Top/0#1", "Top/1#1", "Top/2#1", "Top/3#1"]
+        await scene.all_ready()
+        assert scene.app.scale("Top", 1) == 4
+        while len(scene.app.replicas()) > 1:
+            for replica in scene.app.replicas()[1:]:
+                replica.post(Happening.DRAINED)
+            await trio.testing.wait_all_tasks_blocked()
+        assert [replica.name for replica in scene.app.replicas()] == ["Top/0"]
+        assert sorted(scene.keeper.signalled()) == ["Top/1#1", "Top/2#1", "Top/3#1"]

@@ -137,6 +137,18 @@ async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(
     world.replica.post(Happening.STOP)
 
 
+async def test_it_keeps_its_resources_until_it_is_given_up(autojump_clock: MockClock, world: World) -> None:
+    for failure in range(BUDGET):
+        await make_ready(world)
+        assert "release" not in world.names()
+        world.exit(1)
+        await trio.sleep(0 if failure == BUDGET - 1 else 60)
+    await settle()
+    assert world.replica.state is State.FAILED
+    assert world.names().count("release") == 1
+    world.replica.post(Happening.STOP)
+
+
 async def test_a_crash_is_followed_by_a_new_process_with_a_new_generation(
     autojump_clock: MockClock, world: World
 ) -> None:

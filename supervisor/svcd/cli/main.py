@@ -14,6 +14,7 @@ _COMMANDS = {
     "up": "start the app and keep it running",
     "down": "stop the app",
     "ps": "list the replicas",
+    "scale": "change how many replicas run",
     "call": "call one api of a service",
     "logs": "show what the replicas printed",
     "gpus": "list the GPUs of this box",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from svcd.runtime.bus import Bus
     from svcd_ipc.channel import IncomingCall
 
-REQUESTS = ("info", "ps", "start", "where", "events", "down")
+REQUESTS = ("info", "ps", "start", "where", "events", "scale", "scaled", "down")
 
 
 class Control:
@@ -64,10 +64,9 @@ class Control:
 
     async def where(self, service: str) -> dict[str, Any]:
         """Socket path of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
-        known = {name.lower(): name for name in self._app.spec.services if name != "ingress"}
-        name = known.get(service.lower())
+        name = self._name(service)
         if name is None:
-            return {"unknown": service, "services": sorted(known.values())}
+            return self._unknown(service)
         found = self._app.services[name]
         for replica in found.replicas:
             if replica.state is State.READY:
@@ -86,6 +85,25 @@ class Control:
                 yield asdict(change)
 
         return changes()
+
+    async def scale(self, service: str, replicas: int) -> dict[str, Any]:
+        """Change how many replicas of a service there are; answer `{service, before, after}`."""
+        name = self._name(service)
+        if name is None:
+            return self._unknown(service)
+        return {"service": name, "before": self._app.scale(name, replicas), "after": replicas}
+
+    async def scaled(self) -> dict[str, int]:
+        """The services whose number of replicas was changed while running, and that number."""
+        services = self._app.services
+        return {name: s.wanted for name, s in services.items() if s.wanted != s.spec.scaling.min_replicas}
+
+    def _name(self, service: str) -> str | None:
+        """The name of a service as it is spelled, whatever its case."""
+        return {name.lower(): name for name in self._app.services}.get(service.lower())
+
+    def _unknown(self, service: str) -> dict[str, Any]:
+        return {"unknown": service, "services": sorted(self._app.services)}
 
     async def down(self) -> None:
         """Stop the app and the daemon; the channel ends when it has."""

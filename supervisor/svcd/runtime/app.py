@@ -6,6 +6,7 @@ the workers, and turns what those answer into happenings.
 
 from __future__ import annotations
 
+import itertools
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class App:
         self._chance = chance
         self._tell = tell
         self._sockets: dict[str, str] = {}
+        self._replicas: trio.Nursery
 
     def __repr__(self) -> str:
         """Name and services."""
@@ -67,13 +69,33 @@ class App:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.links.run, listener)
             async with trio.open_nursery() as replicas:
+                self._replicas = replicas
                 for service in self.services.values():
-                    for index in range(service.spec.scaling.min_replicas):
-                        replica = Replica(service.spec, index, self, self._chance)
-                        service.replicas.append(replica)
-                        replica.begin()
-                        replicas.start_soon(replica.run)
+                    self._fit(service)
             nursery.cancel_scope.cancel()
+
+    def scale(self, name: str, wanted: int) -> int:
+        """Change how many replicas of a service there are, from now on; return how many there were to be."""
+        service = self.services[name]
+        before, service.wanted = service.wanted, wanted
+        self._fit(service)
+        return before
+
+    def _fit(self, service: Service) -> None:
+        """Start what is missing, in the order of the indices; stop what is too many, the newest first."""
+        staying = service.staying
+        for replica in staying[service.wanted :]:
+            replica.post(Happening.STOP, f"scaled down to {service.wanted}")
+        for index in itertools.islice(service.free_indices(), max(0, service.wanted - len(staying))):
+            replica = Replica(service.spec, index, self, self._chance)
+            service.replicas.append(replica)
+            replica.begin()
+            self._replicas.start_soon(self._live, service, replica)
+
+    async def _live(self, service: Service, replica: Replica) -> None:
+        await replica.run()
+        if service.wanted < len(service.replicas):
+            service.replicas.remove(replica)  # scaled down; what an app's stop ended stays in the table
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""

@@ -25,8 +25,13 @@ class Ledger:
         return f"<Ledger {len(self._held)} held, {len(self._waiting)} waiting>"
 
     def request(self, replica: Replica) -> None:
-        """Grant now (PLACED is posted), or say why not and grant when something is released."""
-        if not self._grant(replica):
+        """Grant now (PLACED is posted), or say why not and grant when something is released.
+
+        A replica that comes back after a failure holds its grant still, and gets just that.
+        """
+        if replica in self._held:
+            replica.post(Happening.PLACED)
+        elif not self._grant(replica):
             self._waiting.append(replica)
 
     def release(self, replica: Replica) -> None:

@@ -155,7 +155,7 @@ class Replica:
 
     def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
         match action:
-            case Action.NOTHING | Action.ANNOUNCE:
+            case Action.ANNOUNCE:
                 pass  # the change of state said it all
             case Action.REQUEST:
                 self._surroundings.request(self)
@@ -170,7 +170,7 @@ class Replica:
             case Action.RELEASE:
                 self._gone()
             case Action.WAIT_RETRY:
-                self._gone()
+                self._alive = False
                 self._set_alarm(self._history.delay(self._chance()))
             case Action.DRAIN:
                 self._set_alarm(self.spec.limits.drain)
@@ -196,6 +196,8 @@ class Replica:
         self._surroundings.spawn(self)
 
     def _terminate(self) -> None:
+        if self._terminated:
+            return
         self._terminated = True
         self._set_alarm(self.spec.limits.stop)
         self._surroundings.terminate(self)

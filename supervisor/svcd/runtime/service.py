@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -9,6 +10,8 @@ import trio
 from svcd.policy.lifecycle import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from svcd.runtime.replica import Replica
     from svcd.values.specs import ServiceSpec
 
@@ -19,6 +22,9 @@ class Service:
     def __init__(self, spec: ServiceSpec) -> None:
         self.spec = spec
         self.replicas: list[Replica] = []
+        """Those that are wanted, and those that are still on their way out."""
+        self.wanted = spec.scaling.min_replicas
+        """How many there should be."""
         self.was_ready = trio.Event()
         """Set for good once a replica has been ready: restarts wait for nobody."""
 
@@ -40,6 +46,17 @@ class Service:
     def reason(self) -> str:
         """Why it is in that state, when a replica says so."""
         return next((f"{replica.name}: {replica.reason}" for replica in self.replicas if replica.reason), "")
+
+    @property
+    def staying(self) -> list[Replica]:
+        """The replicas that nobody has asked to stop, lowest index first."""
+        leaving = {State.DRAINING, State.STOPPED}
+        return sorted((r for r in self.replicas if r.state not in leaving), key=lambda replica: replica.index)
+
+    def free_indices(self) -> Iterator[int]:
+        """Indices that no replica has, those on their way out included."""
+        used = {replica.index for replica in self.replicas}
+        return (index for index in itertools.count() if index not in used)
 
     def route(self, sockets: dict[str, str]) -> dict[str, Any]:
         """Return what a caller needs: state, reason, and (id, socket path) of the replicas that are ready.

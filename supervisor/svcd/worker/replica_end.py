@@ -40,6 +40,8 @@ class ReplicaEnd:
         self.capacity = inf
         self.retry_at = 0.0
         """When it may be asked again after it was busy or could not be reached."""
+        self.turn = 0
+        """When it was last chosen, counted in the choices of its route."""
         self.listed = True
         """Whether the daemon still names it."""
         self._backoff = FIRST_BACKOFF

@@ -62,6 +62,7 @@ class Route:
         self._identity = identity
         self._line: deque[Waiter] = deque()
         self._is_probing = False
+        self._turns = 0
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -218,14 +219,18 @@ class Route:
         waiter.event.set()
 
     def _choose(self) -> ReplicaEnd | None:
+        """The least loaded replica that would take a call; of equals the one whose last turn is longest ago."""
         now = self.clock()
         best: ReplicaEnd | None = None
-        least = 0
+        least = (0, 0)
         for replica in self.replicas.values():
             if replica.is_open(now):
-                load = replica.load(now)
-                if best is None or load < least:
-                    best, least = replica, load
+                rank = (replica.load(now), replica.turn)
+                if best is None or rank < least:
+                    best, least = replica, rank
+        if best is not None:
+            self._turns += 1
+            best.turn = self._turns
         return best
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
