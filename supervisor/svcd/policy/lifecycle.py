@@ -60,7 +60,6 @@ class Happening(StrEnum):
 class Action(StrEnum):
     """What the runtime does on a transition."""
 
-    NOTHING = "nothing"
     REQUEST = "request"
     """Ask for resources; PLACED follows when they are granted."""
     SPAWN = "spawn"
@@ -76,7 +75,7 @@ class Action(StrEnum):
     RELEASE = "release"
     """Give resources back."""
     WAIT_RETRY = "wait for retry"
-    """Give resources back and set the alarm for the next attempt."""
+    """Set the alarm for the next attempt. Its resources stay its own: it comes back on the same GPUs."""
     DRAIN = "drain"
     """Withdraw it from callers and ask it to finish its calls; DRAINED follows, or the alarm."""
     TERMINATE = "terminate"
@@ -93,7 +92,7 @@ class Transition(NamedTuple):
     """One cell of the table."""
 
     state: State
-    action: Action = Action.NOTHING
+    action: Action
 
 
 IGNORE = None
@@ -163,7 +162,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.EXITED: IGNORE,
         _H.GONE: Transition(_S.BACKOFF, _A.WAIT_RETRY),
         _H.OVERDUE: Transition(_S.PENDING, _A.REQUEST),
-        _H.SPENT: Transition(_S.FAILED),
+        _H.SPENT: Transition(_S.FAILED, _A.FINISH),
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
         _H.LOST: IGNORE,
