@@ -58,7 +58,7 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
         environment = discovery_environment(os.environ)
         code, lines = run_child(worker_argv(request.python), boot.dump(document), env=environment, cwd=documents.root)
         try:
-            request = reading.send(take_report(report, code, lines))
+            request = reading.send(take_report(report, request, code, lines))
         except StopIteration as finished:
             graph: dict[str, Any] = finished.value
             return graph

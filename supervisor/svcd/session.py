@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -24,13 +25,13 @@ from svcd.policy.lifecycle import State
 from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
 from svcd.runtime.discovery import readings
+from svcd.runtime.gpus import keep_read
 from svcd.runtime.ingress import with_ingress
 from svcd.runtime.launch import HTTP_SOCKET, Launcher, discovery_order
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.processes import Processes
 from svcd.runtime.reports import take_report
 from svcd.values.errors import DiscoveryError, KeeperDiedError
-from svcd.values.inventory import Inventory
 from svcd.values.orders import SpawnFailed
 from svcd_ipc.server import listen
 
@@ -149,17 +150,18 @@ class Session:
             if isinstance(ended, SpawnFailed):
                 raise DiscoveryError(ended.message)
             try:
-                request = reading.send(take_report(path, ended.code, ended.last_lines))
+                request = reading.send(take_report(path, request, ended.code, ended.last_lines))
             except StopIteration as finished:
                 graph: dict[str, Any] = finished.value
                 return graph
 
     async def _live(self, spec: AppSpec, processes: Processes) -> None:
+        ledger = Ledger()
         app = App(
             spec,
             processes=processes,
             launcher=Launcher(spec, self._places, self._program.ingress, os.environ),
-            ledger=Ledger(await self._inventory(spec)),
+            ledger=ledger,
             chance=random.random,
             tell=self._tell,
         )
@@ -169,6 +171,8 @@ class Session:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(control.run, control_socket)
                 nursery.start_soon(app.run, link)
+                if any(service.resources.gpu for service in spec.services.values()):
+                    nursery.start_soon(keep_read, ledger, partial(read_inventory, self._program.nvml), self._say)
                 self._say(f"started {spec.name}: {self._documents.root}, {info['url']}")
                 self._reporter.started(info)
                 nursery.start_soon(self._announce, app, info)
@@ -180,14 +184,6 @@ class Session:
                 await app.stop()
                 self._say("stopped")
                 nursery.cancel_scope.cancel()
-
-    async def _inventory(self, spec: AppSpec) -> Inventory:
-        if not any(service.resources.gpu for service in spec.services.values()):
-            return Inventory()
-        inventory = await read_inventory(self._program.nvml)
-        if inventory.problem:
-            self._say(f"GPUs: {inventory.problem}")
-        return inventory
 
     def _info(self, spec: AppSpec) -> dict[str, Any]:
         host = f"[{spec.http.host}]" if ":" in spec.http.host else spec.http.host

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OURS = (str(Path(__file__).resolve().parents[1]) + "/", "<frozen importlib", "<string>")
 """File names of frames that say nothing to a user: svcd's and the import system's."""
+BENEATH = {"importlib", "trio", "outcome"}
+"""Packages whose frames say nothing where they lie between svcd's own and the user's."""
 
 
 class LoadError(Exception):
@@ -32,13 +34,12 @@ class ImportFailedError(LoadError):
 
     def __init__(self, module: str, error: BaseException, asked_by: str) -> None:
         if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
-            text = (
+            super().__init__(
                 f"there is no module {module!r}{asked_by} in {sys.path[0] or '.'}, nor installed for {sys.executable}"
             )
         else:
-            text = f"importing {module!r}{asked_by} failed: {_one_line(error)}"
-        super().__init__(text)
-        self.traceback = user_traceback(error)
+            super().__init__(f"importing {module!r}{asked_by} failed: {_one_line(error)}")
+            self.traceback = user_traceback(error)
         self.is_missing = isinstance(error, ImportError)
         """A module (this one, or one it imports) is not installed here; another interpreter may have it."""
 
@@ -101,9 +102,10 @@ def _trim(error: BaseException, seen: set[int]) -> None:
 
 
 def _trimmed(tb: TracebackType | None) -> TracebackType | None:
-    kept = []
+    kept: list[TracebackType] = []
     while tb is not None:
-        if not tb.tb_frame.f_code.co_filename.startswith(OURS):
+        package = str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if not tb.tb_frame.f_code.co_filename.startswith(OURS) and (kept or package not in BENEATH):
             kept.append(tb)
         tb = tb.tb_next
     following: TracebackType | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from svcd.link.blocking import BlockingClient
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NO_SUCH_SERVICE, EXIT_TIMED_OUT = 1, 2, 3, 4, 5
+_POLL = 0.01
+"""Seconds between looks at a lock that somebody else holds."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -91,6 +95,17 @@ def connect(where: Places) -> BlockingClient | None:
         return BlockingClient(where.control, {"role": "cli"})
     except (FileNotFoundError, ConnectionRefusedError):
         return None
+
+
+def wait_ended(where: Places, deadline: float = inf) -> bool:
+    """Return True once no daemon holds the app any more, False when the deadline (of time.monotonic) has passed."""
+    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - as above
+
+    while daemon_pid(where) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import EXIT_TIMED_OUT, app_options, call_errors, connect, fail, places_of, sources_of
+from svcd.cli.common import EXIT_TIMED_OUT, app_options, call_errors, connect, fail, places_of, sources_of, wait_ended
 from svcd.host.sockets import daemon_pid
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
         with call_errors(), client:
             client.call("down", {}, timeout=timeout)
             client.wait_closed(max(0.0, deadline - time.monotonic()))
-    while daemon_pid(where) is not None:
-        if time.monotonic() > deadline:
-            fail(f"still stopping after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
-        time.sleep(0.01)
+    if not wait_ended(where, deadline):
+        fail(f"still stopping after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
     click.echo("stopped")
 
 

@@ -1,7 +1,13 @@
-"""How `svcd up` tells people what happens: a line for each step, the table, the URL."""
+"""How `svcd up` tells people what happens: a line for each step, the table, the URL.
+
+A failure is shown whole once; when the next attempt ends in the same way, one line says so. A terminal or pipe that
+takes no more is no reason to stop an app: what cannot be written is dropped.
+"""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +17,7 @@ from svcd.cli.table import colour_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHOWN_BEFORE_READY = {"ready", "failed", "backoff", "pending"}
+_SHOWN_BEFORE_READY = {"ready", "failed", "backoff"}
 _SHOWN_LATER = _SHOWN_BEFORE_READY | {"starting"}
 
 
@@ -21,10 +27,12 @@ class Progress:
     def __init__(self) -> None:
         self._is_ready = False
         self._is_stopping = False
+        self._told: dict[str, tuple[str, list[str]]] = {}
+        """Reason and last lines (addresses left out) of the failure that was shown last, by replica."""
 
     def started(self, info: Mapping[str, Any]) -> None:
         """Say what is being started."""
-        click.echo(f"svcd {info['svcd']}: {info['app']} in {info['root']}", err=True)
+        _say(f"svcd {info['svcd']}: {info['app']} in {info['root']}")
 
     def change(self, change: Mapping[str, Any]) -> None:
         """Write a line for a change that people want to see."""
@@ -36,17 +44,31 @@ class Progress:
         text = f"  {name:<20} {click.style(f'{state:<9}', fg=colour_of(state))}"
         if state == "ready":
             text += f" {change['after']:.2f} s"
-        click.echo(f"{text} {reason}".rstrip(), err=True)
-        for line in change["last_lines"] if state == "backoff" else ():
-            click.echo(f"    | {line}", err=True)
+        if state == "backoff":
+            self._failure(name, text, reason, list(change["last_lines"]))
+        else:
+            _say(f"{text} {reason}".rstrip())
+
+    def _failure(self, name: str, text: str, reason: str, lines: list[str]) -> None:
+        same = reason, [re.sub("0x[0-9a-f]+", "0x", line) for line in lines]
+        if self._told.get(name) == same:
+            _say(f"{text} again: {reason}")
+            return
+        self._told[name] = same
+        _say("\n".join([f"{text} {reason}", *(f"    | {line}" for line in lines)]))
 
     def ready(self, info: Mapping[str, Any], seconds: float) -> None:
         """Say where the app answers and what to do next."""
         self._is_ready = True
         routes = "  ".join(f"POST /{api['name']}" for api in info["apis"])
-        click.echo(f"ready after {seconds:.2f} s: {click.style(info['url'], bold=True)}  {routes}", err=True)
+        _say(f"ready after {seconds:.2f} s: {click.style(info['url'], bold=True)}  {routes}")
 
     def stopping(self, reason: str) -> None:
         """Say that stopping has begun, and why."""
         self._is_stopping = True
-        click.echo(f"stopping: {reason}", err=True)
+        _say(f"stopping: {reason}")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        click.echo(text, err=True)

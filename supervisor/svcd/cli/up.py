@@ -19,6 +19,7 @@ from svcd.cli.common import (
     documents_of,
     fail,
     sources_of,
+    wait_ended,
 )
 from svcd.cli.progress import Progress
 from svcd.config import ConfigError
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
     from svcd.config import Documents
     from svcd.values.events import Change
 
-HINT = "svcd logs shows what the replicas printed; svcd ps what runs"
+HINT = "`svcd logs` shows what the replicas printed, `svcd ps` what runs"
+HINT_STOPPED = "`svcd logs` shows what the replicas printed"
 
 
 @click.command("up")
 @app_options
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return once replicas are being started.")
-@click.option("--wait", is_flag=True, help="With -d: return when the app is ready, or has failed.")
-@click.option("--timeout", type=float, help="With --wait: seconds after which to give up waiting (exit 5).")
+@click.option(
+    "--wait", is_flag=True, help="Implies -d: return when the app is ready, or has failed and is stopped."
+)
+@click.option("--timeout", type=float, help="With --wait: seconds after which to give up waiting (5); it goes on.")
 @click.option("--report-fd", type=int, hidden=True, help="Descriptor to close once replicas are being started.")
 def command(
     files: tuple[Path, ...],
@@ -52,8 +56,11 @@ def command(
 ) -> None:
     """Start the app and keep it running.
 
-    In the foreground, Ctrl-C stops every service in order, callers first. A second Ctrl-C ends everything at once.
+    In the foreground, Ctrl-C, SIGTERM and SIGHUP stop every service in order, callers first, and svcd exits 0. A
+    second Ctrl-C does not wait: it kills everything at once, and svcd exits 1.
     """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout goes with --wait")
     documents = documents_of(sources_of(files, profile, sets))
     where = places(documents.app_name, os.environ, os.getuid())
     if detach or wait:
@@ -163,8 +170,8 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
                 elif news["ready"]:
                     progress.ready(info, time.monotonic() - began)
                 else:
-                    client.wait_closed(timeout)
-                    fail(f"it cannot become ready: {news['reason']}\n{HINT}")
+                    wait_ended(where)
+                    fail(f"it cannot become ready and was stopped: {news['reason']}\n{HINT_STOPPED}")
         except DeadlineExceeded:
             fail(f"not ready after {timeout:g} s; it goes on starting; {HINT}", EXIT_TIMED_OUT)
         except CallError:

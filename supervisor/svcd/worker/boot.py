@@ -10,15 +10,17 @@ Python 3.8, so that an older one can still say that it is too old.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-NEEDS = {"trio": "trio", "msgpack": "msgpack", "pydantic_core": "pydantic>=2.9"}
-"""Module -> what to install. pydantic_core tells pydantic 2 from 1."""
+NEEDS = {"trio": "trio", "msgpack": "msgpack", "pydantic": "pydantic>=2.9"}
+"""Module -> what to install."""
 OLDEST = (3, 11)
 HERE = Path(__file__).resolve().parent
 
@@ -33,6 +35,9 @@ def main(argv: list[str]) -> int:
     told = json.loads(document)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line is logged when it is whole
+    # The log is to say where: a crash in native code, and on SIGQUIT whatever every thread does just now.
+    faulthandler.enable()
+    faulthandler.register(signal.SIGQUIT, all_threads=True)
     if sys.path and Path(sys.path[0]).resolve() == HERE:
         del sys.path[0]  # this script's folder; there already without -P
     try:
@@ -86,10 +91,23 @@ def check_interpreter() -> None:
     if sys.version_info < OLDEST:
         found, oldest = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, OLDEST))
         raise UnfitError(f"{python} is Python {found}; svcd needs {oldest} or later")
-    missing = [wanted for module, wanted in NEEDS.items() if importlib.util.find_spec(module) is None]
+    missing = [wanted for module, wanted in NEEDS.items() if not is_there(module, wanted)]
     if missing:
         quoted = " ".join(f"'{wanted}'" if ">" in wanted else wanted for wanted in missing)
         raise UnfitError(f"{python} lacks {', '.join(missing)}; run: {python} -m pip install {quoted}")
+
+
+def is_there(module: str, wanted: str) -> bool:
+    """Whether a module is installed, and not in a version older than `wanted` says; its metadata's folder has it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return False
+    oldest = wanted.partition(">=")[2]
+    for folder in Path(spec.origin).parent.parent.glob(f"{module}-*.dist-info") if oldest else ():
+        version = folder.name[len(module) + 1 : -len(".dist-info")]
+        if [int(part) for part in version.split(".")[:2]] < [int(part) for part in oldest.split(".")]:
+            return False
+    return True
 
 
 def register(name: str, folder: Path) -> None:
