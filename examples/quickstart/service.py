@@ -1,7 +1,5 @@
 """How cheerful is a text? One service finds the words, another weighs them."""
 
-from __future__ import annotations
-
 import re
 
 import svcd
