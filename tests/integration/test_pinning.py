@@ -1,4 +1,4 @@
-"""Whole GPUs for replicas, from the driver to the replica's environment: the real pynvml on a box that a TOML describes."""
+"""Whole GPUs for replicas, from driver to environment: the real pynvml in a real daemon, on boxes described in TOML."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakenvml.box import uuid_of
-from running import wait_until
 
+from fakenvml.box import Box, uuid_of
+from running import wait_until
 from svcd.host.processes import environment_of
 
 if TYPE_CHECKING:
@@ -167,9 +167,50 @@ CPU_ONLY = """
             return "pong"
 """
 
+MIXED = """
+    import svcd
+
+    @svcd.service(resources={"gpu": 1})
+    class Model:
+        @svcd.api
+        async def ping(self) -> str:
+            return "pong"
+
+    @svcd.service
+    class Plain:
+        model = svcd.depends(Model, optional=True)
+
+        @svcd.api
+        async def ping(self) -> str:
+            return "pong"
+"""
+
 
 def test_a_hung_driver_does_not_hold_up_who_needs_no_gpu(make_app: MakeApp, fake_box: FakeBox) -> None:
     """The reader of the GPUs is not even started."""
     app = make_app(CPU_ONLY, entry="Plain", env=fake_box("hang = 3600\n" + GPU)).up()
     assert app.post("ping") == (200, b"pong")
     assert "GPUs" not in app.log("daemon")
+
+
+def test_a_hung_driver_holds_up_only_who_needs_a_gpu(make_app: MakeApp, fake_box: FakeBox) -> None:
+    app = make_app(MIXED, entry="Plain", env=fake_box("hang = 3600\n" + GPU)).up()
+    assert app.post("ping") == (200, b"pong")
+    row = app.row("Model")
+    assert (row["state"], row["reason"]) == ("pending", "needs 1 GPU; the driver has not said yet what there is")
+    assert app.svcd("down").stdout == "stopped\n"
+
+
+def test_a_driver_that_is_loaded_late_is_found(make_app: MakeApp, make_box: Callable[[str], Box]) -> None:
+    box = make_box("init_error = 9\n")
+    app = make_app(MODELS, entry="One", env=box.env).up(wait=False)
+    wait_until(lambda: "the NVIDIA driver is not loaded" in app.stderr, "the pending line")
+    box.describe(GPU)
+    wait_until(lambda: "ready after" in app.stderr, "the app to be ready")
+    assert app.row("One")["gpus"] == [uuid_of(0)]
+
+
+def test_devices_that_cannot_be_used_are_part_of_the_reason(make_app: MakeApp, fake_box: FakeBox) -> None:
+    app = make_app(MODELS, entry="Two", env=fake_box(GPU + GPU + "error = 15\n")).up(wait=False)
+    wait_until(lambda: "GPU is lost" in app.stderr, "the pending line")
+    assert app.row("Two")["reason"] == "needs 2 GPUs; this box has 1 in all (GPU 1 is not used: NVML: GPU is lost)"

@@ -29,10 +29,15 @@ class Shortage:
     """A sentence with the arithmetic, for `svcd ps`."""
 
 
-def place(gpus: int, inventory: Inventory, taken: AbstractSet[str]) -> Assignment | Shortage:
-    """Choose `gpus` whole devices that are not in `taken` (UUIDs), preferring one NUMA node and low indices."""
+def place(gpus: int, inventory: Inventory | None, taken: AbstractSet[str]) -> Assignment | Shortage:
+    """Choose `gpus` whole devices that are not in `taken` (UUIDs), preferring one NUMA node and low indices.
+
+    inventory: None while it is still being read.
+    """
     if gpus == 0:
         return Assignment()
+    if inventory is None:
+        return Shortage(f"needs {_count(gpus)}; the driver has not said yet what there is")
     free = [gpu for gpu in inventory.gpus if gpu.uuid not in taken]
     if len(free) < gpus:
         return Shortage(_shortage(gpus, len(inventory.gpus), len(free), inventory.problem))
@@ -43,7 +48,7 @@ def _shortage(wanted: int, total: int, free: int, problem: str | None) -> str:
     if total == 0:
         return f"needs {_count(wanted)}; this box has none ({problem or 'NVML lists no device'})"
     if wanted > total:
-        return f"needs {_count(wanted)}; this box has {total} in all"
+        return f"needs {_count(wanted)}; this box has {total} in all" + (f" ({problem})" if problem else "")
     return f"needs {_count(wanted)}; {free} of {total} free, {total - free} held by other replicas"
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Ledger:
     """Grants resources in order of asking; a later request that fits may pass an earlier one that does not."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory | None = None) -> None:
+        """Take what there is, or None when that is still being read: requests for devices wait until `learn`."""
         self._inventory = inventory
         self._held: dict[Replica, Assignment] = {}
         self._waiting: list[Replica] = []
@@ -23,6 +24,16 @@ class Ledger:
     def __repr__(self) -> str:
         """How many hold and how many wait."""
         return f"<Ledger {len(self._held)} held, {len(self._waiting)} waiting>"
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
+    def learn(self, inventory: Inventory) -> None:
+        """Take what there is from now on, and serve those who wait. What was granted before stays so."""
+        self._inventory = inventory
+        self._serve()
 
     def request(self, replica: Replica) -> None:
         """Grant now (PLACED is posted), or say why not and grant when something is released.
@@ -40,7 +51,10 @@ class Ledger:
             self._waiting.remove(replica)
         replica.assignment = None
         if self._held.pop(replica, None) is not None:
-            self._waiting = [waiter for waiter in self._waiting if not self._grant(waiter)]
+            self._serve()
+
+    def _serve(self) -> None:
+        self._waiting = [waiter for waiter in self._waiting if not self._grant(waiter)]
 
     def _grant(self, replica: Replica) -> bool:
         taken = {uuid for assignment in self._held.values() for uuid in assignment.gpus}
