@@ -186,16 +186,21 @@ class Reader:
             if has_received and self._only_calls and not self._connection.awaits_answers:
                 self._step_back()
                 return
-            if not outbox.is_high:
-                self._stalled = 0
-            elif not self._connection.awaits_answers:
-                # Whoever awaits answers goes on reading, so the two sides never both wait for room.
+            if self._must_hold_up():
                 await outbox.room()
-            await self.receive()
-            has_received = True
+            if not self._connection.has_more:
+                await self.receive()
+                has_received = True
+
+    def _must_hold_up(self) -> bool:
+        """Tell whether the peer has to read answers before more of its calls are looked at.
+
+        Whoever awaits answers goes on reading all the same, so the two sides never hold up each other.
+        """
+        return self._outbox.is_high and not self._connection.awaits_answers
 
     async def _take_turn(self, hand: Hand) -> bool:
-        """Deal with all that was received; True when a handler had to wait and has passed the reading on."""
+        """Deal with what was received; True when a handler had to wait and has passed the reading on."""
         connection, callee = self._connection, self._callee
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
@@ -212,6 +217,8 @@ class Reader:
                     self._pass_on()
                     await callee.finish(serving, hand)
                     return True
+                if self._must_hold_up():
+                    return False
         except RemoteProtocolError as error:
             self._end(error)
         self._notice_end()
@@ -219,6 +226,7 @@ class Reader:
 
     def _accept(self, event: Call) -> Serving | None:
         if not self._outbox.is_high:
+            self._stalled = 0
             return self._callee.accept(event)
         self._stalled += 1
         if self._stalled > _MOST_STALLED:
