@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import RawData
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import TrioSingleTask, WorkerContext
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask, WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from svcd.ingress.exchange import abort_connection
@@ -33,6 +34,8 @@ SWEEP = 5.0
 """Seconds between two looks for idle connections."""
 STALLED = 30_000
 """Milliseconds that a client may leave what was sent to it unread before the kernel gives the connection up."""
+READ_AHEAD = 64 * 1024
+"""Bytes of later requests on a connection that are taken in while one is being answered."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 
 
@@ -117,6 +120,47 @@ class _IdleClock(TrioSingleTask):
         self.since = float("inf")
 
 
+class _PeerGoneError(Exception):
+    """The client closed its connection while later requests of it were waiting."""
+
+
+class _Pause(EventWrapper):
+    """Where hypercorn waits with the next request of a pipelining client until the one before is answered.
+
+    It does not read meanwhile, and so would not notice that the client is gone; this does.
+    """
+
+    def __init__(self, stream: trio.SocketStream, protocol: H11Protocol) -> None:
+        super().__init__()
+        self._stream = stream
+        self._protocol = protocol
+        self._ahead = 0
+        self._is_gone = False
+
+    async def wait(self) -> None:
+        """Return when the next request may begin. Raises _PeerGoneError."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_ahead, nursery.cancel_scope)
+            await super().wait()
+            nursery.cancel_scope.cancel()
+        if self._is_gone:
+            raise _PeerGoneError
+        self._ahead = 0
+
+    async def _read_ahead(self, scope: trio.CancelScope) -> None:
+        while self._ahead < READ_AHEAD:
+            try:
+                data = await self._stream.receive_some(READ_AHEAD - self._ahead)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                self._is_gone = True
+                scope.cancel()
+                return
+            self._ahead += len(data)
+            self._protocol.connection.receive_data(bytes(data))
+
+
 class _Connection(TCPServer):
     """One connection."""
 
@@ -126,7 +170,16 @@ class _Connection(TCPServer):
         # Typed for TLS only, though it takes both kinds of stream.
         super().__init__(app, config, context, ConnectionState(LifespanState({})), cast("Any", stream))
         self.idle_task = _IdleClock()
+        self._stream = stream
         self._socket = stream.socket
+
+    async def _read_data(self) -> None:
+        if isinstance(self.protocol.protocol, H11Protocol):
+            self.protocol.protocol.can_read = _Pause(self._stream, self.protocol.protocol)
+        try:
+            await super()._read_data()
+        except _PeerGoneError:
+            await self.protocol.handle(Closed())
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData) and not event.data:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 from scripted_ingress import MAX_BODY
 
 from svcd.ingress import exchange
 
 if TYPE_CHECKING:
-    import pytest
     from http_client import Http
     from scripted_ingress import Running
 
@@ -96,6 +97,30 @@ async def test_a_client_that_goes_away_cancels_the_call(ingress: Running) -> Non
     while ingress.app.in_flight or len(ingress.connections):
         await trio.lowlevel.checkpoint()
     assert ingress.log == ""
+
+
+@pytest.mark.parametrize("requests", [1, 2, 20])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_pipelining_client_that_goes_away_is_noticed_too(ingress: Running, requests: int, reset: bool) -> None:
+    started, cancelled = trio.Event(), trio.Event()
+
+    async def hang(_args: dict[str, Any]) -> None:
+        started.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    ingress.entry.apis["hang"] = hang
+    async with await ingress.connect() as http:
+        await http.stream.send_all(b"POST /hang HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n1" * requests)
+        await started.wait()
+        if reset:
+            http.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await cancelled.wait()
+    while ingress.app.in_flight or len(ingress.connections):
+        await trio.lowlevel.checkpoint()
+    assert len(ingress.entry.calls) == 1
 
 
 async def test_a_client_that_goes_away_in_its_body_leaves_nothing(ingress: Running) -> None:
