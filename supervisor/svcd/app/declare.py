@@ -192,7 +192,8 @@ def depends(target: Any, *, timeout: float | None = None, retries: int = 0, opti
 
     Args:
         target: The other service's class, or `"module:Class"` where it is not to be imported here.
-        timeout: Seconds one call may take, queueing included; the callee's own `timeout` unless given.
+        timeout: Seconds one call may take, queueing included. Unless given, a call has what is left of the call that
+            the caller serves, and the callee's own `timeout` where the caller serves none.
         retries: How often a call of an `idempotent` api is sent again after its replica was lost. Calls that were not
             delivered go to another replica in any case.
         optional: This service becomes ready without it.
@@ -308,7 +309,7 @@ def _check_parameters(function: FunctionType) -> None:
     for parameter in parameters[1:]:
         if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
             raise TypeError(
-                f"{function.__qualname__}: {parameter} cannot be given by keyword, and calls carry keywords only"
+                f"{function.__qualname__}: {parameter.name} cannot be given by keyword, and calls carry keywords only"
             )
 
 

@@ -21,6 +21,8 @@ FRESH = 0.1
 FIRST_BACKOFF = 0.002
 LAST_BACKOFF = 0.05
 """Seconds between asking a busy replica again, doubled from first to last while it stays busy."""
+GROWTH = 0.05
+"""Calls by which the known capacity grows with each answer; under full load one call in twenty finds out the hard way."""
 DOWN_FOR = 0.05
 """Seconds for which a replica that could not be reached is left alone."""
 
@@ -105,6 +107,7 @@ class ReplicaEnd:
         """Note that it took a call."""
         self._backoff = FIRST_BACKOFF
         self.retry_at = 0.0
+        self.capacity += GROWTH  # what it refused at may have been less than it takes: it was draining, or stalled
 
     def refused(self, load: tuple[int, int], now: float) -> None:
         """Note that it was busy: it is not asked again before one of its calls ends or a while has passed."""

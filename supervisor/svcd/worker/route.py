@@ -7,12 +7,12 @@ line, first come first served, bounded, with their deadlines running.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.worker.line import Dismissed, Line
 from svcd.worker.replica_end import ReplicaEnd
 from svcd.worker.route_stream import RouteStream
 from svcd_ipc.calls import current_call
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
 CLOSED = frozenset(("failed", "stopped"))
 """States in which waiting is in vain."""
-
-
-class Waiter:
-    """One call in the line."""
-
-    __slots__ = ("event", "replica")
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.replica: ReplicaEnd | None = None
-        """Handed to it, and counted there, when its turn comes."""
 
 
 class Route:
@@ -60,8 +49,8 @@ class Route:
         self.replicas: dict[str, ReplicaEnd] = {}
         self._nursery = nursery
         self._identity = identity
-        self._line: deque[Waiter] = deque()
-        self._is_probing = False
+        self._line = Line(self.release)
+        self._is_asking = False
         self._turns = 0
         self._token = trio.lowlevel.current_trio_token()
 
@@ -88,10 +77,11 @@ class Route:
             if id_ not in self.replicas:
                 self.replicas[id_] = ReplicaEnd(id_, path)
         if self.state in CLOSED and not self.replicas:
-            self._dismiss()
+            self._line.dismiss()
         else:
             self.dispatch()
-            self._probe()
+            if self._line:
+                self._nursery.start_soon(self._ask_again)
 
     def deadline_of(self, timeout: float | None = None) -> float:
         """Return when a call made now is over: what is left of the caller's own deadline, and the timeout given.
@@ -210,13 +200,8 @@ class Route:
     def dispatch(self) -> None:
         """Hand replicas that would take a call to those first in line."""
         while self._line and (replica := self._choose()) is not None:
-            self._hand(replica)
-
-    def _hand(self, replica: ReplicaEnd) -> None:
-        replica.take()
-        waiter = self._line.popleft()
-        waiter.replica = replica
-        waiter.event.set()
+            replica.take()
+            self._line.hand(replica)
 
     def _choose(self) -> ReplicaEnd | None:
         """The least loaded replica that would take a call; of equals the one whose last turn is longest ago."""
@@ -234,52 +219,30 @@ class Route:
         return best
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
-        waiter = Waiter()
-        if is_back:
-            self._line.appendleft(waiter)
-        else:
-            self._line.append(waiter)
-        self._probe()
+        self._nursery.start_soon(self._ask_again)
         try:
-            with trio.move_on_after(max(0.0, deadline - self.clock())):
-                await waiter.event.wait()
-        except BaseException:
-            self._step_out(waiter)
-            raise
-        if waiter.replica is not None:
-            return waiter.replica
-        if waiter.event.is_set():
-            raise self._unavailable(api)
-        self._step_out(waiter)
-        raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
-
-    def _step_out(self, waiter: Waiter) -> None:
-        if waiter.replica is not None:
-            self.release(waiter.replica)
-        elif not waiter.event.is_set():
-            self._line.remove(waiter)
-
-    def _dismiss(self) -> None:
-        for waiter in self._line:
-            waiter.event.set()
-        self._line.clear()
-
-    def _probe(self) -> None:
-        if self._line and self.replicas and not self._is_probing:
-            self._is_probing = True
-            self._nursery.start_soon(self._ask_again)
+            replica = await self._line.wait(deadline - self.clock(), at_head=is_back)
+        except Dismissed:
+            raise self._unavailable(api) from None
+        if replica is None:
+            raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
+        return replica
 
     async def _ask_again(self) -> None:
         """While calls wait, let the first one ask each busy replica again when its time has come."""
+        if self._is_asking:
+            return
+        self._is_asking = True
         try:
             while self._line and self.replicas:
                 now = self.clock()
                 await trio.sleep(min(replica.next_probe(now) for replica in self.replicas.values()))
                 for replica in self.replicas.values():
                     if self._line and replica.may_be_probed(self.clock()):
-                        self._hand(replica)
+                        replica.take()
+                        self._line.hand(replica)
         finally:
-            self._is_probing = False
+            self._is_asking = False
 
     def _unavailable(self, api: str) -> ServiceUnavailable:
         return ServiceUnavailable(f"{self.service}.{api}: {self.service} is {self.state}: {self.reason or 'no reason'}")
