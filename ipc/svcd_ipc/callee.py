@@ -18,7 +18,7 @@ from svcd_ipc.errors import (
     EncodeError,
     InvalidArgument,
     RemoteError,
-    ServiceUnavailable,
+    ReplicaLost,
     UnknownApi,
 )
 
@@ -234,7 +234,7 @@ class Callee:
         elif own is not None:
             self._answer_error(serving, own if isinstance(own, CallError) else RemoteError.of(own))
         else:
-            self._answer_error(serving, ServiceUnavailable(f"{self._name}: stopped while the call ran"))
+            self._answer_error(serving, ReplicaLost(f"{self._name}.{serving.call.api}: stopped while the call ran"))
         if cancelled is not None:
             raise cancelled  # The hand's scope, or whatever ends the channel, waits for it.
 

@@ -59,7 +59,7 @@ class Caller:
                 await self.reader.read_until_settled(pending)
             else:
                 await pending.wait()
-        except BaseException:
+        except (trio.Cancelled, KeyboardInterrupt):
             self._let_go(pending)
             raise
         if told != give_up and isinstance(pending.error, DeadlineExceeded):

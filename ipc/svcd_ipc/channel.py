@@ -23,7 +23,7 @@ from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
-from svcd_ipc.messages import Call, Cancel, Credit, Drain, End, Error, Event, Hello, Item, Ping, Pong, Refused, Result
+from svcd_ipc.messages import Cancel, Credit, Drain, End, Error, Event, Hello, Item, Ping, Pong, Refused, Result
 from svcd_ipc.outbox import Outbox
 from svcd_ipc.pending import Stream
 from svcd_ipc.reader import Reader
@@ -280,7 +280,8 @@ class Channel:
     def _lost(self, error: OSError) -> None:
         """End the connection because it takes no more bytes; the peer may have said why before."""
         with suppress(OSError):
-            while not self._is_ending and self._reader.receive_now():
+            while not self._is_ending:
+                self._reader.receive_now()
                 self._reader.take_all()
         self._end(error)
 

@@ -232,8 +232,8 @@ def _is_attached(body: bytes | memoryview) -> bool:
 
 def _split_attached(body: bytes | memoryview) -> list[memoryview]:
     """Cut an array of bins without copying, unless the frame shares its bytes with others and may not be aligned."""
-    if not (isinstance(body, memoryview) and isinstance(body.obj, bytearray)):
-        body = memoryview(bytes(body))  # An assembled frame has its own bytearray, aligned by malloc.
+    if isinstance(body, bytes) or isinstance(body.obj, bytes):
+        body = memoryview(bytes(body))  # An assembled frame has its own memory, aligned by malloc or mmap.
     (_, count), at = _BIN32_HEADER.unpack_from(body), _BIN32_HEADER.size
     bins = []
     while at < len(body):

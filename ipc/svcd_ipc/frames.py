@@ -5,6 +5,7 @@ The length is checked before anything is allocated. No message is known here; th
 
 from __future__ import annotations
 
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from struct import Struct
 from typing import Final
 
@@ -15,6 +16,11 @@ DEFAULT_LIMIT: Final = 64 * 1024 * 1024
 
 _LENGTH = Struct("<I")
 HEADER_SIZE: Final = _LENGTH.size
+
+_LAZY = 1024 * 1024
+"""From this size on a frame's memory is mapped: it takes up only what has really come, and is not zeroed by hand."""
+
+_PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS
 
 _VIEW = 4 * 1024
 """Up to this size a copy is cheaper than a view."""
@@ -51,7 +57,7 @@ class FrameReader:
         self._at = 0
         self._head = b""
         """The first bytes of a length that is not whole."""
-        self._target: bytearray | None = None
+        self._target: memoryview | None = None
         """The frame under assembly, once its length is known."""
         self._filled = 0
 
@@ -79,7 +85,7 @@ class FrameReader:
         if end > self._size:
             self._at = start
             self._filled = 0
-            self._target = bytearray(length)
+            self._target = memoryview(bytearray(length) if length < _LAZY else mmap(-1, length, flags=_PRIVATE))
             return self._assemble()
         self._at = end
         return self._data[start:end] if length < _VIEW else memoryview(self._data)[start:end]
@@ -93,7 +99,7 @@ class FrameReader:
         """Return where the missing bytes of a large frame belong, or None; report to `written` what was received."""
         if self._target is None or len(self._target) - self._filled < _DIRECT:
             return None
-        return memoryview(self._target)[self._filled :]
+        return self._target[self._filled :]
 
     def written(self, count: int) -> None:
         """Say that `count` bytes were received into the view that `writable` gave."""
@@ -127,7 +133,7 @@ class FrameReader:
         if self._filled < len(target):
             return None
         self._target = None
-        return memoryview(target).toreadonly()
+        return target.toreadonly()
 
     def _bad_length(self, length: int) -> str:
         if not length:

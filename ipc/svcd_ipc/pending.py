@@ -143,6 +143,7 @@ class Stream:
         """Do what `aclose` does; nothing in it waits."""
         if not self._is_closed:
             self._is_closed = True
+            self._arrivals.items.clear()
             if self._token is not None and not self._arrivals.is_settled:
                 self._let_go(self._arrivals)
 

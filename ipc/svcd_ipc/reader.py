@@ -128,20 +128,21 @@ class Reader:
         except OSError as error:
             self._end(error)
 
-    def receive_now(self) -> bool:
-        """Hand the connection what the kernel holds; False at the end. Raises OSError, BlockingIOError for nothing."""
+    def receive_now(self) -> None:
+        """Hand the connection what the kernel holds. Raises OSError; BlockingIOError when it holds nothing."""
         target = self._connection.writable()
-        if target is None:
-            data = self._sock.recv(_READ)
-            self._connection.receive_data(data)
-            self._has_peer_ended = not data
-        else:
-            count = self._sock.recv_into(target)
-            self._connection.written(count)
-            self._has_peer_ended = not count
-            if not count:
-                self._connection.receive_data(b"")
-        return not self._has_peer_ended
+        try:
+            if target is None:
+                data = self._sock.recv(_READ)
+                count = len(data)
+                self._connection.receive_data(data)
+            elif count := self._sock.recv_into(target):
+                self._connection.written(count)
+        except ConnectionResetError:  # The end of a Unix socket whose peer had not read all that was sent to it.
+            count = 0
+        if not count:
+            self._has_peer_ended = True
+            self._connection.receive_data(b"")
 
     def take_one(self) -> bool:
         """Deal with one event, before there are hands; False when more bytes are needed."""

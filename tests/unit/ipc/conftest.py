@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,13 +35,18 @@ def join(nursery: trio.Nursery) -> Join:
 
 
 @pytest.fixture
-def raw_peer(nursery: trio.Nursery) -> Callable[..., tuple[Channel, trio.SocketStream]]:
+def raw_peer(nursery: trio.Nursery) -> Iterator[Callable[..., tuple[Channel, trio.SocketStream]]]:
     """Return `raw_peer(handler, **options)`: a running channel, and the other end as a bare stream."""
+
+    ends = []
 
     def start(handler: Handler | None = None, **options: Any) -> tuple[Channel, trio.SocketStream]:
         one, other = trio.socket.socketpair()
         channel = Channel(one, identity={"service": "Classifier", "replica": 1}, handler=handler, **options)
         nursery.start_soon(channel.run)
+        ends.append(other)
         return channel, trio.SocketStream(other)
 
-    return start
+    yield start
+    for end in ends:
+        end.close()
