@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
 from svcd.host.sockets import RuntimeDirectory
+from svcd.host.stop_signals import StopSignals
 from svcd.runtime.discovery import readings
 from svcd.values import boot
 
@@ -32,6 +33,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
     """
     began = time.monotonic()
     with ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
         stack.enter_context(RuntimeDirectory(places))
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with Path(places.daemon_log).open("ab") as log:
@@ -40,7 +42,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
-        code: int = session.run(documents, places, program, reporter, link, began)
+        code: int = session.run(documents, places, program, reporter, link, signals, began)
     return code
 
 

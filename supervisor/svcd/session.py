@@ -24,15 +24,13 @@ from svcd.host.usage import UsageMeter
 from svcd.policy.lifecycle import State
 from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
-from svcd.runtime.discovery import readings
 from svcd.runtime.gpus import keep_read
 from svcd.runtime.ingress import with_ingress
-from svcd.runtime.launch import HTTP_SOCKET, Launcher, discovery_order
+from svcd.runtime.launch import HTTP_SOCKET, Launcher
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.processes import Processes
-from svcd.runtime.reports import take_report
-from svcd.values.errors import DiscoveryError, KeeperDiedError
-from svcd.values.orders import SpawnFailed
+from svcd.runtime.reading import read_graph
+from svcd.values.errors import KeeperDiedError
 from svcd_ipc.server import listen
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
 
     from svcd.config import Documents
     from svcd.host.program import Program
+    from svcd.host.stop_signals import StopSignals
     from svcd.values.events import Change
     from svcd.values.places import Places
     from svcd.values.specs import AppSpec
@@ -63,12 +62,21 @@ class Reporter(Protocol):
     def stopping(self, reason: str) -> None:
         """Stopping has begun."""
 
+    def note(self, text: str) -> None:
+        """Something takes its time."""
+
 
 def run(
-    documents: Documents, places: Places, program: Program, reporter: Reporter, link: socket.socket, began: float
+    documents: Documents,
+    places: Places,
+    program: Program,
+    reporter: Reporter,
+    link: socket.socket,
+    signals: StopSignals,
+    began: float,
 ) -> int:
     """Run the app until it is stopped; return the exit code."""
-    session = Session(documents, places, program, reporter, link, began)
+    session = Session(documents, places, program, reporter, link, signals, began)
     with _one_error():
         trio.run(session.main)
     return session.code
@@ -84,6 +92,7 @@ class Session:
         program: Program,
         reporter: Reporter,
         link: socket.socket,
+        signals: StopSignals,
         began: float,
     ) -> None:
         self.code = EXIT_OK
@@ -92,6 +101,7 @@ class Session:
         self._program = program
         self._reporter = reporter
         self._socket = link
+        self._signals = signals
         self._began = began
         self._bus = Bus()
         self._stop = trio.Event()
@@ -103,7 +113,9 @@ class Session:
         """Live."""
         link = KeeperLink(self._socket)
         processes = Processes(link.send)
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(*self._signals.numbers) as signals:
+            for number in self._signals.early:
+                self.stop(signal.Signals(number).name)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
                 nursery.start_soon(self._hear, link, processes)
@@ -133,27 +145,17 @@ class Session:
         scope.cancel()
 
     async def _prepare(self, processes: Processes) -> AppSpec:
-        graph = await self._read_graph(processes)
+        graph = await read_graph(
+            self._documents,
+            python=self._program.python,
+            places=self._places,
+            processes=processes,
+            environ=os.environ,
+            tell=self._reporter.note,
+        )
         app = resolve(self._documents, graph, default_python=self._program.python)
         host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)
         return with_ingress(app, host, port, python=self._program.python, version=__version__)
-
-    async def _read_graph(self, processes: Processes) -> dict[str, Any]:
-        reading = readings(self._documents, self._program.python)
-        request = next(reading)
-        number = 0
-        while True:
-            number += 1
-            path = f"{self._places.data_sockets}/graph{number}.json"
-            order = discovery_order(number, request, str(self._documents.root), path, self._places, os.environ)
-            ended = await processes.run_to_end(order)
-            if isinstance(ended, SpawnFailed):
-                raise DiscoveryError(ended.message)
-            try:
-                request = reading.send(take_report(path, request, ended.code, ended.last_lines))
-            except StopIteration as finished:
-                graph: dict[str, Any] = finished.value
-                return graph
 
     async def _live(self, spec: AppSpec, processes: Processes) -> None:
         ledger = Ledger()
@@ -221,7 +223,9 @@ class Session:
     async def _obey(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
             if self._stop.is_set() and number == signal.SIGINT:
-                self._say("interrupted again: ending everything now")
+                self._say("interrupted again: killing everything now")
+                self._reporter.note("interrupted again: killing everything now")
+                self.code = EXIT_FAILED
                 scope.cancel()
             self.stop(signal.Signals(number).name)
 

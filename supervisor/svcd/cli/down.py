@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +16,6 @@ from svcd.host.sockets import daemon_pid
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from svcd.link.blocking import BlockingClient
     from svcd.values.places import Places
 
 
@@ -25,24 +27,28 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
     where = places_of(sources_of(files, profile, sets))
     deadline = time.monotonic() + timeout
     client = connect(where)
-    if client is None:
-        if daemon_pid(where) is None:
-            click.echo("not running")
-            return
-        client = _wait_for_socket(where, deadline)
     if client is not None:
         with call_errors(), client:
             client.call("down", {}, timeout=timeout)
             client.wait_closed(max(0.0, deadline - time.monotonic()))
+    elif not _ask_by_signal(where):
+        click.echo("not running")
+        return
     if not wait_ended(where, deadline):
         fail(f"still stopping after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
     click.echo("stopped")
 
 
-def _wait_for_socket(where: Places, deadline: float) -> BlockingClient | None:
-    """The daemon lives but does not serve yet (or no more)."""
-    while daemon_pid(where) is not None and time.monotonic() < deadline:
-        if (client := connect(where)) is not None:
-            return client
-        time.sleep(0.01)
-    return None
+def _ask_by_signal(where: Places) -> bool:
+    """Stop a daemon that does not answer yet, since it still reads the graph, or no more; False when there is none."""
+    pid = daemon_pid(where)
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        daemon = os.pidfd_open(pid)
+        try:
+            if daemon_pid(where) == pid:  # it holds the lock still, so the descriptor is of no later process
+                signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        finally:
+            os.close(daemon)
+    return True

@@ -68,6 +68,10 @@ class Progress:
         self._is_stopping = True
         _say(f"stopping: {reason}")
 
+    def note(self, text: str) -> None:
+        """Write a line."""
+        _say(text)
+
 
 def _say(text: str) -> None:
     with suppress(OSError):

@@ -39,9 +39,7 @@ HINT_STOPPED = "`svcd logs` shows what the replicas printed"
 @click.command("up")
 @app_options
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return once replicas are being started.")
-@click.option(
-    "--wait", is_flag=True, help="Implies -d: return when the app is ready, or has failed and is stopped."
-)
+@click.option("--wait", is_flag=True, help="Implies -d: return when the app is ready, or has failed and is stopped.")
 @click.option("--timeout", type=float, help="With --wait: seconds after which to give up waiting (5); it goes on.")
 @click.option("--report-fd", type=int, hidden=True, help="Descriptor to close once replicas are being started.")
 def command(
@@ -85,8 +83,8 @@ class Foreground:
     """A reporter that writes to the terminal."""
 
     def __init__(self) -> None:
-        self._progress = Progress()
-        self.started, self.ready, self.stopping = self._progress.started, self._progress.ready, self._progress.stopping
+        self._progress = shown = Progress()
+        self.started, self.ready, self.stopping, self.note = shown.started, shown.ready, shown.stopping, shown.note
 
     def change(self, change: Change) -> None:
         """Write a line."""
@@ -116,6 +114,9 @@ class Detached:
 
     def stopping(self, reason: str) -> None:
         """The daemon's log has it."""
+
+    def note(self, text: str) -> None:
+        """Nobody reads along."""
 
 
 def _detach(where: Places, *, wait: bool, timeout: float | None) -> None:

@@ -1,0 +1,95 @@
+"""The dependency graph as the daemon reads it: one short-lived child of its keeper after the other.
+
+User code is imported there, so it may take long, hang or crash; the error says where.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from svcd.runtime.discovery import readings
+from svcd.runtime.launch import discovery_order
+from svcd.runtime.reports import take_report
+from svcd.values.errors import DiscoveryError
+from svcd.values.orders import Exited, SpawnFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from svcd.config import Documents
+    from svcd.runtime.discovery import Reading
+    from svcd.runtime.processes import Processes
+    from svcd.values.orders import Spawn
+    from svcd.values.places import Places
+
+SLOW = 5.0
+"""Seconds of importing after which people are told what is being waited for."""
+LIMIT = 300.0
+"""Seconds of importing after which it counts as stuck; a module that needs longer belongs into `__init__`."""
+LAST_WORDS = 0.5
+"""Seconds to write down where it is stuck."""
+
+
+async def read_graph(
+    documents: Documents,
+    *,
+    python: str,
+    places: Places,
+    processes: Processes,
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the graph. Raises DiscoveryError.
+
+    Args:
+        documents: The configuration; it names the entry and the interpreters.
+        python: Interpreter where it names none.
+        places: The app's directories.
+        processes: Of the keeper.
+        environ: The daemon's own variables.
+        tell: Takes a line for people when it takes long.
+    """
+    reading = readings(documents, python)
+    request = next(reading)
+    number = 0
+    while True:
+        number += 1
+        path = f"{places.data_sockets}/graph{number}.json"
+        order = discovery_order(number, request, str(documents.root), path, places, environ)
+        ended = await _read_one(order, request, processes, tell)
+        try:
+            request = reading.send(take_report(path, request, ended.code, ended.last_lines))
+        except StopIteration as finished:
+            graph: dict[str, Any] = finished.value
+            return graph
+
+
+async def _read_one(order: Spawn, request: Reading, processes: Processes, tell: Callable[[str], None]) -> Exited:
+    targets = ", ".join(request.targets)
+    is_stuck = False
+
+    async def watch() -> None:
+        nonlocal is_stuck
+        await trio.sleep(SLOW)
+        tell(f"still importing {targets}; `svcd logs discovery` shows what it prints")
+        await trio.sleep(LIMIT - SLOW)
+        is_stuck = True
+        processes.signal(order.id, signal.SIGQUIT)  # it prints the stacks of its threads, see worker/boot.py
+        await trio.sleep(LAST_WORDS)
+        processes.kill(order.id)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        ended = await processes.run_to_end(order)
+        nursery.cancel_scope.cancel()
+    if isinstance(ended, SpawnFailed):
+        raise DiscoveryError(ended.message)
+    if is_stuck:
+        raise DiscoveryError(
+            f"importing {targets} did not end within {LIMIT:g} s; what takes long belongs into __init__",
+            "\n".join(ended.last_lines) or None,
+        )
+    return ended
