@@ -22,7 +22,7 @@ FIRST_BACKOFF = 0.002
 LAST_BACKOFF = 0.05
 """Seconds between asking a busy replica again, doubled from first to last while it stays busy."""
 GROWTH = 0.05
-"""Calls by which the known capacity grows with each answer; under full load one call in twenty finds out the hard way."""
+"""Calls by which the known capacity grows with each answer: under full load one call in twenty finds it full."""
 DOWN_FOR = 0.05
 """Seconds for which a replica that could not be reached is left alone."""
 
@@ -71,13 +71,13 @@ class ReplicaEnd:
         """Whether it would probably take a call."""
         if now < self.retry_at or (self.channel is not None and self.channel.draining):
             return False
-        return self.capacity == inf or self.load(now) < self.capacity
+        return self.capacity == inf or self.load(now) + 1 <= self.capacity
 
     def may_be_probed(self, now: float) -> bool:
         """Whether one call should be sent to see if its reported load is still true."""
         if (
             now < self.retry_at
-            or self.in_flight >= self.capacity
+            or self.in_flight + 1 > self.capacity
             or (self.channel is not None and self.channel.draining)
         ):
             return False
