@@ -25,12 +25,13 @@ C = TypeVar("C", bound=type)
 OPTIONS = frozenset(
     (
         *("instance_type", "resources", "traffic", "scaling", "envs", "threads", "version"),
+        *("cwd", "umask", "nice", "rlimits"),
         *("start_timeout", "drain_timeout", "stop_timeout"),
     )
 )
 """Keyword arguments of `service` besides `name`; the same words as the keys of `[services.X]`."""
-_TOML_ONLY = frozenset(("python", "env_file"))
-_TABLES = ("resources", "traffic", "scaling", "envs")
+_TOML_ONLY = frozenset(("python", "env_file", "user", "group"))
+_TABLES = ("resources", "traffic", "scaling", "envs", "rlimits")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _PROXY_WORDS = frozenset(("to_async", "to_sync"))
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from svcd.values.units import DURATION_FORMS, SIZE_FORMS, format_duration, format_size, parse_duration, parse_size
+from svcd.values.units import (
+    DURATION_FORMS,
+    DURATION_PATTERN,
+    SIZE_FORMS,
+    SIZE_PATTERN,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 
 class Wrong(ValueError):  # noqa: N818 - it is caught where it is raised, and turned into a Problem
@@ -40,6 +49,13 @@ def found(value: object) -> str:
     return f"found {what}"
 
 
+def toml_text(text: str) -> str:
+    """Return a string as TOML writes it; what no TOML can hold becomes a question mark."""
+    import json  # noqa: PLC0415 - only what shows a configuration needs it, and a start does without
+
+    return json.dumps(text.encode(errors="replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 class Kind:
     """How the values of a key are read and written."""
 
@@ -56,7 +72,11 @@ class Kind:
 
     def write(self, value: Any) -> str:
         """Return the value as a user would write it in TOML."""
-        return str(value) if isinstance(value, int) else f'"{value}"'
+        return str(value) if isinstance(value, int) else toml_text(value)
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what an editor is told of the values, as JSON Schema."""
+        raise NotImplementedError
 
 
 class Whole(Kind):
@@ -72,6 +92,9 @@ class Whole(Kind):
         if not isinstance(value, int) or isinstance(value, bool) or value < self.minimum:
             raise Wrong(f"expected a {self.label()}; {found(value)}")
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.minimum}
 
 
 class Duration(Kind):
@@ -95,9 +118,16 @@ class Duration(Kind):
     def write(self, value: float) -> str:
         return f'"{format_duration(value)}"'
 
+    def json_schema(self) -> dict[str, Any]:
+        least = {"minimum": 0} if self.zero else {"exclusiveMinimum": 0}
+        return {"anyOf": [{"type": "number", **least}, {"type": "string", "pattern": f"^(?:{DURATION_PATTERN})$"}]}
+
 
 class Size(Kind):
-    """A number of bytes of at least 1."""
+    """A number of bytes of at least 1, or of 0 where that has a meaning."""
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self.zero = zero
 
     def label(self) -> str:
         return "size"
@@ -107,12 +137,16 @@ class Size(Kind):
             size = parse_size(value)
         except ValueError:
             raise Wrong(f"expected {SIZE_FORMS}; {found(value)}") from None
-        if size == 0:
+        if size == 0 and not self.zero:
             raise Wrong(f"expected a size of at least one byte; {found(value)}")
         return size
 
     def write(self, value: int) -> str:
         return f'"{format_size(value)}"'
+
+    def json_schema(self) -> dict[str, Any]:
+        least = 0 if self.zero else 1
+        return {"anyOf": [{"type": "integer", "minimum": least}, {"type": "string", "pattern": f"^(?:{SIZE_PATTERN})$"}]}
 
 
 class Text(Kind):
@@ -132,6 +166,9 @@ class Text(Kind):
             raise Wrong(f"expected a {self.label()}; {found(value)}")
         return value
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+
 
 class Target(Kind):
     """Where a class is: `module:Class`."""
@@ -147,6 +184,10 @@ class Target(Kind):
         if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value) is None:
             raise Wrong(f'expected "module:Class"; {found(value)}', self._meant(value))
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        # Looser than `read`: \w is ASCII for editors, and Python's names are not.
+        return {"type": "string", "pattern": r"^[^\s:.]+(\.[^\s:.]+)*:[^\s:.]+$"}
 
     @staticmethod
     def _meant(value: str) -> str | None:
@@ -186,6 +227,10 @@ class Address(Kind):
         host, port = value
         return f'"[{host}]:{port}"' if ":" in host else f'"{host}:{port}"'
 
+    def json_schema(self) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^((\[[0-9A-Fa-f:.%\w]+\]|[\w.-]*):)?[0-9]{1,5}$"}
+        return {"anyOf": [text, {"type": "integer", "minimum": 0, "maximum": 65535}]}
+
 
 class FilePath(Kind):
     """A path; a relative one starts at the folder of the file that says it."""
@@ -199,3 +244,26 @@ class FilePath(Kind):
         if not isinstance(value, str) or not value or "\0" in value:
             raise Wrong(f"expected a path; {found(value)}")
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class FilePaths(Kind):
+    """Paths, or one alone; relative ones start at the folder of the file that says them."""
+
+    def label(self) -> str:
+        return "array of paths"
+
+    def read(self, value: object) -> tuple[str, ...]:
+        paths = value if isinstance(value, list) else [value]
+        if not all(isinstance(path, str) and path and "\0" not in path for path in paths):
+            raise Wrong(f"expected an array of paths; {found(value)}")
+        return tuple(paths)
+
+    def write(self, value: tuple[str, ...]) -> str:
+        return f"[{', '.join(map(toml_text, value))}]"
+
+    def json_schema(self) -> dict[str, Any]:
+        path = {"type": "string", "minLength": 1}
+        return {"anyOf": [path, {"type": "array", "items": path}]}

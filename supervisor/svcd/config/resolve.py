@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
 from svcd.config.check import check_app, check_service
-from svcd.config.envs import effective_envs
+from svcd.config.dotenvs import env_files_layer
 from svcd.config.layers import Layer, Reader, merge, spelled
 from svcd.config.origins import Decorator
 from svcd.config.problems import ConfigError, Problem
 from svcd.config.pythons import interpreter, python_entry
+from svcd.config.variables import variables_of
 from svcd.values.specs import (
     ApiSpec,
     AppSpec,
     DependencySpec,
     Http,
     Limits,
+    Process,
     Resources,
     Scaling,
     ServiceSpec,
@@ -56,11 +58,11 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
 
 
 def stack_of(documents: Documents, graph: Report, problems: list[Problem]) -> Stack:
-    """Return the entries of every layer for every key, decorators lowest, instance types expanded."""
+    """Return the entries of every layer for every key, decorators lowest, instance types and env_files expanded."""
     reader = Reader(problems)
     decorators = [_decorator_layer(documents, report, reader) for report in graph["services"].values()]
     layers = [*decorators, *spelled(documents.layers, graph["services"])]
-    return merge(_with_instance_types(layers))
+    return merge(_with_env_files(_with_instance_types(layers), problems))
 
 
 def _decorator_layer(documents: Documents, report: Report, reader: Reader) -> Layer:
@@ -107,6 +109,16 @@ def _with_instance_types(layers: list[Layer]) -> list[Layer]:
     return expanded
 
 
+def _with_env_files(layers: list[Layer], problems: list[Problem]) -> list[Layer]:
+    """Put what each service's env_files say just under the layer that names them; only the ones that win are read."""
+    wins = {path: entries[-1] for path, entries in merge(layers).items() if path[-1] == "env_file" and len(path) == 3}
+    expanded = []
+    for layer in layers:
+        named = [path for path, entry in layer.entries.items() if wins.get(path) is entry]
+        expanded += [*(env_files_layer(layer.entries[path], path[:2], problems) for path in named), layer]
+    return expanded
+
+
 def _value(stack: Stack, key: str, path: schema.KeyPath) -> Any:
     entries = stack.get(path)
     return entries[-1].value if entries else schema.default(key)
@@ -123,12 +135,13 @@ def _service(
     least = value("scaling.min_replicas")
     python = python_entry(stack, name)
     envs = {path[3]: entries[-1] for path, entries in stack.items() if path[:3] == ("services", name, "envs")}
+    variables = variables_of(envs, documents.sources.environ, problems)
     return ServiceSpec(
         name=name,
         target=report["target"],
         python=interpreter(python, documents.sources.environ) if python else os.path.abspath(default_python),  # noqa: PTH100 - resolves no link
         version=value("version") or report.get("version") or "",
-        resources=Resources(gpu=value("resources.gpu")),
+        resources=Resources(gpu=value("resources.gpu"), cpu=value("resources.cpu"), memory=value("resources.memory")),
         traffic=Traffic(
             timeout=value("traffic.timeout"),
             max_concurrency=value("traffic.max_concurrency"),
@@ -137,9 +150,22 @@ def _service(
         scaling=Scaling(min_replicas=least, max_replicas=value("scaling.max_replicas") or least),
         limits=Limits(start=value("start_timeout"), drain=value("drain_timeout"), stop=value("stop_timeout")),
         threads=value("threads"),
-        envs=effective_envs(envs, documents.sources.environ, problems),
+        process=_process(stack, name),
+        envs=variables.values,
+        secret_envs=tuple(sorted(variables.secret)),
         apis=tuple(ApiSpec(**_only(ApiSpec, api)) for api in report.get("apis", ())),
         dependencies=tuple(DependencySpec(**_only(DependencySpec, edge)) for edge in report.get("dependencies", ())),
+    )
+
+
+def _process(stack: Stack, service: str) -> Process:
+    here = ("services", service)
+    cwd = stack.get((*here, "cwd"))
+    said = {name: stack[*here, name][-1].value for name in ("umask", "nice", "user", "group") if (*here, name) in stack}
+    return Process(
+        cwd=os.path.abspath(cwd[-1].source.base / os.path.expanduser(cwd[-1].value)) if cwd else "",  # noqa: PTH100, PTH111 - resolves no link; expands in text
+        rlimits={path[3]: entries[-1].value for path, entries in stack.items() if path[:3] == (*here, "rlimits")},
+        **said,
     )
 
 

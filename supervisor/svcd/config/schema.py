@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from svcd.config.envs import Env
-from svcd.config.kinds import Address, Duration, FilePath, Kind, Size, Target, Text, Whole
-from svcd.values.specs import Http, Limits, Resources, Scaling, Traffic
+from svcd.config.kinds import Address, Duration, FilePath, FilePaths, Kind, Size, Target, Text, Whole
+from svcd.config.process_kinds import Between, Cores, Limit, Mask
+from svcd.values.specs import Http, Limits, Process, Resources, Scaling, Traffic
 
 KeyPath = tuple[str, ...]
 """The parts of a key, from the root of a file; also with `*` for chosen names."""
@@ -27,6 +28,8 @@ class Key:
     default: Any = None
     default_text: str = ""
     """Says the default where it is no constant."""
+    follows: str = ""
+    """The path of the key whose value stands for this one while nobody sets it."""
     required: bool = False
     in_decorator: bool = True
     """Whether `@svcd.service(...)` may set it."""
@@ -67,6 +70,7 @@ class Table:
 
 
 _HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
+_PROCESS = Process()
 
 _APP = (
     Key(
@@ -97,6 +101,24 @@ _APP = (
 )
 
 _GPU = "Whole GPUs of each replica. A service that asks for none sees none."
+_CPU = "CPUs of each replica, counted against those of the machine; see [isolation](isolation.md#cpu)."
+_MEMORY = "Main memory of each replica; one that takes more is killed. See [isolation](isolation.md#memory)."
+
+_RLIMITS = {
+    "as": ("size", "address space"),
+    "core": ("size", "a core file; 0 turns core dumps off"),
+    "cpu": ("time", "CPU time in all"),
+    "data": ("size", "data segment"),
+    "fsize": ("size", "a file that it writes"),
+    "memlock": ("size", "memory locked in RAM"),
+    "msgqueue": ("size", "POSIX message queues"),
+    "nofile": ("number", "open descriptors"),
+    "nproc": ("number", "processes and threads of its user"),
+    "rtprio": ("number", "real-time priority"),
+    "sigpending": ("number", "signals that wait"),
+    "stack": ("size", "stack"),
+}
+"""Limit of setrlimit(2) -> how it is measured, and what it limits."""
 
 _SERVICE = (
     Key(
@@ -105,12 +127,15 @@ _SERVICE = (
         "A shape of `[instance_types]` to start from; the layer's own `resources` overrule it.",
     ),
     Key("resources.gpu", Whole(0), _GPU, default=_RESOURCES.gpu),
+    Key("resources.cpu", Cores(), _CPU, default_text="no share of its own"),
+    Key("resources.memory", Size(), _MEMORY, default_text="no limit"),
     Key("scaling.min_replicas", Whole(1), "Replicas that are always kept.", default=_SCALING.min_replicas),
     Key(
         "scaling.max_replicas",
         Whole(1),
         "The most replicas. There is no autoscaling yet: what runs is `min_replicas`.",
         default_text="`min_replicas`",
+        follows="services.*.scaling.min_replicas",
     ),
     Key("traffic.timeout", Duration(), "Deadline of a call that brings none.", default=_TRAFFIC.timeout),
     Key(
@@ -144,13 +169,41 @@ _SERVICE = (
         FilePath(),
         "The service's own interpreter, of a virtual environment, say.",
         default_text="`app.python`",
+        follows="app.python",
+        in_decorator=False,
+    ),
+    Key("cwd", FilePath(), "Working directory of each replica.", default_text="the app's folder"),
+    Key("umask", Mask(), "Permissions that files it makes do not get.", default=_PROCESS.umask),
+    Key("nice", Between(-20, 19), "Scheduling priority; below 0 only when svcd is root.", default=_PROCESS.nice),
+    *(
+        Key(f"rlimits.{name}", Limit(measure), f"Most for {what}.", default_text="svcd's own")
+        for name, (measure, what) in _RLIMITS.items()
+    ),
+    Key(
+        "user",
+        Text("name or number of a user"),
+        "Runs each replica as this user; svcd has to be root. See [isolation](isolation.md#users).",
+        default_text="svcd's own",
+        in_decorator=False,
+    ),
+    Key(
+        "group",
+        Text("name or number of a group"),
+        "Its group, in place of those of `user`; svcd has to be root.",
+        default_text="`user`'s own",
         in_decorator=False,
     ),
     Key("version", Text(), "A label for this version of the service.", default_text="fingerprint of its source"),
+    Key(
+        "env_file",
+        FilePaths(),
+        "Dotenv files whose variables stand just under the `envs` of the layer that names them.",
+        in_decorator=False,
+    ),
     Key("envs.*", Env(), "A variable of its environment; see [Environment](#environment)."),
 )
 
-_INSTANCE_TYPE = (Key("gpu", Whole(0), _GPU),)
+_INSTANCE_TYPE = (Key("gpu", Whole(0), _GPU), Key("cpu", Cores(), _CPU), Key("memory", Size(), _MEMORY))
 
 
 def _under(prefix: str, keys: tuple[Key, ...]) -> tuple[Key, ...]:

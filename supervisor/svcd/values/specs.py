@@ -29,6 +29,26 @@ class Resources:
     """Bytes of main memory; None means no share is asked for."""
 
 
+UNLIMITED = -1
+"""A resource limit that limits nothing; RLIM_INFINITY of the `resource` module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What the kernel is told of a process before it runs."""
+
+    cwd: str = ""
+    """Absolute path of its working directory; "" is the app's root."""
+    umask: int = 0o022
+    nice: int = 0
+    rlimits: Mapping[str, int] = field(default_factory=dict)
+    """Soft and hard limit by the name that the kernel has for it, in lower case: `nofile`, `as`, `core`."""
+    user: str = ""
+    """Name or number; "" is the daemon's own."""
+    group: str = ""
+    """Name or number; "" is the user's own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """How calls are admitted to one replica."""
@@ -100,8 +120,11 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     threads: int = 1
     """Threads that run its `def` apis."""
-    envs: Mapping[str, str | None] = field(default_factory=dict)
+    process: Process = field(default_factory=Process)
+    envs: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """The service's own variables; None takes the variable away, the allow-listed one of the host included."""
+    secret_envs: tuple[str, ...] = ()
+    """The names of those in `envs` whose values are not to be shown."""
     apis: tuple[ApiSpec, ...] = ()
     dependencies: tuple[DependencySpec, ...] = ()
 

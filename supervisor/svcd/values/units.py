@@ -1,7 +1,7 @@
-"""Sizes and durations as people write them: `"16Gi"`, `"30s"`, and back.
+"""Sizes, durations and CPU shares as people write them: `"16Gi"`, `"30s"`, `"500m"`, and back.
 
-A size is a whole number of bytes, a duration a number of seconds. Formatting is exact: parsing what was formatted gives
-the same number.
+A size is a whole number of bytes, a duration a number of seconds, a CPU share a number of cores. Formatting is exact:
+parsing what was formatted gives the same number.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _DURATION_PART = rf"({_NUMBER})(ms|[dhms])"
 
+SIZE_PATTERN = _SIZE
+DURATION_PATTERN = rf"{_NUMBER}|(?:{_NUMBER} ?(?:ms|[dhms]) ?)+"
+"""Regular expressions, in the dialect of JavaScript too, of the texts that are read; the latter knows no limit."""
 SIZE_FORMS = 'a size such as "16Gi", "512Mi" or a number of bytes'
 DURATION_FORMS = 'a duration such as 30, "30s", "500ms" or "2m"'
+CPU_FORMS = 'a number of cores such as 2, 0.5 or "500m", at least "1m"'
 
 
 def parse_size(value: object) -> int:
@@ -87,3 +91,22 @@ def format_duration(seconds: float) -> str:
         return next(f"{whole // factor}{unit}" for unit, factor in _SECONDS.items() if whole % factor == 0)
     milliseconds = round(seconds * 1000)
     return f"{milliseconds}ms" if milliseconds / 1000 == seconds else f"{seconds!r}s"
+
+
+def parse_cpu(value: object) -> float:
+    """Return a CPU share in cores, to the thousandth. Raises ValueError saying what was expected."""
+    cores = math.nan
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        cores = _to_float(value)
+    elif isinstance(value, str) and re.fullmatch(_NUMBER, value):
+        cores = float(value)
+    elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}m", value):
+        cores = int(value[:-1]) / 1000
+    if not 0.001 <= cores < 1e6:
+        raise ValueError(f"expected {CPU_FORMS}")
+    return round(cores, 3)
+
+
+def format_cpu(cores: float) -> str:
+    """Return an exact form: `2`, `500m`, `1500m`."""
+    return str(int(cores)) if float(cores).is_integer() else f"{round(cores * 1000)}m"

@@ -1,0 +1,96 @@
+"""The kinds of value that the settings of a process have: CPU shares, permission masks, limits of resources."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from svcd.config.kinds import Duration, Kind, Size, Whole, Wrong, found
+from svcd.values.specs import UNLIMITED
+from svcd.values.units import CPU_FORMS, format_cpu, parse_cpu
+
+
+class Cores(Kind):
+    """A share of the machine's CPUs, in cores."""
+
+    def label(self) -> str:
+        return "cores"
+
+    def read(self, value: object) -> float:
+        try:
+            return parse_cpu(value)
+        except ValueError:
+            raise Wrong(f"expected {CPU_FORMS}; {found(value)}") from None
+
+    def write(self, value: float) -> str:
+        text = format_cpu(value)
+        return text if text.isdigit() else f'"{text}"'
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number", "minimum": 0.001}, {"type": "string", "pattern": r"^[0-9.]+m?$"}]}
+
+
+class Mask(Kind):
+    """A umask in octal digits. A number is refused: TOML has read `0o022` and `18` as the same before it comes here."""
+
+    textual = True
+
+    def label(self) -> str:
+        return "octal digits in quotes"
+
+    def read(self, value: object) -> int:
+        if not isinstance(value, str) or re.fullmatch("[0-7]{1,4}", value) is None or int(value, 8) > 0o777:
+            raise Wrong(f'expected octal digits in quotes, such as "022"; {found(value)}')
+        return int(value, 8)
+
+    def write(self, value: int) -> str:
+        return f'"{value:03o}"'
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^[0-7]{1,4}$"}
+
+
+class Between(Kind):
+    """A whole number within two bounds."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
+
+    def label(self) -> str:
+        return f"whole number from {self.least} to {self.most}"
+
+    def read(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+            raise Wrong(f"expected a {self.label()}; {found(value)}")
+        return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+class Limit(Kind):
+    """A limit of setrlimit(2): what its measure reads, or `"unlimited"`."""
+
+    measures: ClassVar[dict[str, Kind]] = {"number": Whole(0), "size": Size(zero=True), "time": Duration()}
+
+    def __init__(self, measure: str) -> None:
+        self.measure = measure
+
+    def label(self) -> str:
+        return f'{self.measure} or "unlimited"'
+
+    def read(self, value: object) -> int:
+        if value == "unlimited":
+            return UNLIMITED
+        try:
+            return int(self.measures[self.measure].read(value))
+        except Wrong as wrong:
+            said, _, what = wrong.message.rpartition("; ")
+            raise Wrong(f'{said}, or "unlimited"; {what}') from None
+
+    def write(self, value: int) -> str:
+        return '"unlimited"' if value == UNLIMITED else self.measures[self.measure].write(value)
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"const": "unlimited"}, self.measures[self.measure].json_schema()]}
