@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
+from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
 from svcd.runtime.discovery import readings
@@ -37,7 +38,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         stack.enter_context(RuntimeDirectory(places))
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with Path(places.daemon_log).open("ab") as log:
-            guard, link = start_keeper(program.keeper, stderr=log)
+            guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
         stack.callback(end_keeper, guard)
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.

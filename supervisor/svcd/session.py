@@ -20,6 +20,7 @@ from svcd.host.gpus import read_inventory
 from svcd.host.keeper_link import KeeperLink
 from svcd.host.log_files import LogFiles
 from svcd.host.notify import notify
+from svcd.host.program import part_environment
 from svcd.host.usage import UsageMeter
 from svcd.policy.lifecycle import State
 from svcd.runtime.app import App
@@ -162,7 +163,7 @@ class Session:
         app = App(
             spec,
             processes=processes,
-            launcher=Launcher(spec, self._places, self._program.ingress, os.environ),
+            launcher=Launcher(spec, self._places, self._program, os.environ),
             ledger=ledger,
             chance=random.random,
             tell=self._tell,
@@ -174,7 +175,8 @@ class Session:
                 nursery.start_soon(control.run, control_socket)
                 nursery.start_soon(app.run, link)
                 if any(service.resources.gpu for service in spec.services.values()):
-                    nursery.start_soon(keep_read, ledger, partial(read_inventory, self._program.nvml), self._say)
+                    read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
+                    nursery.start_soon(keep_read, ledger, read_gpus, self._say)
                 self._say(f"started {spec.name}: {self._documents.root}, {info['url']}")
                 self._reporter.started(info)
                 nursery.start_soon(self._announce, app, info)

@@ -29,7 +29,7 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
 
     documents = documents_of(sources_of(files, profile, sets))
     try:
-        program = Program.this()
+        program = Program.this(documents.app_python)
         with tempfile.TemporaryDirectory(prefix="svcd-check-") as workdir:
             graph = read_graph(documents, program, workdir)
         app = resolve(documents, graph, default_python=program.python)

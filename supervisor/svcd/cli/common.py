@@ -59,6 +59,13 @@ def sources_of(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ..
     return Sources(files=files or (Path("svcd.toml"),), profile=profile, sets=sets)
 
 
+def words_of(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...]) -> list[str]:
+    """Return the options as words of a command line that means the same from any folder."""
+    words = [word for file in files for word in ("-f", str(file.absolute()))]
+    words += ["--profile", profile] if profile is not None else []
+    return words + [word for value in sets for word in ("--set", value)]
+
+
 def documents_of(sources: Sources) -> Documents:
     """Read the configuration, or end the command with all that is wrong with it."""
     try:

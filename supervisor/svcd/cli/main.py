@@ -55,8 +55,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; part of svcd itself when the packed program starts one."""
-    if len(sys.argv) > 1 and sys.argv[1].startswith("__"):
-        from svcd.cli.parts import run_part  # noqa: PLC0415 - only the packed program gets here
+    if getattr(sys, "frozen", False):
+        from svcd.cli.parts import begin  # noqa: PLC0415 - only the packed program gets here
 
-        sys.exit(run_part(sys.argv[1], sys.argv[2:]))
+        begin(sys.argv[1:])
     cli(prog_name="svcd")

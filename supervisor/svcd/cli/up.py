@@ -20,6 +20,7 @@ from svcd.cli.common import (
     fail,
     sources_of,
     wait_ended,
+    words_of,
 )
 from svcd.cli.progress import Progress
 from svcd.config import ConfigError
@@ -62,7 +63,7 @@ def command(
     documents = documents_of(sources_of(files, profile, sets))
     where = places(documents.app_name, os.environ, os.getuid())
     if detach or wait:
-        _detach(where, wait=wait, timeout=timeout)
+        _detach(words_of(files, profile, sets), where, wait=wait, timeout=timeout)
     else:
         sys.exit(_run(documents, where, report_fd))
 
@@ -74,7 +75,7 @@ def _run(documents: Documents, where: Places, report_fd: int | None) -> int:
 
     reporter = Foreground() if report_fd is None else Detached(report_fd, where)
     try:
-        return up(documents, where, Program.this(), reporter)
+        return up(documents, where, Program.this(documents.app_python), reporter)
     except (ConfigError, DaemonError, RuntimeDirectoryError, OSError) as error:
         fail(str(error))
 
@@ -119,9 +120,9 @@ class Detached:
         """Nobody reads along."""
 
 
-def _detach(where: Places, *, wait: bool, timeout: float | None) -> None:
+def _detach(words: list[str], where: Places, *, wait: bool, timeout: float | None) -> None:
     began = time.monotonic()
-    daemon, said = _start_daemon()
+    daemon, said = _start_daemon(words)
     with said:
         text = said.read()  # ends when the daemon closes it: replicas are being started, or it has ended
     if daemon.poll() is not None or text:
@@ -135,14 +136,14 @@ def _detach(where: Places, *, wait: bool, timeout: float | None) -> None:
     _wait(where, began, timeout)
 
 
-def _start_daemon() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """Start this same command as a daemon; what it says on stderr until it runs, or ends, comes through the pipe."""
+def _start_daemon(words: list[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start the daemon; what it says on stderr until it runs, or ends, comes through the pipe."""
+    from svcd.host.program import own_command  # noqa: PLC0415 - only here
+
     ours, theirs = os.pipe()
-    program = [sys.argv[0]] if getattr(sys, "frozen", False) else [sys.executable, "-P", "-m", "svcd"]
-    words = [word for word in sys.argv[1:] if word not in {"-d", "--detach", "--wait"}]
     try:
         daemon = subprocess.Popen(
-            [*program, *words, "--report-fd", str(theirs)],
+            [*own_command(), "up", *words, "--report-fd", str(theirs)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=theirs,

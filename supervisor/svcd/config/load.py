@@ -1,4 +1,4 @@
-"""Reads all that is known before user code is looked at: TOML files, `SVCD__` variables, `--set` flags."""
+"""Reads all that is known before user code is looked at: TOML files, `SVCD__` variables, flags, what was scaled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from svcd.config.files import read_file
 from svcd.config.layers import Layer, Reader, merge, spelled
-from svcd.config.overrides import environment_layer, set_layer
+from svcd.config.overrides import environment_layer, scale_layer, set_layer
 from svcd.config.problems import ConfigError, Problem, nearest
 from svcd.config.pythons import interpreter, interpreter_problem, python_entry
 
@@ -33,6 +33,8 @@ class Sources:
     """`SVCD__...` and `{ from_host = true }` are read from it."""
     sets: Sequence[str] = ()
     """`--set KEY=VALUE`, as given."""
+    scaled: Mapping[str, int] = field(default_factory=dict)
+    """Replicas by service, as `svcd scale` set them in the running app."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,12 @@ class Documents:
         """The app's name: as configured, else made from the folder's."""
         named = merge(self.layers).get(("app", "name"))
         return str(named[-1].value) if named else safe_name(self.root.name)
+
+    @property
+    def app_python(self) -> str | None:
+        """Absolute path of the interpreter that the configuration names for the whole app, or None."""
+        named = merge(self.layers).get(("app", "python"))
+        return interpreter(named[-1], self.sources.environ) if named else None
 
     def python_for(self, service: str) -> str | None:
         """Return the absolute path of the interpreter that the configuration names for a service, or None."""
@@ -88,6 +96,7 @@ def read(sources: Sources) -> Documents:
             (layers if name == sources.profile else dormant).append(whole.profile_part(name))
     layers.append(environment_layer(sources.environ, root, reader))
     layers.append(set_layer(tuple(sources.sets), root, reader))
+    layers.append(scale_layer(sources.scaled, root, reader))
     documents = Documents(sources, root, tuple(layers), tuple(dormant), tuple(source for source, _ in files))
     if files and len(files) == len(
         sources.files

@@ -10,8 +10,6 @@ import tempfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final
 
-import trio
-
 from svcd.values.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -35,6 +33,8 @@ async def read_inventory(
 
     `argv_prefix` runs `svcd.host.nvml.main`. Call it in the main thread: the child dies with the thread that starts it.
     """
+    import trio  # noqa: PLC0415 - `svcd gpus` does without, and `svcd up` orders its keeper before it takes the time
+
     with _reading(argv_prefix, env) as (child, ended, output):
         with trio.move_on_after(timeout):
             await trio.lowlevel.wait_readable(ended)

@@ -14,8 +14,9 @@ from svcd.values.orders import Spawn
 from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from svcd.host.program import Program
     from svcd.runtime.discovery import Reading
     from svcd.runtime.replica import Replica
     from svcd.values.places import Places
@@ -28,12 +29,10 @@ HTTP_SOCKET = "http"
 class Launcher:
     """Makes spawn orders for the replicas of one app."""
 
-    def __init__(
-        self, app: AppSpec, places: Places, ingress_argv: Sequence[str] | None, host_environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, app: AppSpec, places: Places, program: Program, host_environment: Mapping[str, str]) -> None:
         self._app = app
         self._places = places
-        self._ingress_argv = ingress_argv
+        self._program = program
         self._host_environment = host_environment
         self._count = 0
 
@@ -53,8 +52,8 @@ class Launcher:
         document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, socket)
         order = Spawn(
             id=replica.process_id,
-            argv=list(self._ingress_argv) if is_ingress and self._ingress_argv else worker_argv(spec.python),
-            env=self._environment(replica),
+            argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
+            env=self._environment(replica) | (dict(self._program.loader) if is_ingress else {}),
             cwd=str(self._app.root),
             stdin=boot.dump(document),
             log=self._places.log(spec.name, None if is_ingress else replica.index),

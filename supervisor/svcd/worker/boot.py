@@ -38,6 +38,8 @@ def main(argv: list[str]) -> int:
     # The log is to say where: a crash in native code, and on SIGQUIT whatever every thread does just now.
     faulthandler.enable()
     faulthandler.register(signal.SIGQUIT, all_threads=True)
+    if getattr(sys, "frozen", False):
+        return run(document)  # the ingress of the packed program: it holds all of that
     if sys.path and Path(sys.path[0]).resolve() == HERE:
         del sys.path[0]  # this script's folder; there already without -P
     try:

@@ -1,0 +1,5 @@
+"""Entry of the packed program."""
+
+from svcd.cli.main import main
+
+main()
