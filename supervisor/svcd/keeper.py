@@ -71,6 +71,7 @@ class Keeper:
             some_left = self._children.reap()
             if self._exit_code is not None:
                 if not some_left:
+                    self._children.remove_cgroups()
                     return self._leave(self._exit_code)
                 kill_pass(os.getpid())
 

@@ -146,7 +146,9 @@ class Size(Kind):
 
     def json_schema(self) -> dict[str, Any]:
         least = 0 if self.zero else 1
-        return {"anyOf": [{"type": "integer", "minimum": least}, {"type": "string", "pattern": f"^(?:{SIZE_PATTERN})$"}]}
+        return {
+            "anyOf": [{"type": "integer", "minimum": least}, {"type": "string", "pattern": f"^(?:{SIZE_PATTERN})$"}]
+        }
 
 
 class Text(Kind):

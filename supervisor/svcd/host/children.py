@@ -10,7 +10,9 @@ import os
 import selectors
 from contextlib import suppress
 
+from svcd.host.cgroups import Cgroups
 from svcd.host.log_files import LogFiles, LogPump
+from svcd.host.settings import Settings
 from svcd.host.spawn import read_report, spawn
 from svcd.host.strays import Strays, kill_trees
 from svcd.values.orders import Exited, Gone, Spawned, SpawnFailed
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 class Child:
     """One spawned id, from its fork until nothing of it is left."""
 
-    def __init__(self, order: Spawn, pid: int, report: int, pump: LogPump) -> None:
+    def __init__(self, order: Spawn, cgroups: Cgroups, pid: int, report: int, pump: LogPump) -> None:
         self.id = order.id
         self.argv = order.argv
         self.cwd = order.cwd
+        self.user = order.user
+        self.cgroups = cgroups
         self.pid = pid
         self.report: int | None = report
         """Where the outcome of its exec is read from; None once it was."""
@@ -76,13 +80,27 @@ class Children:
             if name not in sockets:
                 self._emit(SpawnFailed(order.id, errno.ENOTSOCK, f"no listening socket is named {name}"))
                 return
+        cgroups = Cgroups(order.cgroups)
         try:
-            descriptors = [sockets[name].fileno() for name in order.sockets]
-            forked = spawn(order.argv, env=order.env, cwd=order.cwd, stdin=order.stdin, descriptors=descriptors)
+            cgroups.make()
         except OSError as error:
+            why = f"cannot make its control group {error.filename}: {error.strerror}"
+            self._emit(SpawnFailed(order.id, error.errno or 0, why))
+            return
+        try:
+            forked = spawn(
+                order.argv,
+                env=order.env,
+                cwd=order.cwd,
+                stdin=order.stdin,
+                descriptors=[sockets[name].fileno() for name in order.sockets],
+                settings=Settings.of(order),
+            )
+        except OSError as error:
+            cgroups.remove()
             self._emit(SpawnFailed(order.id, error.errno or 0, f"cannot fork a process: {error.strerror}"))
             return
-        child = Child(order, forked.pid, forked.report, LogPump(forked.output, self._logs.open(order.log)))
+        child = Child(order, cgroups, forked.pid, forked.report, LogPump(forked.output, self._logs.open(order.log)))
         self._by_id[child.id] = self._mains[child.pid] = child
         self._strays.expect(child.pid, child.id)
         self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))
@@ -100,6 +118,7 @@ class Children:
         child = self._by_id.get(name)
         if child is not None and not child.ended:
             self._strays.remember_tree(child.pid, child.id)
+            child.cgroups.kill()
             kill_trees([child.pid])
 
     def reap(self) -> bool:
@@ -125,11 +144,13 @@ class Children:
         if child is None:
             return self._strays.reaped(pid)
         self._executed(child)
-        if not child.failed:
+        if child.failed:
+            child.cgroups.remove()
+        else:
             child.ended = True
             if child.output_open:
                 child.pump.drain()
-            self._emit(Exited(child.id, pid, code, child.pump.last_lines))
+            self._emit(Exited(child.id, pid, code, child.pump.last_lines, child.cgroups.oom()))
         return child.id
 
     def _sweep(self, reaped: list[str]) -> None:
@@ -138,18 +159,24 @@ class Children:
         self._strays.adopt(self._mains, [*filter(self._by_id.get, reaped), *(child.id for child in ended)])
         killing = self._strays.kill(self._by_id.keys() - {child.id for child in ended})
         for child in ended:
-            if child.id not in killing:
+            child.cgroups.kill()
+            if child.id not in killing and child.cgroups.remove():
                 if child.output_open:
                     child.pump.drain()
                 self._forget(child)
                 self._emit(Gone(child.id))
+
+    def remove_cgroups(self) -> None:
+        """Remove those of ids whose end nobody waited for; for when all is killed and reaped."""
+        for child in self._by_id.values():
+            child.cgroups.remove()
 
     def _executed(self, child: Child) -> None:
         """Read how the exec went, and say so."""
         if child.report is None:
             return
         self._selector.unregister(child.report)
-        failure = read_report(child.report, child.argv, child.cwd)
+        failure = read_report(child.report, child.argv, child.cwd, child.user)
         child.report = None
         if failure is None:
             self._emit(Spawned(child.id, child.pid))

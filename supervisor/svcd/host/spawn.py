@@ -17,12 +17,14 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from svcd.host.processes import set_pdeathsig
+from svcd.host.settings import SettingError, Settings, apply, become
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_ENTER, _EXECUTE, _PREPARE = "enter", "execute", "prepare"
+_ENTER, _EXECUTE, _PREPARE, _SET = "enter", "execute", "prepare", "set"
+"""Stages of a child up to its exec."""
 
 
 class SpawnedChild(NamedTuple):
@@ -43,7 +45,13 @@ class SpawnFailure(NamedTuple):
 
 
 def spawn(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: bytes, descriptors: Sequence[int] = ()
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str,
+    stdin: bytes,
+    descriptors: Sequence[int] = (),
+    settings: Settings = Settings(),  # noqa: B008 - it is immutable
 ) -> SpawnedChild:
     """Fork a child that becomes `argv`, with `descriptors` as 3, 4, ...; raises OSError when even that fails."""
     opened: list[int] = []
@@ -61,7 +69,7 @@ def spawn(
         try:
             pid = os.fork()
             if pid == 0:
-                _child(parent, report_end, argv, env, cwd, [document, output_end, output_end, *descriptors])
+                _child(parent, report_end, argv, env, cwd, [document, output_end, output_end, *descriptors], settings)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     except BaseException:
@@ -71,7 +79,7 @@ def spawn(
     return SpawnedChild(pid, output, report)
 
 
-def read_report(report: int, argv: Sequence[str], cwd: str) -> SpawnFailure | None:
+def read_report(report: int, argv: Sequence[str], cwd: str, user: Sequence[int] = ()) -> SpawnFailure | None:
     """Read and close the report of a child whose exec is over; None when it succeeded."""
     try:
         text = os.read(report, 4096).decode()
@@ -82,13 +90,18 @@ def read_report(report: int, argv: Sequence[str], cwd: str) -> SpawnFailure | No
     if not text:
         return None
     number, stage = text.split(" ", 1)
-    return SpawnFailure(int(number), _explain(int(number), stage, argv, cwd))
+    explained = _explain(int(number), stage, argv, cwd)
+    if user and int(number) == errno.EACCES:
+        explained += f" (as user {user[0]}, whom every folder on the way has to let through)"
+    return SpawnFailure(int(number), explained)
 
 
 def _explain(number: int, stage: str, argv: Sequence[str], cwd: str) -> str:
     reason = os.strerror(number)
     if stage == _ENTER:
         return f"cannot enter the directory {cwd}: {reason}"
+    if stage.startswith(_SET):
+        return f"cannot {stage.removeprefix(_SET).strip()}: {reason}"
     if stage == _PREPARE or not argv:
         return f"cannot prepare a process: {reason}"
     program = argv[0]
@@ -100,23 +113,33 @@ def _explain(number: int, stage: str, argv: Sequence[str], cwd: str) -> str:
 
 
 def _child(
-    parent: int, report: int, argv: Sequence[str], env: Mapping[str, str], cwd: str, descriptors: Sequence[int]
+    parent: int,
+    report: int,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    descriptors: Sequence[int],
+    settings: Settings,
 ) -> None:
     """Become the program; never returns. An exception must not unwind into the parent's frames."""
     stage = _PREPARE
     try:
         report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, len(descriptors))
         os.setsid()
-        set_pdeathsig(signal.SIGKILL)
+        _place(descriptors, report)
+        apply(settings)
+        become(settings.user)
+        set_pdeathsig(signal.SIGKILL)  # after the change of user, with which the kernel forgets it
         if os.getppid() != parent:  # it ended before the kernel was told to kill us with it
             os._exit(1)
         stage = _ENTER
         os.chdir(cwd)
         stage = _PREPARE
-        _place(descriptors, report)
         _default_signals()
         stage = _EXECUTE
         _execute(argv, env)
+    except SettingError as error:
+        os.write(report, f"{error.errno} {_SET} {error.what}".encode())
     except OSError as error:
         os.write(report, f"{error.errno} {stage}".encode())
     except BaseException:  # noqa: BLE001 - argv with a NUL byte, say; whatever it is, this is the end of this process

@@ -6,7 +6,7 @@ fields in order. `pack` gives that list and `unpack` reads it back; the values a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 Wire = list[Any]
@@ -19,15 +19,26 @@ class Spawn:
     id: str
     """Name of this process for the life of the keeper, such as `Classifier/0#3` (replica 0, generation 3)."""
     argv: list[str]
-    env: dict[str, str]
+    env: dict[str, str] = field(repr=False)
     """The whole environment; nothing is added."""
     cwd: str
-    stdin: bytes
+    stdin: bytes = field(repr=False)
     """What the child reads from its standard input before end of file."""
     log: str
     """Path of the log file that its stdout and stderr are written to."""
     sockets: list[str]
     """Names of listening sockets (see Listen) that the child gets as descriptors 3, 4, ... in this order."""
+    umask: int = 0o022
+    nice: int = 0
+    rlimits: dict[str, list[int]] = field(default_factory=dict)
+    """Soft and hard limit by name (`nofile`); -1 is unlimited. What is not named stays as the keeper has it."""
+    cpus: list[int] = field(default_factory=list)
+    """The CPUs that it may run on; none named: all that the keeper may."""
+    user: list[int] = field(default_factory=list)
+    """User id, group id, then supplementary group ids; empty: those of the keeper."""
+    cgroups: list[list[Any]] = field(default_factory=list)
+    """[folder, [[file, text, required], ...]] of each control group to make for this process alone, what to write there
+    before it joins, and whether the kernel has to have such a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,9 @@ class Exited:
     """Exit status, or minus the signal number."""
     last_lines: list[str]
     """The last log lines, oldest first."""
+    oom: str = ""
+    """What the kernel ran out of when it killed a process of this id for memory: `limit`, the memory that this id may
+    have; `machine`, memory as such; "" when it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,7 @@ class _Kinds:
 
 def pack(message: Order | Event) -> Wire:
     """Return the wire form, a list of msgpack's own types."""
-    return [type(message).__name__, *(getattr(message, field.name) for field in fields(message))]
+    return [type(message).__name__, *(getattr(message, each.name) for each in fields(message))]
 
 
 def unpack(wire: Wire) -> Order | Event:
@@ -138,4 +152,8 @@ def unpack(wire: Wire) -> Order | Event:
     try:
         return _Kinds.by_name[wire[0]](*wire[1:])
     except (KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"not an order or event: {wire!r:.200}") from error
+        raise ValueError(f"not an order or event: {_told(wire)}") from error  # its fields may hold secrets
+
+
+def _told(wire: object) -> str:
+    return f"{wire[0]!r:.40} of {len(wire)} elements" if isinstance(wire, list) and wire else f"a {type(wire).__name__}"
