@@ -31,7 +31,7 @@ TREES = st.fixed_dictionaries(
 
 def layer(tree: dict[str, Any]) -> Layer:
     reader = Reader([])
-    read = reader.read("file", tree, Remark("somewhere", Path("/")))
+    read = reader.read("file", tree, Remark("somewhere", Path("/"), "file"))
     assert reader.problems == []
     return read
 

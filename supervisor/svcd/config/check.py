@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.config.layers import is_of_service
 from svcd.config.problems import Problem, nearest
 from svcd.values.specs import INGRESS, Scaling
 
@@ -41,7 +42,7 @@ def _unknown_instance_types(layers: list[Layer], stack: Stack) -> Iterator[Probl
     known = {path[1] for layer in layers for path in layer.names if path[0] == "instance_types"}
     named: dict[int, Entry] = {}
     for entries in (*(layer.entries for layer in layers), {path: found[-1] for path, found in stack.items()}):
-        named |= {id(entry): entry for path, entry in entries.items() if path[-1] == "instance_type"}
+        named |= {id(entry): entry for path, entry in entries.items() if is_of_service(path, "instance_type")}
     for entry in named.values():
         if entry.value not in known:
             suggestion = nearest(entry.value, known)

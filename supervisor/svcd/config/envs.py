@@ -1,130 +1,175 @@
-"""Environment variables of services: the forms in which they are written, and how their values are found."""
+"""Environment variables of services: the forms in which they are written.
+
+Errors never repeat what was found: it may be a secret.
+"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from svcd.config.kinds import Kind, Wrong
+from svcd.config.kinds import Kind, Wrong, toml_text
 from svcd.config.problems import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from svcd.config.layers import Entry
-    from svcd.config.problems import Problem
-
-RESERVED = {"CUDA_VISIBLE_DEVICES": "svcd sets it from what was placed; ask for GPUs with resources = { gpu = N }"}
-
-# execve refuses one string of 32 pages or more (MAX_ARG_STRLEN in binfmts.h), name, `=` and the final NUL included.
-_LONGEST = 32 * 4096
+from svcd.values.secrets import NOT_SHOWN, looks_secret
 
 
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """`"text"` or `{ value = "text" }`: the text, in which `${NAME}` stands for another variable of the service."""
+
+    text: str
+    secret: bool | None = None
+    """Whether its value is never to be shown; None leaves it to the name and the look of the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dotenv:
+    """A variable of an `env_file`."""
+
+    text: str
+    is_raw: bool
+    """It stood in single quotes: `${NAME}` is nothing but text."""
+    secret: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FromHost:
     """`{ from_host = true }`: the variable of the same name in svcd's own environment."""
 
-
-class Unset:
-    """`{ unset = true }`: take the variable away, whoever below set it."""
+    secret: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class FromFile:
     """`{ file = "secrets/key" }`: what the file holds, less one newline at its end."""
 
-    __match_args__ = ("path",)
-
-    def __init__(self, path: str) -> None:
-        self.path = path
+    path: str
+    secret: bool | None = None
 
 
-EnvSource = str | FromHost | FromFile | Unset
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """`{ credential = "key" }`: what systemd passed to svcd under that name, less one newline at its end."""
+
+    name: str
+    secret: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """`{ unset = true }`: take the variable away, whoever below set it."""
+
+    secret: bool | None = None
+
+
+EnvSource = Literal | Dotenv | FromHost | FromFile | Credential | Unset
 
 
 class Env(Kind):
-    """The value of an environment variable, or where it comes from.
-
-    What was found is not repeated in its errors: it may be a secret.
-    """
+    """The value of an environment variable, or where it comes from."""
 
     textual = True
+
+    forms: ClassVar[tuple[str, ...]] = ("value", "from_host", "file", "credential", "unset")
+    expected: ClassVar[str] = (
+        "expected a string, { from_host = true }, { file = PATH }, { credential = NAME } or { unset = true }"
+    )
 
     def label(self) -> str:
         return "string or table"
 
-    forms: ClassVar[tuple[str, ...]] = ("from_host", "file", "unset")
-    expected: ClassVar[str] = "expected a string, { from_host = true }, { file = PATH } or { unset = true }"
-
     def read(self, value: object) -> EnvSource:
         if isinstance(value, str):
-            if "\0" in value:
-                raise Wrong("a variable can't hold a NUL character")
-            return value
+            return Literal(_text(value))
         if not isinstance(value, dict):
             raise Wrong(f"{self.expected}{'; write it in quotes' if isinstance(value, (int, float)) else ''}")
-        return self._read_form(value)
-
-    def _read_form(self, value: dict[str, object]) -> EnvSource:
         for name in value:
-            if name not in self.forms:
-                raise Wrong("unknown key", nearest(name, self.forms), inner=name)
-        match value:
-            case {"from_host": True, **rest} if not rest:
-                return FromHost()
-            case {"unset": True, **rest} if not rest:
-                return Unset()
-            case {"file": str(path), **rest} if not rest and path:
-                return FromFile(path)
+            if name not in (*self.forms, "secret"):
+                raise Wrong("unknown key", nearest(name, (*self.forms, "secret")), inner=name)
+        rest = dict(value)
+        secret = rest.pop("secret", None)
+        if secret is not None and not isinstance(secret, bool):
+            raise Wrong("expected true or false", inner="secret")
+        return self._read_form(rest, secret)
+
+    def _read_form(self, form: dict[str, object], secret: bool | None) -> EnvSource:
+        if len(form) == 1:
+            match form:
+                case {"value": str(text)}:
+                    return Literal(_text(text), secret)
+                case {"from_host": True}:
+                    return FromHost(secret)
+                case {"file": str(path)} if path:
+                    return FromFile(path, secret)
+                case {"credential": str(name)}:
+                    return Credential(_credential_name(name), secret)
+                case {"unset": True} if secret is None:
+                    return Unset()
         raise Wrong(self.expected)
 
+    def write(self, value: EnvSource) -> str:
+        raise NotImplementedError  # what may be shown depends on the name: see `written`
 
-def effective_envs(
-    entries: Mapping[str, Entry], host: Mapping[str, str], problems: list[Problem]
-) -> dict[str, str | None]:
-    """Return each variable's value, None for one that is to be taken away; what can't be had goes to `problems`."""
-    found: dict[str, str | None] = {}
-    for name, entry in entries.items():
-        try:
-            _check_name(name)
-            found[name] = value = _value(name, entry, host)
-            if value is not None and len(os.fsencode(name)) + len(os.fsencode(value)) + 2 > _LONGEST:
-                raise ValueError(f"longer than the {_LONGEST} bytes that Linux lets one variable have")
-        except ValueError as error:
-            problems.append(entry.problem(str(error)))
-    return found
+    def json_schema(self) -> dict[str, Any]:
+        secret = {"type": "boolean", "description": "Whether the value is never shown."}
+
+        def form(name: str, value: dict[str, Any], *, may_be_secret: bool = True) -> dict[str, Any]:
+            keys = {name: value} | ({"secret": secret} if may_be_secret else {})
+            return {"type": "object", "properties": keys, "required": [name], "additionalProperties": False}
+
+        text, path = {"type": "string"}, {"type": "string", "minLength": 1}
+        return {
+            "anyOf": [
+                text,
+                form("value", text),
+                form("from_host", {"const": True}),
+                form("file", path),
+                form("credential", {"type": "string", "pattern": f"^{_CREDENTIAL}$"}),
+                form("unset", {"const": True}, may_be_secret=False),
+            ]
+        }
 
 
-def _check_name(name: str) -> None:
-    if name in RESERVED:
-        raise ValueError(RESERVED[name])
-    if not name or "=" in name or "\0" in name:
-        raise ValueError("no name for a variable: it can't be empty nor hold an equals sign or NUL")
+# What systemd takes for a credential's name: that of a file, and no colon (systemd.exec(5)).
+_CREDENTIAL = r"[A-Za-z0-9._@+-]{1,255}"
 
 
-def _value(name: str, entry: Entry, host: Mapping[str, str]) -> str | None:
-    match entry.value:
-        case Unset():
-            return None
+def _credential_name(name: str) -> str:
+    if re.fullmatch(_CREDENTIAL, name) is None or name in {".", ".."}:
+        raise Wrong("expected the name of a credential, such as LoadCredential= in a unit gives it", inner="credential")
+    return name
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise Wrong("a variable can't hold a NUL character")
+    return value
+
+
+def written(name: str, source: EnvSource) -> str:
+    """Return a variable as it would be written in TOML; a value that is secret is not shown."""
+    match source:
         case FromHost():
-            if name not in host:
-                raise ValueError("not set in svcd's own environment; export it, or take from_host away")
-            return host[name]
+            form = "from_host = true"
         case FromFile(path):
-            return _file_text(entry, path)
-        case literal:
-            return str(literal)
+            form = f"file = {toml_text(path)}"
+        case Credential(credential):
+            form = f"credential = {toml_text(credential)}"
+        case Unset():
+            form = "unset = true"
+        case Literal(text) | Dotenv(text) if not may_be_secret(name, source, text):
+            if source.secret is None:
+                return toml_text(text)
+            form = f"value = {toml_text(text)}"
+        case _:
+            return NOT_SHOWN
+    mark = "" if source.secret is None else f", secret = {str(source.secret).lower()}"
+    return f"{{ {form}{mark} }}"
 
 
-def _file_text(entry: Entry, said: str) -> str:
-    path = entry.source.base / Path(said).expanduser()
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)  # more than that can't be used, and the file may be a device
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} holds no UTF-8 text") from None
-    except OSError as error:
-        raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    if "\0" in text:
-        raise ValueError(f"{path} holds a NUL character, which a variable can't")
-    return text.removesuffix("\n").removesuffix("\r")
+def may_be_secret(name: str, source: EnvSource, value: str) -> bool:
+    """Whether a variable is not to be shown: as it says itself, else all but literals, and those that look like it."""
+    if source.secret is not None:
+        return source.secret
+    return not isinstance(source, Literal) or looks_secret(name, value)

@@ -1,4 +1,7 @@
-"""Says for every key that has a value where it comes from: each layer's value, its place, and which one wins."""
+"""Says for every key what is in force and where it comes from: each layer's value, its place, and which one wins.
+
+It reads no secret: a variable that comes from a file, a credential or the host is told by its form.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
-from svcd.config.envs import EnvSource, FromFile, FromHost, Unset
+from svcd.config.check import check_app, check_service
+from svcd.config.envs import written
+from svcd.config.load import safe_name
 from svcd.config.origins import dotted
 from svcd.config.resolve import stack_of
+from svcd.values.secrets import NOT_SHOWN
 
 if TYPE_CHECKING:
-    from svcd.config.layers import Stack
-    from svcd.config.load import Documents
-    from svcd.config.schema import Key, KeyPath
+    from collections.abc import Iterator
 
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASS", "CRED", "AUTH")
+    from svcd.config.layers import Entry
+    from svcd.config.load import Documents
+    from svcd.config.problems import Problem
+    from svcd.config.schema import Key, KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,57 +33,98 @@ class Said:
     """As it would be written in TOML; a secret is not shown."""
     where: str
     """`default`, `svcd.toml:14`, `decorator service.py:12`, `--set KEY` or the variable's name."""
+    layer: str
+    """`default`, `decorator`, `file`, `profile prod`, `instance type gpu.one`, `env_file`, `environment`, `--set` or
+    `svcd scale`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One effective value."""
 
-    key: str
+    path: KeyPath
     layers: tuple[Said, ...]
     """Lowest first."""
+
+    @property
+    def key(self) -> str:
+        """The path as TOML writes it."""
+        return dotted(self.path)
 
     @property
     def winner(self) -> Said:
         """The one that is in force."""
         return self.layers[-1]
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value in force is not shown."""
+        return self.winner.value == NOT_SHOWN
 
-def explain(documents: Documents, graph: dict[str, Any]) -> tuple[Explained, ...]:
+
+def explain(documents: Documents, graph: dict[str, Any], default_python: str = "") -> tuple[Explained, ...]:
     """Explain every key of the app and of the graph's services that has a value, in the schema's order."""
-    stack = stack_of(documents, graph, [])
-    explained = []
-    for key in schema.KEYS:
-        for path in _paths(key, stack, list(graph["services"])):
-            default = [Said(_written(key, path, key.default), "default")] if key.default is not None else []
-            entries = [Said(_written(key, path, entry.value), entry.where) for entry in stack.get(path, ())]
-            if default or entries:
-                explained.append(Explained(dotted(path), (*default, *entries)))
-    return tuple(explained)
+    return Explanation(documents, graph, default_python).all()
 
 
-def _paths(key: Key, stack: Stack, services: list[str]) -> list[KeyPath]:
-    """Every path that a key of the schema stands for in this app."""
-    parts = tuple(key.path.split("."))
-    if "*" not in parts:
-        return [parts]
-    if parts[0] == "services" and parts[-1] != "*":
-        return [(parts[0], name, *parts[2:]) for name in services]
-    return [path for path in stack if len(path) == len(parts) and schema.find(path) is key]
+class Explanation:
+    """One app's configuration, explained; what is wrong with it is in `problems`, sources of variables left out."""
+
+    def __init__(self, documents: Documents, graph: dict[str, Any], default_python: str = "") -> None:
+        self.problems: list[Problem] = []
+        self._documents = documents
+        self._graph = graph
+        self._stack = stack_of(documents, graph, self.problems)
+        self._computed: dict[KeyPath, str] = {("app", "name"): safe_name(documents.root.name)}
+        if default_python:
+            self._computed["app", "python"] = default_python
+        for name, report in graph["services"].items():
+            self._computed["services", name, "version"] = report.get("version") or ""
+        self.problems += check_app(documents, graph, self._stack)
+        for name in graph["services"]:
+            self.problems += check_service(self._stack, name)
+
+    def all(self) -> tuple[Explained, ...]:
+        """Return every key that has a value, in the schema's order."""
+        found = (self._explained(key, path) for key in schema.KEYS for path in self._paths(key))
+        return tuple(each for each in found if each.layers)
+
+    def _paths(self, key: Key) -> list[KeyPath]:
+        """Every path that a key of the schema stands for in this app."""
+        parts = tuple(key.path.split("."))
+        if "*" not in parts:
+            return [parts]
+        if parts[0] == "services" and parts[-1] != "*":
+            return [(parts[0], name, *parts[2:]) for name in self._graph["services"]]
+        return [path for path in self._stack if len(path) == len(parts) and schema.find(path) is key]
+
+    def _explained(self, key: Key, path: KeyPath) -> Explained:
+        said = (Said(_value(key, path, entry), entry.where, _layer(path, entry)) for entry in self._stack.get(path, ()))
+        return Explained(path, (*self._default(key, path), *said))
+
+    def _default(self, key: Key, path: KeyPath) -> Iterator[Said]:
+        if key.default is not None:
+            yield Said(key.kind.write(key.default), "default", "default")
+        elif self._computed.get(path):
+            yield Said(key.kind.write(self._computed[path]), key.default_text, "default")
+        elif key.follows:
+            other = tuple(
+                name if part == "*" else part
+                for part, name in zip(key.follows.split("."), (*path, *path), strict=False)
+            )
+            followed = self._explained(schema.key_at(other), other)
+            if followed.layers:
+                yield Said(followed.winner.value, f"as {followed.key}", "default")
 
 
-def _written(key: Key, path: KeyPath, value: Any) -> str:
-    return _env(path[-1], value) if path[-2] == "envs" else key.kind.write(value)
+def _value(key: Key, path: KeyPath, entry: Entry) -> str:
+    return written(path[-1], entry.value) if path[-2] == "envs" else key.kind.write(entry.value)
 
 
-def _env(name: str, value: EnvSource) -> str:
-    match value:
-        case FromHost():
-            return "{ from_host = true }"
-        case Unset():
-            return "{ unset = true }"
-        case FromFile(path):
-            return f'{{ file = "{path}" }}'
-        case literal:
-            is_secret = any(word in name.upper() for word in _SECRET_WORDS)
-            return "(not shown)" if is_secret else f'"{literal}"'
+def _layer(path: KeyPath, entry: Entry) -> str:
+    first, *rest = entry.said_as
+    if first == "profiles":
+        return f"profile {rest[0]}"
+    if first == "instance_types" and path[0] == "services":
+        return f"instance type {rest[0]}"
+    return entry.source.layer

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from svcd.config.schema import Key, KeyPath, Table
 
 
+def is_of_service(path: KeyPath, key: str) -> bool:
+    """Whether a path is that of a service's key (and not, say, of a variable with the key's name)."""
+    return path[0] == "services" and path[2:] == (key,)
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """A value that one layer gives to one key."""
@@ -46,7 +51,7 @@ class Layer:
     """What one source says."""
 
     name: str
-    """`file`, `profile`, `environment`, `--set` or `decorator`."""
+    """`decorator`, `instance type`, `env_file`, `file`, `profile`, `environment`, `--set` or `svcd scale`."""
     entries: dict[KeyPath, Entry] = field(default_factory=dict)
     names: dict[KeyPath, Entry] = field(default_factory=dict)
     """The tables under chosen names (services, instance types, profiles), empty ones too; their values are None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from svcd.config import schema
 from svcd.config.envs import Env
@@ -33,6 +33,7 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
 class TomlFile:
     """A file that tomli has accepted."""
 
+    layer: ClassVar[str] = "file"
     shown: str
     """Its name as the user gave it."""
     base: Path
@@ -82,19 +83,47 @@ def _may_be_secret(path: positions.Path, first: str) -> bool:
         return False  # what is in it is judged by itself
     if "envs" in path:
         form = path[path.index("envs") + 2 :]
-        return not form or form[0] not in Env.forms
+        return not form or form[0] not in _PLAIN_FORMS
     node: Table | Key | None = schema.ROOT
     for name in path:
+        if isinstance(node, schema.Key):
+            return False  # an element of a known key's array
         node = node.child(str(name)) if isinstance(node, schema.Table) else None
     return node is None and first in "\"'"
 
 
+_PLAIN_FORMS = {*Env.forms, "secret"} - {"value"}
+"""The keys of a variable's table whose values say where it comes from, and not what it is."""
+
+
+@dataclass(eq=False)
+class DotenvFile:
+    """An `env_file`."""
+
+    layer: ClassVar[str] = "env_file"
+    shown: str
+    base: Path
+    lines: dict[str, int]
+    """By variable."""
+
+    def where(self, path: KeyPath) -> str:
+        """Name the line of the variable, as in `classifier.env:3`."""
+        return f"{self.shown}:{self.lines[path[-1]]}"
+
+    def problem(self, path: KeyPath, message: str, suggestion: str | None = None, *, on_key: bool = False) -> Problem:
+        """Return a problem with a variable; its line is not quoted, since all in such a file may be secret."""
+        del on_key
+        line = self.lines[path[-1]]
+        return Problem(file=self.shown, line=line, key=dotted(path), message=message, suggestion=suggestion)
+
+
 @dataclass(eq=False)
 class Remark:
-    """A source without lines: one environment variable or one `--set`."""
+    """A source without lines: one environment variable, one `--set`, one `svcd scale`."""
 
     shown: str
     base: Path
+    layer: str
 
     def where(self, path: KeyPath) -> str:
         del path  # it speaks of one only
@@ -109,6 +138,7 @@ class Remark:
 class Decorator:
     """`@svcd.service(...)` of one class."""
 
+    layer: ClassVar[str] = "decorator"
     shown: str
     """The Python file."""
     line: int | None
@@ -123,5 +153,5 @@ class Decorator:
         return Problem(file=self.shown, line=self.line, key=dotted(path), message=message, suggestion=suggestion)
 
 
-Source = TomlFile | Remark | Decorator
-"""Whoever says something: all have `base`, `where` and `problem`."""
+Source = TomlFile | DotenvFile | Remark | Decorator
+"""Whoever says something: all have `layer`, `base`, `where` and `problem`."""

@@ -1,4 +1,4 @@
-"""Reads what overrules the files: variables (`SVCD__SERVICES__X__THREADS=4`) and `--set services.X.threads=4`."""
+"""Reads what overrules the files: variables (`SVCD__SERVICES__X__THREADS=4`), `--set services.X.threads=4`, scaling."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from svcd.config.schema import Key, KeyPath, Table
 
 PREFIX = "SVCD__"
+SCALE = "svcd scale"
 
 
 def environment_layer(environ: Mapping[str, str], base: Path, reader: Reader) -> Layer:
     """Return what `SVCD__...` variables say. Service names are still in the case of the variable."""
     pieces = [
-        _piece("environment", _variable_path(name), environ[name], Remark(name, base), reader)
+        _piece("environment", _variable_path(name), environ[name], Remark(name, base, "environment"), reader)
         for name in sorted(environ)
         if name.startswith(PREFIX)
     ]
@@ -44,8 +45,18 @@ def set_layer(sets: tuple[str, ...], base: Path, reader: Reader) -> Layer:
             reader.problems.append(problem)
             continue
         key = text[: found[1]].strip()
-        pieces.append(_piece("--set", found[0], rest[1:].strip(), Remark(f"--set {key}", base), reader))
+        pieces.append(_piece("--set", found[0], rest[1:].strip(), Remark(f"--set {key}", base, "--set"), reader))
     return _joined("--set", pieces)
+
+
+def scale_layer(scaled: Mapping[str, int], base: Path, reader: Reader) -> Layer:
+    """Return what `svcd scale` set, by service: so many replicas, no fewer and no more."""
+    pieces = []
+    for service, count in scaled.items():
+        scaling = {"min_replicas": count, "max_replicas": count}
+        source = Remark(f"svcd scale {service}={count}", base, SCALE)
+        pieces.append(reader.read(SCALE, {"services": {service: {"scaling": scaling}}}, source))
+    return _joined(SCALE, pieces)
 
 
 def _joined(name: str, pieces: list[Layer]) -> Layer:

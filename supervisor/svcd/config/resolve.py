@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from svcd.config import schema
 from svcd.config.check import check_app, check_service
 from svcd.config.dotenvs import env_files_layer
-from svcd.config.layers import Layer, Reader, merge, spelled
+from svcd.config.layers import Layer, Reader, is_of_service, merge, spelled
 from svcd.config.origins import Decorator
 from svcd.config.problems import ConfigError, Problem
 from svcd.config.pythons import interpreter, python_entry
@@ -97,7 +97,7 @@ def _with_instance_types(layers: list[Layer]) -> list[Layer]:
     for (first, *rest), entries in merge(layers).items():
         if first == "instance_types":
             shapes.setdefault(rest[0], {})[rest[1]] = entries[-1]
-    wins = {path: entries[-1] for path, entries in merge(layers).items() if path[-1] == "instance_type"}
+    wins = {path: entries[-1] for path, entries in merge(layers).items() if is_of_service(path, "instance_type")}
     expanded = []
     for layer in layers:
         shape = Layer("instance type")
@@ -111,7 +111,7 @@ def _with_instance_types(layers: list[Layer]) -> list[Layer]:
 
 def _with_env_files(layers: list[Layer], problems: list[Problem]) -> list[Layer]:
     """Put what each service's env_files say just under the layer that names them; only the ones that win are read."""
-    wins = {path: entries[-1] for path, entries in merge(layers).items() if path[-1] == "env_file" and len(path) == 3}
+    wins = {path: entries[-1] for path, entries in merge(layers).items() if is_of_service(path, "env_file")}
     expanded = []
     for layer in layers:
         named = [path for path, entry in layer.entries.items() if wins.get(path) is entry]

@@ -52,6 +52,7 @@ VALUES = {
     "services.*.user": ("one", "two"),
     "services.*.group": ("one", "two"),
     "services.*.version": ("one", "two"),
+    "services.*.env_file": (["one"], ["two"]),
     "services.*.envs.*": ("one", "two"),
     "instance_types.*.gpu": (1, 2),
     "instance_types.*.cpu": (1, 2),
@@ -70,6 +71,8 @@ def concrete(path: str) -> tuple[str, ...]:
 
 
 def toml_of(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_of, value))}]"
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 
@@ -123,7 +126,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
         write("svcd.toml", line.get("file", "\n") + profile_line.get("profile", "")),
         write("more.toml", line.get("second file", "\n") + profile_line.get("second file's profile", "")),
     ]
-    environ = {variable(path): str(said["environment"])} if "environment" in said else {}
+    environ = {variable(path): str(said["environment"]).replace("'", '"')} if "environment" in said else {}
     sets = [f"{dotted}={toml_of(said['--set'])}"] if "--set" in said else []
     report = graph(Model={"config": decorator(path, said["decorator"]) if "decorator" in said else {}})
 
@@ -131,7 +134,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
     resolve(documents, report, default_python=PYTHON)
 
     explained = next(it for it in explain(documents, report) if it.key == dotted)
-    layers = [layer for layer in explained.layers if layer.where != "default"]
+    layers = [layer for layer in explained.layers if layer.layer != "default"]
     assert [layer.value for layer in layers] == [toml_of(value) for value in said.values()]
     assert [layer.where.startswith(WHERE[name]) for layer, name in zip(layers, said, strict=True)] == [True, True]
 

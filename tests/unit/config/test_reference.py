@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomli
 
 from svcd.config import reference, schema
 
@@ -35,8 +36,8 @@ def test_each_key_can_be_found_and_its_default_is_a_value_it_takes(key: schema.K
     assert schema.find(tuple(key.path.split("."))) is key
     assert key.help.endswith((".", "`", ")"))
     if key.default is not None:
-        written = key.kind.write(key.default).strip('"')
-        assert key.kind.read(int(written) if written.isdigit() else written) == key.default
+        written = tomli.loads(f"value = {key.kind.write(key.default)}")["value"]
+        assert key.kind.read(written) == key.default
 
 
 def test_decorator_and_schema_have_the_same_keys():
