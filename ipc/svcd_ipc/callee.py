@@ -39,7 +39,10 @@ _STREAMED: Final = object()
 class Serving:
     """One call of the peer that is running."""
 
-    __slots__ = ("bell", "call", "context", "deadline", "ending", "hand", "id", "is_stream_wanted", "running", "trap")
+    __slots__ = (
+        *("bell", "call", "context", "deadline", "ending", "hand", "has_begun", "id", "is_stream_wanted"),
+        *("running", "trap"),
+    )
 
     context: contextvars.Context
     running: Coroutine[Any, Any, Any]
@@ -54,6 +57,8 @@ class Serving:
         self.bell: Bell | None = None
         """Rung when credit comes; streams have one."""
         self.hand: Hand | None = None
+        self.has_begun = False
+        """Whether the handler was called."""
         self.ending: CallError | None = None
         """Why it was cancelled."""
 
@@ -74,6 +79,7 @@ class Callee:
         name: str,
         handler: Handler | None,
         admit: Callable[[IncomingCall], bool] | None,
+        release: Callable[[IncomingCall], None] | None,
         load: Callable[[], tuple[int, int]] | None,
         clock: Callable[[], float],
         connection: Connection,
@@ -83,6 +89,7 @@ class Callee:
         self._name = name
         self._handler = handler or _no_handler
         self._admit = admit
+        self._release = release
         self._load = load or (lambda: (len(self.running), 0))
         self._clock = clock
         self._connection = connection
@@ -124,6 +131,7 @@ class Callee:
     async def serve(self, serving: Serving, hand: Hand) -> None:
         """Be the job of a hand that runs one call to its answer."""
         if serving.ending is not None:  # Cancelled while it waited for its hand.
+            self._release_unbegun(serving)
             self._answer_error(serving, serving.ending)
         elif self.begin(serving):
             self._waiting_apis.discard(serving.call.api)
@@ -135,6 +143,7 @@ class Callee:
 
         Each call has a context of its own, so that hands share no context variables between their jobs.
         """
+        serving.has_begun = True
         serving.context = self._context.copy()
         serving.running = self._run(serving)
         try:
@@ -146,6 +155,17 @@ class Callee:
         else:
             return False
         return True
+
+    def close(self) -> None:
+        """Let go of the calls that no hand will begin: the connection has ended."""
+        for serving in self.running.values():
+            self._release_unbegun(serving)
+
+    def _release_unbegun(self, serving: Serving) -> None:
+        if not serving.has_begun:
+            serving.has_begun = True  # once
+            if self._release is not None:
+                self._release(serving.call)
 
     async def finish(self, serving: Serving, hand: Hand) -> None:
         """Run a call that had to wait to its answer. Raises only cancellation from outside, KeyboardInterrupt and such."""

@@ -61,7 +61,8 @@ class Channel:
     """One connection. Construct it, then `await nursery.start(channel.run)`; see `client.connect` and `server.serve`.
 
     `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to it.
-    `admit` returns False to answer a call with busy. The side that accepted the connection does not speak first, so that
+    `admit` returns False to answer a call with busy; `release` is told of a call that was admitted, but ends (cancelled,
+    its connection lost) before the handler was called. The side that accepted the connection does not speak first, so that
     a refusal comes in place of its hello.
     """
 
@@ -72,6 +73,7 @@ class Channel:
         identity: Mapping[str, Any],
         handler: Handler | None = None,
         admit: Callable[[IncomingCall], bool] | None = None,
+        release: Callable[[IncomingCall], None] | None = None,
         load: Callable[[], Load] | None = None,
         welcome: Callable[[Hello], None] | None = None,
         limits: Limits = _LIMITS,
@@ -100,6 +102,7 @@ class Channel:
             name=str(Hello(0, self._identity)),
             handler=handler,
             admit=admit,
+            release=release,
             load=load,
             clock=clock,
             connection=self._connection,
@@ -214,6 +217,7 @@ class Channel:
         Started once both sides have said hello, or once the connection has ended before that (see `closed`). Never raises
         for what the peer did.
         """
+        is_started = False
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -224,13 +228,15 @@ class Channel:
                     nursery.start_soon(self._alarm.run)
                     nursery.start_soon(self._reader.mind)
                     self._reader.start(Crew(nursery))
+                    is_started = True
                     task_status.started(self)
         finally:
             self._end(None)
+            self._callee.close()
             self._sock.close()
             self.closed.set()
-        if self.peer is None:
-            task_status.started(self)
+            if not is_started:  # also when the peer said hello and was gone in the same moment
+                task_status.started(self)
 
     async def _shake_hands(self) -> bool:
         """Exchange hellos; False when the connection ended instead."""

@@ -166,6 +166,7 @@ class Replica:
             service.handle,
             identity=self._identity,
             admit=service.admit,
+            release=service.release,
             load=service.load,
             on_channel=self._met,
             task_status=task_status,

@@ -79,6 +79,11 @@ class LiveApi:
             value = await self._threads.run(functools.partial(self._method, **args), on_end=slot.drop)
         if hasattr(value, "__anext__") or hasattr(value, "__next__"):
             raise BadResult(f"{self.schema.title} returned an iterator; a stream api is one that yields itself")
+        if inspect.iscoroutine(value):
+            value.close()
+            raise BadResult(
+                f"{self.schema.title} returned a call that was not made; in `def` code it is to_sync.api(...)"
+            )
         return value
 
 
@@ -126,12 +131,20 @@ class LiveService:
 
     def admit(self, call: IncomingCall) -> bool:
         """Take a slot for a call, or refuse it; questions about the service itself take none."""
-        if call.api == SCHEMA or (call.api not in self.apis and call.api != HTTP):
+        if not self._takes_slot(call):
             return True
         if self.taken >= self.max_concurrency or self._idle is not None:
             return False
         self.taken += 1
         return True
+
+    def release(self, call: IncomingCall) -> None:
+        """Take back the slot of a call that was admitted and then ended before it was begun."""
+        if self._takes_slot(call):
+            self.freed()
+
+    def _takes_slot(self, call: IncomingCall) -> bool:
+        return call.api in self.apis or call.api == HTTP
 
     def freed(self) -> None:
         """Take a slot back."""

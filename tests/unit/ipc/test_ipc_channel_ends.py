@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -13,10 +14,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from svcd_ipc import frames
 from svcd_ipc.channel import Channel, Hello, IncomingCall, Limits
+from svcd_ipc.client import connect
 from svcd_ipc.connection import Connection
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError, ReplicaLost, ServiceUnavailable
 from svcd_ipc.messages import Error, Result
 from svcd_ipc.outbox import HIGH_WATER
+from svcd_ipc.server import listen, serve
 
 HELLO = b"".join(Connection().send_hello({"service": "Rogue"}))
 
@@ -346,3 +349,64 @@ async def _all_events(peer: trio.SocketStream, calls: int = 0) -> list[Any]:
         while (event := connection.next_event()) is not None:
             events.append(event)
     return events
+
+
+async def test_an_admitted_call_that_is_cancelled_before_it_begins_is_released(join: Any) -> None:
+    admitted, handled, released = list[str](), list[str](), list[str]()
+
+    def admit(call: IncomingCall) -> bool:
+        admitted.append(call.api)
+        return True
+
+    async def handler(call: IncomingCall) -> None:
+        handled.append(call.api)
+        await trio.lowlevel.checkpoint()
+
+    caller, _ = await join(handler, admit=admit, release=lambda call: released.append(call.api))
+    for ticks in range(12):
+        for _ in range(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(caller.call, "api", {})
+                for _ in range(ticks):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+    await caller.ping()
+    await wait_all_tasks_blocked()
+    assert len(admitted) == len(handled) + len(released)
+    assert released, "the schedule above does catch some calls in between"
+
+
+async def test_calls_that_wait_for_a_hand_are_released_with_their_connection(raw_peer: Any) -> None:
+    admitted, handled, released = list[int](), list[int](), list[int]()
+
+    def admit(call: IncomingCall) -> bool:
+        admitted.append(1)
+        return True
+
+    async def handler(_call: IncomingCall) -> None:
+        handled.append(1)
+        await trio.sleep_forever()
+
+    channel, peer = raw_peer(handler, admit=admit, release=lambda _call: released.append(1))
+    calls = b"".join(raw(1, number, "api", {}, None, None, 0, 0) for number in range(1, 51))
+    await peer.send_all(HELLO + calls)
+    await peer.aclose()
+    await channel.closed.wait()
+    await wait_all_tasks_blocked()
+    assert len(admitted) == len(handled) + len(released)
+
+
+async def test_a_peer_that_says_hello_and_is_gone_does_not_end_the_server(tmp_path: Any, nursery: trio.Nursery) -> None:
+    path = str(tmp_path / "s.sock")
+    serving = partial(serve, listen(path), echo, identity={"service": "Classifier"}, on_channel=lambda _channel: None)
+    await nursery.start(serving)
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.sendall(HELLO)
+    async with trio.open_nursery() as connections:
+        channel = await connect(path, nursery=connections, identity={"service": "Entry"})
+        assert await channel.call("api", {"x": 1}) == {"x": 1}
+        channel.close()
+    nursery.cancel_scope.cancel()
