@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from svcd.host.program import Program
     from svcd.session import Reporter
     from svcd.values.places import Places
+    from svcd.values.specs import AppSpec
 
 
 def up(documents: Documents, places: Places, program: Program, reporter: Reporter) -> int:
@@ -65,3 +66,13 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
         except StopIteration as finished:
             graph: dict[str, Any] = finished.value
             return graph
+
+
+def planned_environment(app: AppSpec, service: str) -> tuple[dict[str, str], set[str]]:
+    """Return what the first replica of a service would get, but for its GPUs, and which names are secret."""
+    from svcd.policy.environment import secret_names  # noqa: PLC0415 - for `svcd env`; the daemon itself asks the app
+    from svcd.runtime.launch import replica_environment  # noqa: PLC0415
+
+    spec = app.services[service]
+    variables = replica_environment(app, spec, f"{service}/0#1", (), os.environ)
+    return variables, secret_names(variables, spec)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import app_options, documents_of, fail, sources_of
-from svcd.config import ConfigError, resolve
-from svcd.values.errors import DiscoveryError
+from svcd.cli.common import app_options, documents_of, sources_of
+from svcd.cli.graph import app_of
+from svcd.values.secrets import NOT_SHOWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,24 +20,22 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @app_options
-@click.option("--json", "as_json", is_flag=True, help="Print the whole app as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole app as JSON; secrets are not shown.")
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], *, as_json: bool) -> None:
     """Check the file and read the dependency graph; start nothing."""
-    from svcd.daemon import read_graph  # noqa: PLC0415 - --help does without
-    from svcd.host.program import Program  # noqa: PLC0415
-
-    documents = documents_of(sources_of(files, profile, sets))
-    try:
-        program = Program.this(documents.app_python)
-        with tempfile.TemporaryDirectory(prefix="svcd-check-") as workdir:
-            graph = read_graph(documents, program, workdir)
-        app = resolve(documents, graph, default_python=program.python)
-    except (ConfigError, DiscoveryError, OSError) as error:
-        fail(str(error))
+    app = app_of(documents_of(sources_of(files, profile, sets)))
     if as_json:
-        click.echo(json.dumps(asdict(app) | {"root": str(app.root)}, indent=2))
+        click.echo(json.dumps(asdict(_redacted(app)) | {"root": str(app.root)}, indent=2))
     else:
         _print(app)
+
+
+def _redacted(app: AppSpec) -> AppSpec:
+    services = {}
+    for name, service in app.services.items():
+        hidden = dict.fromkeys(service.secret_envs, NOT_SHOWN)
+        services[name] = replace(service, envs={**service.envs, **hidden})
+    return replace(app, services=services)
 
 
 def _print(app: AppSpec) -> None:

@@ -11,6 +11,9 @@ from svcd import __version__
 
 _COMMANDS = {
     "check": "read the configuration and the dependency graph, start nothing",
+    "config": "show what is in force, and who said so",
+    "env": "show the environment of a replica",
+    "schema": "print the JSON Schema of svcd.toml",
     "up": "start the app and keep it running",
     "down": "stop the app",
     "ps": "list the replicas",

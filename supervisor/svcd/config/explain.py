@@ -63,7 +63,7 @@ class Explained:
 
 
 def explain(documents: Documents, graph: dict[str, Any], default_python: str = "") -> tuple[Explained, ...]:
-    """Explain every key of the app and of the graph's services that has a value, in the schema's order."""
+    """Explain every key of the app and of the graph's services that has a value."""
     return Explanation(documents, graph, default_python).all()
 
 
@@ -85,9 +85,12 @@ class Explanation:
             self.problems += check_service(self._stack, name)
 
     def all(self) -> tuple[Explained, ...]:
-        """Return every key that has a value, in the schema's order."""
-        found = (self._explained(key, path) for key in schema.KEYS for path in self._paths(key))
-        return tuple(each for each in found if each.layers)
+        """Return every key that has a value, table by table, each in the schema's order."""
+        found = [self._explained(key, path) for key in schema.KEYS for path in self._paths(key)]
+        tables: dict[KeyPath, list[Explained]] = {("app",): []}
+        for each in sorted(found, key=lambda it: it.path[0] == "services"):
+            tables.setdefault(table_of(each.path), []).append(each)
+        return tuple(each for table in tables.values() for each in table if each.layers)
 
     def _paths(self, key: Key) -> list[KeyPath]:
         """Every path that a key of the schema stands for in this app."""
@@ -99,8 +102,8 @@ class Explanation:
         return [path for path in self._stack if len(path) == len(parts) and schema.find(path) is key]
 
     def _explained(self, key: Key, path: KeyPath) -> Explained:
-        said = (Said(_value(key, path, entry), entry.where, _layer(path, entry)) for entry in self._stack.get(path, ()))
-        return Explained(path, (*self._default(key, path), *said))
+        said = [Said(_value(key, path, entry), entry.where, _layer(path, entry)) for entry in self._stack.get(path, ())]
+        return Explained(path, (*self._default(key, path), *said) if not (said and key.follows) else tuple(said))
 
     def _default(self, key: Key, path: KeyPath) -> Iterator[Said]:
         if key.default is not None:
@@ -115,6 +118,11 @@ class Explanation:
             followed = self._explained(schema.key_at(other), other)
             if followed.layers:
                 yield Said(followed.winner.value, f"as {followed.key}", "default")
+
+
+def table_of(path: KeyPath) -> KeyPath:
+    """Return the part of a path that is the header of its table; the rest are dotted keys in it."""
+    return path[:1] if path[0] == "app" else path[:2]
 
 
 def _value(key: Key, path: KeyPath, entry: Entry) -> str:

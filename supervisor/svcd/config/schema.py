@@ -233,6 +233,7 @@ ROOT = _tree(KEYS)
 APP = ROOT.grow("app")
 SERVICE = ROOT.grow("services").grow("*")
 """The keys of one service, which a decorator has too."""
+INSTANCE_TYPE = ROOT.grow("instance_types").grow("*")
 
 
 def find(path: KeyPath) -> Table | Key | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from svcd.control.status import table
+from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
 from svcd_ipc.errors import ServiceUnavailable, UnknownApi
 from svcd_ipc.server import serve
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from svcd.runtime.bus import Bus
     from svcd_ipc.channel import IncomingCall
 
-REQUESTS = ("info", "ps", "start", "where", "events", "scale", "scaled", "down")
+REQUESTS = ("info", "ps", "start", "where", "events", "scale", "scaled", "environment", "down")
 
 
 class Control:
@@ -97,6 +99,25 @@ class Control:
         """The services whose number of replicas was changed while running, and that number."""
         services = self._app.services
         return {name: s.wanted for name, s in services.items() if s.wanted != s.spec.scaling.min_replicas}
+
+    async def environment(self, service: str, replica: int, *, secrets: bool) -> dict[str, Any]:
+        """What a replica gets: `{service, replica, variables: [[name, value], ...]}`, as bytes.
+
+        The value of a secret is None unless `secrets` are asked for.
+        """
+        name = self._name(service)
+        if name is None:
+            return self._unknown(service)
+        found = next((each for each in self._app.services[name].replicas if each.index == replica), None)
+        if found is None:
+            raise ServiceUnavailable(f"there is no replica {name}/{replica}; svcd ps lists those there are")
+        variables = self._app.environment_of(found)
+        hidden = set[str]() if secrets else secret_names(variables, found.spec)
+        shown = [
+            [os.fsencode(key), None if key in hidden else os.fsencode(value)]
+            for key, value in sorted(variables.items())
+        ]
+        return {"service": name, "replica": found.process_id, "variables": shown}
 
     def _name(self, service: str) -> str | None:
         """The name of a service as it is spelled, whatever its case."""

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from svcd.values.secrets import looks_secret
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from svcd.values.specs import ServiceSpec
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 
@@ -42,3 +46,12 @@ def build(spec_envs: Mapping[str, str | None], host: Mapping[str, str], *, extra
     environment.update(spec_envs)
     environment.update(extra)
     return {name: value for name, value in environment.items() if value is not None}
+
+
+def secret_names(environment: Mapping[str, str], spec: ServiceSpec) -> set[str]:
+    """Return the variables of a replica's environment whose values are not to be shown.
+
+    Of the service's own its configuration knows which; the host's may be so too, such as a proxy with a password.
+    """
+    lent = {name for name, value in environment.items() if name not in spec.envs and looks_secret(name, value)}
+    return lent | (environment.keys() & set(spec.secret_envs))

@@ -110,6 +110,10 @@ class App:
         """Every replica, in the order of the services."""
         return [replica for service in self.services.values() for replica in service.replicas]
 
+    def environment_of(self, replica: Replica) -> dict[str, str]:
+        """The whole environment of the replica's present process."""
+        return self._launcher.environment(replica)
+
     def socket_of(self, replica: Replica) -> str:
         """Path at which the replica's present process listens for calls."""
         return self._sockets[replica.process_id]

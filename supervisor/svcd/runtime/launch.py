@@ -14,13 +14,13 @@ from svcd.values.orders import Spawn
 from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from svcd.host.program import Program
     from svcd.runtime.discovery import Reading
     from svcd.runtime.replica import Replica
     from svcd.values.places import Places
-    from svcd.values.specs import AppSpec, DependencySpec
+    from svcd.values.specs import AppSpec, DependencySpec, ServiceSpec
 
 BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 HTTP_SOCKET = "http"
@@ -53,7 +53,7 @@ class Launcher:
         order = Spawn(
             id=replica.process_id,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
-            env=self._environment(replica) | (dict(self._program.loader) if is_ingress else {}),
+            env=self.environment(replica),
             cwd=str(self._app.root),
             stdin=boot.dump(document),
             log=self._places.log(spec.name, None if is_ingress else replica.index),
@@ -61,16 +61,11 @@ class Launcher:
         )
         return order, identity, socket
 
-    def _environment(self, replica: Replica) -> dict[str, str]:
+    def environment(self, replica: Replica) -> dict[str, str]:
+        """Return the whole environment of the replica's present generation."""
         gpus = replica.assignment.gpus if replica.assignment else ()
-        extra = {
-            # An empty list hides every device; an absent variable would show them all.
-            "CUDA_VISIBLE_DEVICES": ",".join(gpus),
-            "SVCD_APP": self._app.name,
-            "SVCD_SERVICE": replica.spec.name,
-            "SVCD_REPLICA": replica.process_id,
-        }
-        return build(replica.spec.envs, self._host_environment, extra=extra)
+        environment = replica_environment(self._app, replica.spec, replica.process_id, gpus, self._host_environment)
+        return environment | (dict(self._program.loader) if replica.spec.name == INGRESS else {})
 
     def _replica_boot(self, replica: Replica, identity: boot.Identity, socket: str) -> boot.ReplicaBoot:
         spec = replica.spec
@@ -107,6 +102,20 @@ class Launcher:
             max_queue=entry.traffic.max_queue,
             max_body=self._app.http.max_body,
         )
+
+
+def replica_environment(
+    app: AppSpec, spec: ServiceSpec, process_id: str, gpus: Sequence[str], host_environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the whole environment of a replica's process that got these GPUs."""
+    extra = {
+        # An empty list hides every device; an absent variable would show them all.
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "SVCD_APP": app.name,
+        "SVCD_SERVICE": spec.name,
+        "SVCD_REPLICA": process_id,
+    }
+    return build(spec.envs, host_environment, extra=extra)
 
 
 def discovery_order(

@@ -1,0 +1,36 @@
+"""What the commands share that look at the app's code: its graph, read by a child and not by this process."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from svcd.cli.common import fail
+from svcd.config import ConfigError, resolve
+from svcd.values.errors import DiscoveryError
+
+if TYPE_CHECKING:
+    from svcd.config import Documents
+    from svcd.values.specs import AppSpec
+
+
+def graph_of(documents: Documents) -> tuple[dict[str, Any], str]:
+    """Return the dependency graph and the default interpreter, or end the command with the reason why not."""
+    from svcd.daemon import read_graph  # noqa: PLC0415 - --help does without
+    from svcd.host.program import Program  # noqa: PLC0415
+
+    try:
+        program = Program.this(documents.app_python)
+        with tempfile.TemporaryDirectory(prefix="svcd-graph-") as workdir:
+            return read_graph(documents, program, workdir), program.python
+    except (ConfigError, DiscoveryError, OSError) as error:
+        fail(str(error))
+
+
+def app_of(documents: Documents) -> AppSpec:
+    """Return the whole app as it is to run, or end the command with all that is wrong with it."""
+    graph, python = graph_of(documents)
+    try:
+        return resolve(documents, graph, default_python=python)
+    except ConfigError as error:
+        fail(str(error))
