@@ -44,6 +44,11 @@ class LogFile:
         """Where it writes, and what it could not."""
         return f"<LogFile {self.path}" + (f", {self.dropped} lines dropped: {self._reason}>" if self.dropped else ">")
 
+    def create(self) -> None:
+        """Make the file, so that a process that prints nothing has a log all the same."""
+        with suppress(OSError):  # the first line that cannot be written will say so
+            self._current()
+
     def write(self, lines: Sequence[str]) -> None:
         """Append the lines, each whole and with the stamp of now."""
         if not lines:
@@ -113,6 +118,7 @@ class LogFiles:
         """Return the log at this path; to be given back with `release`."""
         log, users = self._open.get(path) or (LogFile(path), 0)
         self._open[path] = (log, users + 1)
+        log.create()
         return log
 
     def release(self, log: LogFile) -> None:
