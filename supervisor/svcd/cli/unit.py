@@ -51,8 +51,7 @@ def command() -> None:
 def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...]) -> None:
     """Print a unit that runs the app: `svcd unit print > /etc/systemd/system/svcd-NAME.service`."""
     documents = documents_of(sources_of(files, profile, sets))
-    program = shutil.which(sys.argv[0]) or sys.argv[0]
-    words = [os.path.abspath(program), "up"]  # noqa: PTH100 - a link to the program is to stay one
+    words = [*_program(), "up"]
     words += [word for file in files for word in ("-f", str(file.absolute()))]
     words += ["--profile", profile] if profile else []
     words += [word for value in sets for word in ("--set", value)]
@@ -60,6 +59,14 @@ def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ..
     click.echo(
         TEMPLATE.format(name=documents.app_name, root=_escape(str(documents.root)), command=command_line), nl=False
     )
+
+
+def _program() -> list[str]:
+    """This svcd, as a unit has to name it; `python -m svcd` has no program of its own."""
+    program = shutil.which(sys.argv[0]) or sys.argv[0]
+    if program.endswith("__main__.py"):
+        return [sys.executable, "-m", "svcd"]
+    return [os.path.abspath(program)]  # noqa: PTH100 - a link to the program is to stay one
 
 
 def _quote(word: str) -> str:
