@@ -50,8 +50,9 @@ class Caller:
         self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
     ) -> Any:
         """See `Channel.call`."""
-        await checkpoint_if_cancelled()
         give_up, told = self._deadlines(deadline)
+        if told == -inf:
+            await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
         pending = Pending(api, give_up)
         self._send(pending, args, told, trace, attempt, 0)
         try:
@@ -190,7 +191,8 @@ class Caller:
     def _deadlines(self, deadline: float | None) -> tuple[float | None, float | None]:
         """Return (when to give up here, what to tell the callee).
 
-        They differ where the deadline is that of a trio scope: there it is trio that ends the caller.
+        They differ where the deadline is that of a trio scope: there it is trio that ends the caller. The second is
+        -inf in a scope that is cancelled.
         """
         serving = current.get()
         if serving is not None and serving.deadline is not None and (deadline is None or serving.deadline < deadline):

@@ -109,16 +109,6 @@ class Channel:
             outbox=self._outbox,
             alarm=self._alarm,
         )
-        self._reader = Reader(
-            self._sock,
-            connection=self._connection,
-            outbox=self._outbox,
-            callee=self._callee,
-            take=self._take,
-            end=self._end,
-            only_calls=handler is None,
-        )
-        self._caller.reader = self._reader
         self._dispatch: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((Result, End, Refused), self._caller.settle),
             Error: self._take_error,
@@ -130,6 +120,16 @@ class Channel:
             Drain: self._take_drain,
             Hello: self._take_hello,
         }
+        self._reader = Reader(
+            self._sock,
+            connection=self._connection,
+            outbox=self._outbox,
+            callee=self._callee,
+            take=self._dispatch,
+            end=self._end,
+            only_calls=handler is None,
+        )
+        self._caller.reader = self._reader
 
     def __repr__(self) -> str:
         state = "closed" if self.closed.is_set() else "open" if self.peer else "new"
@@ -251,9 +251,6 @@ class Channel:
         return not self._is_ending
 
     # What came
-
-    def _take(self, event: Event) -> None:
-        self._dispatch[type(event)](event)
 
     def _take_hello(self, peer: Hello) -> None:
         if self._welcome is not None:

@@ -66,11 +66,12 @@ class Encoder:
         self._packer = msgpack.Packer(default=self._default)
         self._attach = attach
         self.attached: list[memoryview] = []
-        """Arrays that the last text refers to; whoever takes them puts a new list in place."""
+        """Arrays that the last text refers to, by their place in this list."""
 
     def pack(self, value: Any) -> bytes:
         """Return the msgpack text. Raises what msgpack raises."""
-        self.attached.clear()
+        if self.attached:
+            self.attached = []
         data: bytes = self._packer.pack(value)
         if len(data) > _KEEP:
             self._packer = msgpack.Packer(default=self._default)
@@ -128,14 +129,14 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
 
 def transfer(value: Any) -> Any:
     """Return what would arrive at another service, so that calls within one process see the same values."""
-    pieces = pack_body([0, value], Encoder(attach=True), of=1, root="value")
+    pieces = pack_body([0, value], Encoder(attach=True), 1, "value")
     try:
         return unpack_body(memoryview(b"".join(pieces)))[1]
     except DecodeError as error:
         raise EncodeError(f"value: {error}") from error
 
 
-def pack_body(message: list[Any], encoder: Encoder, *, of: int, root: str) -> list[Buffer]:
+def pack_body(message: list[Any], encoder: Encoder, of: int, root: str) -> list[Buffer]:
     """Return a frame's body in pieces; views among them show the caller's own arrays, which must not change until sent.
 
     `of` is the index of the user's value within the message and `root` its name. Raises EncodeError.

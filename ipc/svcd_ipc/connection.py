@@ -93,6 +93,8 @@ class Connection:
         self.limit = limit
         self._join = min(_JOIN, limit)
         self.peer: Hello | None = None
+        self.has_more = False
+        """Bytes have come that `next_event` has not looked at."""
         self._reader = frames.FrameReader(limit)
         self._encoder = Encoder(attach=True)
         self._last_mine = 0
@@ -127,11 +129,6 @@ class Connection:
         else:
             self._ended = True
 
-    @property
-    def has_more(self) -> bool:
-        """Tell whether bytes have come that `next_event` has not looked at."""
-        return self._reader.has_more
-
     def writable(self) -> memoryview | None:
         """Return where to receive the rest of a large frame, or None; report with `written`."""
         return self._reader.writable()
@@ -142,7 +139,9 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """Return what the peer said next, or None when more bytes are needed. Raises RemoteProtocolError."""
-        while (body := self._reader.next_frame()) is not None:
+        reader = self._reader
+        while (body := reader.next_frame()) is not None:
+            self.has_more = reader.at < reader.size
             try:
                 event = parse(unpack_body(body), len(body))
             except DecodeError as error:
@@ -153,6 +152,7 @@ class Connection:
             check = self._checks.get(type(event))
             if check is None or check(event):
                 return event
+        self.has_more = False
         if self._ended and (missing := self._reader.missing):
             raise RemoteProtocolError(f"the peer ended the connection after {missing}")
         return None
@@ -229,7 +229,7 @@ class Connection:
 
     def send_hello(self, identity: Mapping[str, Any], capabilities: Sequence[str] = ()) -> Chunks:
         """Return this side's first message."""
-        return self._frame([_HELLO, MAGIC, VERSION, dict(identity), list(capabilities)], of=3, root="identity")
+        return self._frame([_HELLO, MAGIC, VERSION, dict(identity), list(capabilities)], 3, "identity")
 
     def send_call(
         self,
@@ -243,7 +243,7 @@ class Connection:
     ) -> tuple[int, Chunks]:
         """Return (id, frame) of a new call. Raises EncodeError for arguments that cannot travel."""
         number = self._last_mine + 1
-        chunks = self._frame([_CALL, number, api, args, deadline, trace, attempt, window], of=3, root="args")
+        chunks = self._frame([_CALL, number, api, args, deadline, trace, attempt, window], 3, "args")
         self._last_mine = number
         self._mine[number] = window
         return number, chunks
@@ -251,7 +251,7 @@ class Connection:
     def send_result(self, number: int, value: Any, load: Load = _NO_LOAD) -> Chunks:
         """Answer a call with a value. Raises EncodeError for one that cannot travel; the call is open still then."""
         self._check_theirs(number)
-        chunks = self._frame([_RESULT, number, value, *load], of=2, root="result")
+        chunks = self._frame([_RESULT, number, value, *load], 2, "result")
         del self._theirs[number]
         return chunks
 
@@ -260,7 +260,7 @@ class Connection:
         self._check_theirs(number)
         code, message, details = to_wire(error)
         try:
-            chunks = self._frame([_ERROR, number, code, message, details, *load], of=4, root="details")
+            chunks = self._frame([_ERROR, number, code, message, details, *load], 4, "details")
         except EncodeError:  # An error must always get through, if need be without what cannot travel.
             chunks = self._frame(
                 [_ERROR, number, code, message[:_SHORT].encode("ascii", "replace").decode(), {}, *load]
@@ -285,7 +285,7 @@ class Connection:
         window = self._theirs[number]
         if window is None or not window.is_open:
             raise LocalProtocolError(f"no credit for an item of call {number}")
-        chunks = self._frame([_ITEM, number, value], of=2, root="item")
+        chunks = self._frame([_ITEM, number, value], 2, "item")
         window.take(sum(map(len, chunks)))
         return chunks
 
@@ -331,11 +331,11 @@ class Connection:
         if number not in self._theirs:
             raise LocalProtocolError(f"an answer to call {number}, which is not open")
 
-    def _frame(self, message: list[Any], *, of: int = 0, root: str = "") -> Chunks:
+    def _frame(self, message: list[Any], of: int = 0, root: str = "") -> Chunks:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
-        body = pack_body(message, self._encoder, of=of, root=root)
-        if len(body) == 1 and len(body[0]) <= self._join:
-            return [_LENGTH.pack(len(body[0])) + body[0]]
+        body = pack_body(message, self._encoder, of, root)
+        if len(body) == 1 and (size := len(body[0])) <= self._join:
+            return [_LENGTH.pack(size) + body[0]]
         size = sum(map(len, body))
         if size > self.limit:
             raise EncodeError(f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit}")

@@ -48,13 +48,14 @@ class FrameReader:
     read-only view, and stays valid for as long as it is held. A large frame can be received in place: see `writable`.
     """
 
-    __slots__ = ("_at", "_data", "_filled", "_head", "_limit", "_size", "_target")
+    __slots__ = ("_data", "_filled", "_head", "_limit", "_target", "at", "size")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
         self._data = b""
-        self._size = 0
-        self._at = 0
+        self.size = 0
+        self.at = 0
+        """Bytes from `at` to `size` have come and are in no frame yet."""
         self._head = b""
         """The first bytes of a length that is not whole."""
         self._target: memoryview | None = None
@@ -63,37 +64,32 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Take what came from the socket; the bytes are not copied unless earlier ones still wait."""
-        if self._at < self._size or self._head:
-            data = b"".join((self._head, self._data[self._at :], data))
+        if self.at < self.size or self._head:
+            data = b"".join((self._head, self._data[self.at :], data))
             self._head = b""
         self._data = data
-        self._size = len(data)
-        self._at = 0
+        self.size = len(data)
+        self.at = 0
 
     def next_frame(self) -> bytes | memoryview | None:
         """Return the next body, or None when more bytes are needed. Raises RemoteProtocolError for a bad length."""
         if self._target is not None:
             return self._assemble()
-        start = self._at + HEADER_SIZE
-        if start > self._size:
+        start = self.at + HEADER_SIZE
+        if start > self.size:
             self._keep_head()
             return None
-        (length,) = _LENGTH.unpack_from(self._data, self._at)
+        (length,) = _LENGTH.unpack_from(self._data, self.at)
         if not 0 < length <= self._limit:
             raise RemoteProtocolError(self._bad_length(length))
         end = start + length
-        if end > self._size:
-            self._at = start
+        if end > self.size:
+            self.at = start
             self._filled = 0
             self._target = memoryview(bytearray(length) if length < _LAZY else mmap(-1, length, flags=_PRIVATE))
             return self._assemble()
-        self._at = end
+        self.at = end
         return self._data[start:end] if length < _VIEW else memoryview(self._data)[start:end]
-
-    @property
-    def has_more(self) -> bool:
-        """Tell whether bytes wait behind the frame that was taken last."""
-        return self._at < self._size
 
     def writable(self) -> memoryview | None:
         """Return where the missing bytes of a large frame belong, or None; report to `written` what was received."""
@@ -110,26 +106,26 @@ class FrameReader:
         """Say what an end of the stream here would cut off, or None between two frames."""
         if self._target is not None:
             return f"{self._filled} of {len(self._target)} bytes of a frame"
-        if rest := len(self._head) + self._size - self._at:
+        if rest := len(self._head) + self.size - self.at:
             return f"{rest} of {HEADER_SIZE} bytes of a frame's length"
         return None
 
     def _keep_head(self) -> None:
         """Keep the bytes of a length that is not whole, and let go of the rest."""
-        if self._at < self._size:
-            self._head = self._data[self._at :]
+        if self.at < self.size:
+            self._head = self._data[self.at :]
         self._data = b""
-        self._size = self._at = 0
+        self.size = self.at = 0
 
     def _assemble(self) -> memoryview | None:
         """Move bytes to the frame under assembly; return it once it is whole."""
         target = self._target
         assert target is not None  # noqa: S101 - tells mypy what the only caller checked
-        take = min(len(target) - self._filled, self._size - self._at)
+        take = min(len(target) - self._filled, self.size - self.at)
         if take:
-            target[self._filled : self._filled + take] = memoryview(self._data)[self._at : self._at + take]
+            target[self._filled : self._filled + take] = memoryview(self._data)[self.at : self.at + take]
             self._filled += take
-            self._at += take
+            self.at += take
         if self._filled < len(target):
             return None
         self._target = None

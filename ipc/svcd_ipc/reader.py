@@ -9,7 +9,7 @@ while, so that a drain or the end of the connection is noticed on an idle channe
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from trio.lowlevel import enable_ki_protection, wait_readable
@@ -20,7 +20,7 @@ from svcd_ipc.messages import Call
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from svcd_ipc.callee import Callee, Serving
     from svcd_ipc.connection import Connection
@@ -42,7 +42,8 @@ _MOST_STALLED: Final = 100_000
 class Reader:
     """Moves bytes from a non-blocking socket into the connection, and its events to those they concern.
 
-    `take` gets each event but calls, which go to the callee. `end` is told once why there is nothing more to read.
+    `take` says who gets which event but calls, which go to the callee. `end` is told once why there is nothing more to
+    read.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Reader:
         connection: Connection,
         outbox: Outbox,
         callee: Callee,
-        take: Callable[[Event], None],
+        take: Mapping[type[Event], Callable[[Any], None]],
         end: Callable[[Exception], None],
         only_calls: bool,
     ) -> None:
@@ -67,7 +68,6 @@ class Reader:
         self._crew: Crew | None = None
         self._minder = Bell()
         self._is_minded = False
-        self._is_hand = False
         self._turns = 0
         self._stalled = 0
         self._has_peer_ended = False
@@ -86,7 +86,6 @@ class Reader:
         """Make sure that somebody reads."""
         if self.is_vacant:
             self.is_vacant = False
-            self._is_hand = True
             self._give(self._read)
 
     def interrupt(self) -> None:
@@ -108,12 +107,12 @@ class Reader:
         """Put a hand back where the place stays vacant; runs until cancelled."""
         while True:
             await self._minder.wait()
-            while not self._is_hand:
+            turns = -1
+            while self.is_vacant and self._turns != turns:
                 turns = self._turns
                 await trio.sleep(_VACANT)
-                if self._turns == turns:
-                    self.resume()
-            self._is_minded = False
+            self._is_minded = False  # Whoever reads now rings again when it steps back.
+            self.resume()
 
     async def receive(self) -> None:
         """Wait for bytes and hand them to the connection; returns without any when interrupted."""
@@ -154,20 +153,24 @@ class Reader:
         if event is None:
             self._notice_end()
             return self.has_ended
-        self._take(event)
+        self._take[type(event)](event)
         return True
 
     def take_all(self) -> None:
         """Deal with all that was received, from a task that runs no calls."""
+        connection = self._connection
         try:
-            while not self.has_ended and (event := self._connection.next_event()) is not None:
+            while not self.has_ended and (event := connection.next_event()) is not None:
                 if not isinstance(event, Call):
-                    self._take(event)
+                    self._take[type(event)](event)
                 elif serving := self._accept(event):
                     self._give(partial(self._callee.serve, serving))
+                if not connection.has_more:
+                    break
         except RemoteProtocolError as error:
             self._end(error)
-        self._notice_end()
+        if self._has_peer_ended:
+            self._notice_end()
 
     def _notice_end(self) -> None:
         if self._has_peer_ended and not self.has_ended:
@@ -206,26 +209,24 @@ class Reader:
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
                 if not isinstance(event, Call):
-                    self._take(event)
-                    continue
-                self._outbox.corked = connection.has_more  # Answers to calls that came together leave together.
-                serving = self._accept(event)
-                if serving is None:
-                    continue
-                if callee.must_wait(serving):
-                    self._give(partial(callee.serve, serving))
-                elif not callee.begin(serving):
-                    self._pass_on()
-                    await callee.finish(serving, hand)
-                    return True
-                if self._must_hold_up():
-                    return False
+                    self._take[type(event)](event)
+                elif serving := self._accept(event):
+                    if callee.must_wait(serving):
+                        self._give(partial(callee.serve, serving))
+                    elif not callee.begin(serving):
+                        self._pass_on()
+                        await callee.finish(serving, hand)
+                        return True
+                if not connection.has_more or self._must_hold_up():
+                    break
         except RemoteProtocolError as error:
             self._end(error)
-        self._notice_end()
+        if self._has_peer_ended:
+            self._notice_end()
         return False
 
     def _accept(self, event: Call) -> Serving | None:
+        self._outbox.corked = self._connection.has_more  # Answers to calls that came together leave together.
         if not self._outbox.is_high:
             self._stalled = 0
             return self._callee.accept(event)
@@ -245,7 +246,6 @@ class Reader:
     def _step_back(self) -> None:
         """Leave the place: to a hand while other answers are awaited, else to the next caller."""
         self.is_vacant = True
-        self._is_hand = False
         self._turns += 1
         if self._connection.awaits_answers:
             self.resume()
