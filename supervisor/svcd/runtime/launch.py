@@ -143,6 +143,7 @@ def discovery_environment(host_environment: Mapping[str, str]) -> dict[str, str]
 def worker_argv(python: str) -> list[str]:
     """Command line of a worker: the boot script of this svcd under the service's own interpreter.
 
-    `-P` keeps the script's folder off sys.path; the script finds the two packages next to itself.
+    The script takes its own folder off sys.path and finds the two packages itself. No flag goes before it: an
+    interpreter that is too old is to say so, not that it does not know the flag.
     """
-    return [python, "-P", str(BOOT_SCRIPT), "--ipc", str(Path(svcd_ipc.__file__).resolve().parent)]
+    return [python, str(BOOT_SCRIPT), "--ipc", str(Path(svcd_ipc.__file__).resolve().parent)]
