@@ -79,6 +79,11 @@ class Keeper:
         """Stop listening to anybody; the loop ends when all is killed and reaped."""
         if self._exit_code is None:
             self._exit_code = exit_code
+            if exit_code:
+                # The daemon is to hear that the keeper ends, not of deaths that it would put down to each replica.
+                self._outgoing.clear()
+                with suppress(OSError):
+                    self._link.shutdown(socket.SHUT_RDWR)
             self._selector.unregister(self._guard)
             self._selector.unregister(self._link)
 

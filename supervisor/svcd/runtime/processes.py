@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from svcd.host.keeper_link import KeeperGone
 from svcd.values.errors import ListenError
 from svcd.values.orders import (
     Event,
@@ -31,7 +33,7 @@ class Processes:
     """Every process of the app, by the id it was ordered under."""
 
     def __init__(self, send: Callable[[Order], None]) -> None:
-        self._send = send
+        self._give = send
         self._listeners: dict[str, Callable[[Event], None]] = {}
         self._answers: dict[str, trio.MemorySendChannel[Listening | ListenFailed]] = {}
 
@@ -66,6 +68,11 @@ class Processes:
     def shutdown(self) -> None:
         """Let the keeper end whatever is left, and itself."""
         self._send(Shutdown())
+
+    def _send(self, order: Order) -> None:
+        # Whoever hears the keeper ends the daemon with it; nobody who gives an order has anything to add.
+        with suppress(KeeperGone):
+            self._give(order)
 
     async def listen(self, name: str, host: str, port: int) -> tuple[str, int]:
         """Have the keeper bind and hold a TCP socket; return the address bound. Raises ListenError."""
