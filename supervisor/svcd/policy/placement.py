@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from svcd.values.inventory import Gpu, Inventory
@@ -19,6 +19,10 @@ class Assignment:
 
     gpus: tuple[str, ...] = ()
     """UUIDs, in CUDA's device order for the replica."""
+    cpus: Mapping[int, int] = field(default_factory=dict)
+    """CPU -> thousandths of it; empty for one that asked for no share and may run on all."""
+    memory: int = 0
+    """Bytes; 0 for one that asked for none."""
 
 
 @dataclass(frozen=True, slots=True)

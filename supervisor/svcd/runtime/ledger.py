@@ -1,23 +1,31 @@
-"""Who holds which GPU, and who waits for one."""
+"""Who holds which GPUs, CPUs and how much memory, and who waits for some."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from svcd.policy.lifecycle import Happening
 from svcd.policy.placement import Assignment, Shortage, place
+from svcd.policy.shares import share_cpus, share_memory
 
 if TYPE_CHECKING:
     from svcd.runtime.replica import Replica
     from svcd.values.inventory import Inventory
+    from svcd.values.machine import Machine
+    from svcd.values.specs import Resources
 
 
 class Ledger:
     """Grants resources in order of asking; a later request that fits may pass an earlier one that does not."""
 
-    def __init__(self, inventory: Inventory | None = None) -> None:
-        """Take what there is, or None when that is still being read: requests for devices wait until `learn`."""
+    def __init__(self, inventory: Inventory | None = None, machine: Machine | None = None) -> None:
+        """Take what there is, or None when that is still being read: requests for devices wait until `learn`.
+
+        machine: its CPUs and memory; None grants any share of them, and no CPU in particular.
+        """
         self._inventory = inventory
+        self._machine = machine
         self._held: dict[Replica, Assignment] = {}
         self._waiting: list[Replica] = []
 
@@ -57,11 +65,34 @@ class Ledger:
         self._waiting = [waiter for waiter in self._waiting if not self._grant(waiter)]
 
     def _grant(self, replica: Replica) -> bool:
-        taken = {uuid for assignment in self._held.values() for uuid in assignment.gpus}
-        answer = place(replica.spec.resources.gpu, self._inventory, taken)
+        answer = self._choose(replica.spec.resources)
         if isinstance(answer, Shortage):
             replica.waiting(answer.reason)
             return False
         self._held[replica] = replica.assignment = answer
         replica.post(Happening.PLACED)
         return True
+
+    def _choose(self, wanted: Resources) -> Assignment | Shortage:
+        held = self._held.values()
+        taken = {uuid for assignment in held for uuid in assignment.gpus}
+        answer = place(wanted.gpu, self._inventory, taken)
+        if isinstance(answer, Shortage) or self._machine is None:
+            return answer
+        if wanted.memory is not None:
+            shortage = share_memory(wanted.memory, self._machine, [assignment.memory for assignment in held])
+            if shortage is not None:
+                return shortage
+            answer = replace(answer, memory=wanted.memory)
+        if wanted.cpu is not None:
+            near = self._node_of(answer.gpus)
+            slices = share_cpus(wanted.cpu, self._machine, [assignment.cpus for assignment in held], near)
+            if isinstance(slices, Shortage):
+                return slices
+            answer = replace(answer, cpus=slices)
+        return answer
+
+    def _node_of(self, gpus: tuple[str, ...]) -> int | None:
+        """The NUMA node of a replica's first GPU."""
+        known = self._inventory.gpus if self._inventory else ()
+        return next((gpu.numa_node for gpu in known if gpu.uuid in gpus), None)
