@@ -1,0 +1,81 @@
+"""What tests of configuration set: two values for every key, in every layer that may have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from svcd.config import schema
+
+LAYERS = ("decorator", "file", "profile", "second file", "second file's profile", "environment", "--set")
+
+VALUES = {
+    "app.service": ("a:Model", "b:Model"),
+    "app.name": ("one", "two"),
+    "app.http": ("localhost:1", "localhost:2"),
+    "app.max_body": ("1Mi", "2Mi"),
+    "app.python": ("./one", "./two"),
+    "services.*.instance_type": ("one", "two"),
+    "services.*.resources.gpu": (1, 2),
+    "services.*.resources.cpu": (1, "500m"),
+    "services.*.resources.memory": ("1Gi", "2Gi"),
+    "services.*.scaling.min_replicas": (2, 3),
+    "services.*.scaling.max_replicas": (4, 5),
+    "services.*.traffic.timeout": ("1s", "2s"),
+    "services.*.traffic.max_concurrency": (1, 2),
+    "services.*.traffic.max_queue": (1, 2),
+    "services.*.threads": (2, 3),
+    "services.*.start_timeout": ("1s", "2s"),
+    "services.*.drain_timeout": ("1s", "2s"),
+    "services.*.stop_timeout": ("1s", "2s"),
+    "services.*.python": ("./one", "./two"),
+    "services.*.cwd": ("./one", "./two"),
+    "services.*.umask": ("027", "077"),
+    "services.*.nice": (1, 2),
+    **{f"services.*.rlimits.{name}": (1, 2) for name in ("nofile", "nproc", "rtprio", "sigpending")},
+    **{f"services.*.rlimits.{name}": ("1Mi", "unlimited") for name in ("as", "core", "data", "fsize", "memlock")},
+    **{f"services.*.rlimits.{name}": ("1Mi", "2Mi") for name in ("msgqueue", "stack")},
+    "services.*.rlimits.cpu": ("1s", "2s"),
+    "services.*.user": ("one", "two"),
+    "services.*.group": ("one", "two"),
+    "services.*.version": ("one", "two"),
+    "services.*.env_file": (["one"], ["two"]),
+    "services.*.envs.*": ("one", "two"),
+    "instance_types.*.gpu": (1, 2),
+    "instance_types.*.cpu": (1, 2),
+    "instance_types.*.memory": ("1Gi", "2Gi"),
+}
+
+
+def concrete(path: str) -> tuple[str, ...]:
+    """Fill in the names of a key's path: the service is Model, other names are `one`."""
+    parts = path.replace("services.*", "services.Model").split(".")
+    return tuple("one" if part == "*" else part for part in parts)
+
+
+def toml_of(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_of, value))}]"
+    return str(value) if isinstance(value, int) else f'"{value}"'
+
+
+def applicable(key: schema.Key) -> list[str]:
+    layers = list(LAYERS)
+    if not key.path.startswith("services.") or not key.in_decorator:
+        layers.remove("decorator")
+    if key.path.startswith("instance_types."):
+        layers = [layer for layer in layers if "profile" not in layer]
+    return layers
+
+
+def decorator(path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """Nest a value as `@svcd.service` takes it."""
+    tree: Any = value
+    for part in reversed(path[2:]):
+        tree = {part: tree}
+    return tree
+
+
+def variable(path: tuple[str, ...]) -> str:
+    """Name the variable for a path as people do, in upper case but for chosen names."""
+    return "SVCD__" + "__".join(part if part == "one" else part.upper() for part in path)
