@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ADDRESS = "127.0.0.1:3000"
+NEED_NO_APP = tuple(f"svcd {command}" for command in ("check", "config", "env", "schema", "unit", "up"))
 
 
 class Terminal:
@@ -57,7 +58,7 @@ class Terminal:
             self.up()
             wait_until(lambda: self._has_lines(expected), f"`svcd up` to print\n{expected}not\n{self._said}")
             return
-        if not command.startswith(("svcd check", "svcd up", "svcd unit")):
+        if not command.startswith(NEED_NO_APP):
             self.up()
         pattern = pattern_of(expected, figures_vary=command.startswith("svcd "))
         printed = self.shell(command)

@@ -22,7 +22,7 @@ _OF_EVERY_APP = {"--file", "--profile", "--set"}
 def documented(section: str) -> set[str]:
     """Return the options in the first column of a section's table."""
     cells = re.findall(r"^\| (`-.*?) \|", SECTIONS[section], re.MULTILINE)
-    return {flag for cell in cells for flag in re.findall(r"(?<![\w-])--?[a-z]+", cell)}
+    return {flag for cell in cells for flag in re.findall(r"(?<![\w-])--?[a-z-]+", cell)}
 
 
 def offered(command: click.Command) -> set[str]:
