@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
+from svcd.host.limits import raise_descriptors
 from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
@@ -37,6 +38,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         stack.enter_context(RuntimeDirectory(places))
+        descriptors = raise_descriptors()
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with Path(places.daemon_log).open("ab") as log:
             guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
@@ -44,7 +46,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
-        code: int = session.run(documents, places, program, reporter, link, signals, began)
+        code: int = session.run(documents, places, program, reporter, link, signals, descriptors, began)
     return code
 
 

@@ -16,9 +16,11 @@ import trio
 from svcd import __version__
 from svcd.config import resolve
 from svcd.control.server import Control
+from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
 from svcd.host.keeper_link import KeeperLink
 from svcd.host.log_files import LogFiles
+from svcd.host.memory import own_memory, resident
 from svcd.host.notify import notify
 from svcd.host.program import part_environment
 from svcd.host.usage import UsageMeter
@@ -27,8 +29,9 @@ from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
 from svcd.runtime.gpus import keep_read
 from svcd.runtime.ingress import with_ingress
-from svcd.runtime.launch import HTTP_SOCKET, Launcher
+from svcd.runtime.launch import HTTP_SOCKET, Launcher, needs_groups
 from svcd.runtime.ledger import Ledger
+from svcd.runtime.memory import MemoryWatch
 from svcd.runtime.processes import Processes
 from svcd.runtime.reading import read_graph
 from svcd.values.errors import KeeperDiedError
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from svcd.config import Documents
+    from svcd.host.limits import Descriptors
     from svcd.host.program import Program
     from svcd.host.stop_signals import StopSignals
     from svcd.values.events import Change
@@ -74,10 +78,11 @@ def run(
     reporter: Reporter,
     link: socket.socket,
     signals: StopSignals,
+    descriptors: Descriptors,
     began: float,
 ) -> int:
     """Run the app until it is stopped; return the exit code."""
-    session = Session(documents, places, program, reporter, link, signals, began)
+    session = Session(documents, places, program, reporter, link, signals, descriptors, began)
     with _one_error():
         trio.run(session.main)
     return session.code
@@ -94,6 +99,7 @@ class Session:
         reporter: Reporter,
         link: socket.socket,
         signals: StopSignals,
+        descriptors: Descriptors,
         began: float,
     ) -> None:
         self.code = EXIT_OK
@@ -103,6 +109,7 @@ class Session:
         self._reporter = reporter
         self._socket = link
         self._signals = signals
+        self._descriptors = descriptors
         self._began = began
         self._bus = Bus()
         self._stop = trio.Event()
@@ -159,11 +166,12 @@ class Session:
         return with_ingress(app, host, port, python=self._program.python, version=__version__)
 
     async def _live(self, spec: AppSpec, processes: Processes) -> None:
-        ledger = Ledger()
+        facts = self._facts(spec)
+        ledger = Ledger(machine=facts.machine)
         app = App(
             spec,
             processes=processes,
-            launcher=Launcher(spec, self._places, self._program, os.environ),
+            launcher=Launcher(spec, self._places, self._program, os.environ, facts),
             ledger=ledger,
             chance=random.random,
             tell=self._tell,
@@ -177,6 +185,11 @@ class Session:
                 if any(service.resources.gpu for service in spec.services.values()):
                     read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
                     nursery.start_soon(keep_read, ledger, read_gpus, self._say)
+                if not facts.groups.memory and (
+                    limited := [s.name for s in spec.services.values() if s.resources.memory]
+                ):
+                    self._say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
+                    nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
                 self._say(f"started {spec.name}: {self._documents.root}, {info['url']}")
                 self._reporter.started(info)
                 nursery.start_soon(self._announce, app, info)
@@ -188,6 +201,10 @@ class Session:
                 await app.stop()
                 self._say("stopped")
                 nursery.cancel_scope.cancel()
+
+    def _facts(self, spec: AppSpec) -> Facts:
+        with_groups = any(map(needs_groups, spec.services.values()))
+        return Facts.read(spec.name, self._descriptors, with_groups=with_groups)
 
     def _info(self, spec: AppSpec) -> dict[str, Any]:
         host = f"[{spec.http.host}]" if ":" in spec.http.host else spec.http.host

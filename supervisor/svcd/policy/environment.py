@@ -7,6 +7,7 @@ nor another service's, nor `PYTHONPATH`, `LD_LIBRARY_PATH` or a stray `CUDA_*` o
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from svcd.values.secrets import looks_secret
@@ -35,14 +36,23 @@ def is_allowed(name: str) -> bool:
     return name in ALLOWED or name.startswith("LC_")
 
 
-def build(spec_envs: Mapping[str, str | None], host: Mapping[str, str], *, extra: Mapping[str, str]) -> dict[str, str]:
+def build(
+    spec_envs: Mapping[str, str | None],
+    host: Mapping[str, str],
+    *,
+    extra: Mapping[str, str],
+    usual: Mapping[str, str | None] = MappingProxyType({}),
+) -> dict[str, str]:
     """Return a replica's whole environment.
 
-    A variable of `spec_envs` that is None is taken away, the host's included. `extra` is svcd's own (such as
-    `CUDA_VISIBLE_DEVICES`) and always wins: it states what was placed, and a service that could overrule it would use
-    devices that were given to another. (Configuration refuses `envs` that try, so nobody is overruled in silence.)
+    `usual` is what follows from how the replica is run (whose home it has, how many threads fit its CPUs); the
+    service's own variables win over it. A variable of `spec_envs` that is None is taken away, the host's included.
+    `extra` is svcd's own (such as `CUDA_VISIBLE_DEVICES`) and always wins: it states what was placed, and a service
+    that could overrule it would use devices that were given to another. (Configuration refuses `envs` that try, so
+    nobody is overruled in silence.)
     """
     environment: dict[str, str | None] = {name: value for name, value in host.items() if is_allowed(name)}
+    environment.update(usual)
     environment.update(spec_envs)
     environment.update(extra)
     return {name: value for name, value in environment.items() if value is not None}

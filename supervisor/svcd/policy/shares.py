@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from svcd.policy.placement import Shortage
-from svcd.values.units import format_cpu, format_size
+from svcd.values.units import about, format_cpu, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,16 +95,8 @@ def share_memory(wanted: int, machine: Machine, held: Iterable[int]) -> Shortage
         return None
     free = max(0, machine.memory - taken)
     if wanted > machine.memory:
-        return Shortage(f"needs {format_size(wanted)} of memory; this machine has {_about(machine.memory)}")
+        return Shortage(f"needs {format_size(wanted)} of memory; this machine has {about(machine.memory)}")
     return Shortage(
-        f"needs {format_size(wanted)} of memory; {_about(free)} of {_about(machine.memory)} free,"
-        f" {_about(taken)} held by replicas"
+        f"needs {format_size(wanted)} of memory; {about(free)} of {about(machine.memory)} free,"
+        f" {about(taken)} held by replicas"
     )
-
-
-def _about(size: int) -> str:
-    """A size in the largest unit that leaves a number to read: what a machine has is seldom round."""
-    for unit, factor in (("Gi", 1024**3), ("Mi", 1024**2)):
-        if size >= factor:
-            return f"{size / factor:.4g}{unit}"
-    return format_size(size)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import svcd_ipc
+from svcd.host.users import UnknownUserError, find_user
 from svcd.policy.environment import build
+from svcd.policy.threads import thread_variables
 from svcd.values import boot
 from svcd.values.orders import Spawn
 from svcd.values.specs import INGRESS
@@ -16,6 +18,7 @@ from svcd.values.specs import INGRESS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from svcd.host.facts import Facts
     from svcd.host.program import Program
     from svcd.runtime.discovery import Reading
     from svcd.runtime.replica import Replica
@@ -29,8 +32,11 @@ HTTP_SOCKET = "http"
 class Launcher:
     """Makes spawn orders for the replicas of one app."""
 
-    def __init__(self, app: AppSpec, places: Places, program: Program, host_environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: AppSpec, places: Places, program: Program, host_environment: Mapping[str, str], facts: Facts
+    ) -> None:
         self._app = app
+        self._facts = facts
         self._places = places
         self._program = program
         self._host_environment = host_environment
@@ -54,12 +60,26 @@ class Launcher:
             id=replica.process_id,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
             env=self.environment(replica),
-            cwd=str(self._app.root),
+            cwd=spec.process.cwd or str(self._app.root),
             stdin=boot.dump(document),
             log=self._places.log(spec.name, None if is_ingress else replica.index),
             sockets=[HTTP_SOCKET] if is_ingress else [],
+            umask=spec.process.umask,
+            nice=spec.process.nice,
+            rlimits=self._rlimits(spec),
+            cpus=sorted(replica.assignment.cpus) if replica.assignment else [],
+            user=user_of(spec),
+            cgroups=self._facts.groups.of(
+                self._app.name, replica.process_id, memory=spec.resources.memory, cpu=_fraction(spec.resources.cpu)
+            ),
         )
         return order, identity, socket
+
+    def _rlimits(self, spec: ServiceSpec) -> dict[str, list[int]]:
+        given = self._facts.descriptors
+        # The ingress is ours and has a descriptor for each connection; services get what svcd was given.
+        soft = given.hard if spec.name == INGRESS else given.soft
+        return {"nofile": [soft, given.hard]} | {name: [most, most] for name, most in spec.process.rlimits.items()}
 
     def environment(self, replica: Replica) -> dict[str, str]:
         """Return the whole environment of the replica's present generation."""
@@ -115,7 +135,33 @@ def replica_environment(
         "SVCD_SERVICE": spec.name,
         "SVCD_REPLICA": process_id,
     }
-    return build(spec.envs, host_environment, extra=extra)
+    usual = {**_identity_variables(spec), **thread_variables(spec.resources.cpu, spec.envs)}
+    return build(spec.envs, host_environment, extra=extra, usual=usual)
+
+
+def _identity_variables(spec: ServiceSpec) -> Mapping[str, str | None]:
+    if not spec.process.user:
+        return {}
+    try:
+        return find_user(spec.process.user, spec.process.group).variables
+    except UnknownUserError:  # a start refuses it; `svcd env` may be asked on another machine
+        return {}
+
+
+def user_of(spec: ServiceSpec) -> list[int]:
+    """Whom a service's processes become, as in `Spawn`; [] for nobody else. Raises UnknownUserError."""
+    process = spec.process
+    return find_user(process.user, process.group).ids if process.user or process.group else []
+
+
+def _fraction(cpu: float | None) -> float | None:
+    """A share that affinity alone does not keep, as it is not of whole CPUs."""
+    return None if cpu is None or float(cpu).is_integer() else cpu
+
+
+def needs_groups(spec: ServiceSpec) -> bool:
+    """Whether a service has something that only a control group enforces."""
+    return spec.resources.memory is not None or _fraction(spec.resources.cpu) is not None
 
 
 def discovery_order(

@@ -14,7 +14,7 @@ import trio
 from svcd.policy.lifecycle import Action, Happening, State, step
 from svcd.policy.restart import History
 from svcd.values.events import Change
-from svcd.values.exits import describe_exit
+from svcd.values.exits import describe_exit, describe_oom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ class Replica:
         self._entered = trio.current_time()
         self._alarm = math.inf
         self._terminated = False
+        self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
         self._post, self._inbox = trio.open_memory_channel[tuple[Happening, str]](math.inf)
@@ -99,9 +100,17 @@ class Replica:
 
     def exited(self, event: Exited) -> None:
         """Tell the replica how its process ended."""
-        self.last_exit = describe_exit(event.code)
+        memory = self.spec.resources.memory
+        how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
+        self.last_exit = self._ended_for or how
         self.last_lines = tuple(event.last_lines)
         self.post(Happening.EXITED, self.failure or self.last_exit)
+
+    def end(self, reason: str) -> None:
+        """Kill the present process for a reason, which is given as that of its end."""
+        if self._alive and not self._ended_for:
+            self.failure = self._ended_for = reason
+            self._surroundings.kill(self)
 
     def waiting(self, reason: str) -> None:
         """Say what a pending or starting replica waits for."""
@@ -192,6 +201,7 @@ class Replica:
         self.generation += 1
         self.restarts = self.generation - 1
         self.failure, self.last_lines, self._terminated, self._alive = None, (), False, True
+        self._ended_for = ""
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 

@@ -47,6 +47,12 @@ def format_size(size: int) -> str:
     return min(forms, key=len)
 
 
+def about(size: int) -> str:
+    """Return a size to four digits, for people: what was measured is seldom round."""
+    unit, factor = next(((unit, factor) for unit, factor in _BINARY.items() if size >= factor), ("", 1))
+    return f"{size / factor:.4g}{unit}"
+
+
 def parse_duration(value: object) -> float:
     """Return a duration in seconds. Raises ValueError saying what was expected."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
