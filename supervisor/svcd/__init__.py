@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from svcd.app.declare import api, depends, on_shutdown, on_startup, service
+    from svcd.app.mounts import asgi_app
     from svcd.worker.gather import gather
     from svcd.worker.local import local
     from svcd.worker.thread import CallCancelled
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("api", "depends", "on_shutdown", "on_startup", "service"), "svcd.app.declare"),
+    "asgi_app": "svcd.app.mounts",
     "gather": "svcd.worker.gather",
     "local": "svcd.worker.local",
     "CallCancelled": "svcd.worker.thread",
@@ -58,6 +60,7 @@ __all__ = [
     "UnknownApi",
     "__version__",
     "api",
+    "asgi_app",
     "current_call",
     "depends",
     "gather",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PLAIN = frozenset(
     (Any, None, type(None), bool, int, float, str, bytes, object, date, datetime, time, timedelta, list, dict)
 )
+_LISTS = (list, tuple, set, frozenset, abc.Sequence)
 _PLAIN_ORIGINS = frozenset((list, dict, abc.Mapping, abc.MutableMapping, abc.Sequence, typing.Union, types.UnionType))
 
 
@@ -51,6 +52,30 @@ def with_arrays(annotation: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         return typing.Union[replaced]  # noqa: UP007  (computed arms)
     return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether a list is among what this type takes."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Annotated, typing.Union, types.UnionType):
+        return any(is_list(arm) for arm in typing.get_args(annotation))
+    return (origin or annotation) in _LISTS
+
+
+def result_kinds(annotation: Any) -> set[str]:
+    """Return what a value of this type may be for a protocol that knows `text`, `bytes` and `json` only."""
+    if annotation is Any or annotation is object:
+        return {"text", "bytes", "json"}
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return result_kinds(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*map(result_kinds, typing.get_args(annotation)))
+    if origin is typing.Literal:
+        return set().union(*(result_kinds(type(value)) for value in typing.get_args(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, str):
+        return {"text"}
+    return {"bytes"} if annotation in (bytes, bytearray, memoryview) else {"json"}
 
 
 def _is_array(annotation: Any) -> bool:

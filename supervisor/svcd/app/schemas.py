@@ -17,8 +17,9 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 from pydantic_core import PydanticSerializationError, to_json
 from typing_extensions import TypedDict
 
-from svcd.app.annotations import is_plain, with_arrays
+from svcd.app.annotations import is_list, is_plain, result_kinds, with_arrays
 from svcd.app.declare import apis_of
+from svcd.app.json_schema import json_schema
 from svcd_ipc.errors import BadResult, InvalidArgument
 
 if TYPE_CHECKING:
@@ -105,9 +106,12 @@ class ApiSchema:
         return validate
 
     def validate_json(self, body: bytes) -> dict[str, Any]:
-        """Return the arguments that a JSON text holds, or raise InvalidArgument."""
+        """Return the arguments that a JSON text holds, or raise InvalidArgument.
+
+        Strict: what the JSON Schema of the api does not allow is refused, such as "3" for a number.
+        """
         try:
-            return self._input.validator.validate_json(body)  # type: ignore[no-any-return]  # a dict, says the schema
+            return self._input.validator.validate_json(body, strict=True)  # type: ignore[no-any-return]  # a dict, says the schema
         except ValidationError as error:
             raise self.invalid(error) from None
 
@@ -157,8 +161,8 @@ class ApiSchema:
         """Return doc and JSON Schemas, as `svcd.schema` answers them."""
         return {
             "doc": inspect.getdoc(self._function) or "",
-            "input": _json_schema(self._input, "validation"),
-            "output": _json_schema(self._output, "serialization"),
+            "input": json_schema(self._input, "validation"),
+            "output": json_schema(self._output, "serialization"),
             "is_stream": self.is_stream,
         }
 
@@ -181,6 +185,14 @@ class ApiSchema:
         hint = self.hints.get(name, Any)
         return hint is Any or _admits(hint, str) or _admits(hint, bytes)
 
+    def takes_list(self, name: str) -> bool:
+        """Whether a parameter takes a list."""
+        return is_list(self.hints.get(name, Any))
+
+    def result_kinds(self) -> set[str]:
+        """Return what the results (or items) may be for a protocol that knows `text`, `bytes` and `json`."""
+        return result_kinds(self.hints.get("return", Any))
+
     def item_type(self) -> Any:
         """Return the declared type of the result or of the stream's items; Any without one."""
         return self.hints.get("return", Any)
@@ -201,15 +213,6 @@ def _adapter(annotation: Any, title: str) -> TypeAdapter[Any]:
             return TypeAdapter(annotation)  # a model or dataclass has its own configuration
     except PydanticSchemaGenerationError as error:
         raise TypeError(f"{title}: the annotation {annotation!r} cannot be checked: {error}") from error
-
-
-def _json_schema(adapter: TypeAdapter[Any], mode: Any) -> dict[str, Any]:
-    from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415  (only the description of an api needs it)
-
-    try:
-        return adapter.json_schema(mode=mode)
-    except PydanticInvalidForJsonSchema:
-        return {}  # a class of the user's own that JSON knows nothing of
 
 
 def _item_type(annotation: Any) -> Any:

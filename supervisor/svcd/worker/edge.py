@@ -7,17 +7,20 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
     text/*                              the api's single str parameter
     anything else                       the api's single bytes parameter
 
-A result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON otherwise;
-`accept: application/msgpack` and `accept: application/json` choose that form for any result. A stream of str or bytes
-is answered in chunks, one of anything else as lines of JSON; `accept: text/event-stream` makes each item an event.
+JSON is taken at its word, as the api's schema has it: the text "3" is no number. A form has nothing but text, so there
+it is one. A result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
+otherwise, unless `accept` chooses another of the forms that `media.offers` names.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from svcd.worker import media
+from svcd.worker.media import Accept
 from svcd_ipc import codec
 from svcd_ipc.errors import BadResult, EncodeError, InvalidArgument
 
@@ -27,13 +30,8 @@ if TYPE_CHECKING:
     from svcd.app.schemas import ApiSchema
     from svcd.worker.serve import LiveService, Slot
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-MSGPACK = "application/msgpack"
-TEXT = "text/plain; charset=utf-8"
-BYTES = "application/octet-stream"
-EVENTS = "text/event-stream"
-_MSGPACKS = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
+_LINE_END = re.compile("\r\n|\r|\n")  # not str.splitlines, which ends lines in many more places
+_BUFFERS = (bytes, bytearray, memoryview)
 
 
 async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> Any:
@@ -49,7 +47,7 @@ async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> A
         UnknownApi: There is no such api.
     """
     api = service.find(str(request.get("api")))
-    accept = _media_types(request.get("accept") or "")
+    accept = Accept(request.get("accept") or "")
     result = await api.run(arguments(api.schema, request), slot)
     if api.declaration.is_stream:
         return HttpStream(result, api.schema, accept)
@@ -61,9 +59,9 @@ def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
     if "form" in request:
         return schema.validate(_form(schema, request["form"]))
     body, media_type = request["body"], (request.get("type") or "").partition(";")[0].strip().lower()
-    if media_type in ("", JSON) or media_type.endswith("+json"):
+    if media_type in ("", media.JSON) or media_type.endswith("+json"):
         return schema.validate_json(body or b"{}")
-    if media_type in _MSGPACKS:
+    if media_type in media.MSGPACKS:
         return schema.validate(_unpacked(schema, body))
     if media_type.startswith("text/"):
         return schema.validate({_field(schema, str, media_type): _text(schema, body)})
@@ -74,7 +72,8 @@ def _field(schema: ApiSchema, wanted: type, media_type: str) -> str:
     name = schema.only_field(wanted)
     if name is None:
         raise _bad_body(
-            schema, f"{media_type} needs an api with a single {wanted.__name__} parameter; post a JSON object as {JSON}"
+            schema,
+            f"{media_type} needs an api with a single {wanted.__name__} parameter; post a JSON object as {media.JSON}",
         )
     return name
 
@@ -97,36 +96,62 @@ def _text(schema: ApiSchema, body: bytes) -> str:
 
 
 def _form(schema: ApiSchema, form: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a form; a text that a str parameter does not take is read as JSON where it is JSON."""
+    """Return the fields of a form.
+
+    A text that its parameter does not take as it stands is read as JSON where it is JSON. A parameter that takes a list
+    gets one from a field that came once: nothing in a form tells the two apart.
+    """
     args: dict[str, Any] = {}
     for name, value in form.items():
-        args[name] = value
-        if isinstance(value, str) and not schema.takes_text(name):
-            try:
-                args[name] = from_json(value)
-            except ValueError:
-                continue  # validation says what is wrong with it
+        values = [_form_value(schema, name, each) for each in (value if isinstance(value, list) else [value])]
+        single = not isinstance(value, list) and not (schema.takes_list(name) and not isinstance(values[0], list))
+        args[name] = values[0] if single else values
     return args
+
+
+def _form_value(schema: ApiSchema, name: str, value: str | bytes) -> Any:
+    if isinstance(value, str) and not schema.takes_text(name):
+        try:
+            return from_json(value)
+        except ValueError:
+            pass  # validation says what is wrong with it
+    return value
 
 
 def _bad_body(schema: ApiSchema, message: str) -> InvalidArgument:
     return InvalidArgument(f"{schema.title}: body: {message}", details=[{"field": "body", "message": message}])
 
 
-def _media_types(accept: str) -> list[str]:
-    return [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-
-
-def encode(value: Any, schema: ApiSchema, accept: list[str]) -> tuple[str, bytes]:
+def encode(value: Any, schema: ApiSchema, accept: Accept) -> tuple[str, bytes]:
     """Return content type and body of a result."""
-    if any(kind in _MSGPACKS for kind in accept):
-        return MSGPACK, _packed(value, schema)
-    if JSON not in accept:
-        if isinstance(value, str):
-            return TEXT, value.encode()
-        if isinstance(value, bytes | bytearray | memoryview):
-            return BYTES, bytes(value)
-    return JSON, schema.to_json(value)
+    kind = _kind(type(value))
+    offered = media.offers([kind], is_stream=False)
+    media_type = accept.best(offered) or offered[0]
+    if media_type == media.MSGPACK:
+        return media_type, _packed(value, schema)
+    if media_type == media.TEXT:
+        return media.TEXT + media.UTF8, value.encode()
+    if media_type == media.BYTES:
+        return media_type, bytes(value)
+    return media_type, schema.to_json(value)
+
+
+def describe(schema: ApiSchema) -> dict[str, Any]:
+    """Return what `svcd.schema` tells of an api: doc, JSON Schemas, and how it is spoken to over HTTP."""
+    return schema.describe() | {
+        "text_body": schema.only_field(str),
+        "bytes_body": schema.only_field(bytes),
+        "answers": list(media.offers(schema.result_kinds(), is_stream=schema.is_stream)),
+    }
+
+
+def _kind(cls: Any) -> str:
+    if isinstance(cls, type):
+        if issubclass(cls, str):
+            return "text"
+        if issubclass(cls, _BUFFERS):
+            return "bytes"
+    return "json"
 
 
 class HttpStream:
@@ -135,7 +160,7 @@ class HttpStream:
     The first item is awaited before the content type is told, because it may decide it. Errors are left to the ingress.
     """
 
-    def __init__(self, items: Any, schema: ApiSchema, accept: list[str]) -> None:
+    def __init__(self, items: Any, schema: ApiSchema, accept: Accept) -> None:
         self._items = items
         self._schema = schema
         self._accept = accept
@@ -172,20 +197,25 @@ class HttpStream:
         return content_type
 
     def _form(self, kind: Any) -> tuple[str, Callable[[Any], bytes]]:
-        if EVENTS in self._accept:
-            return EVENTS, lambda item: event(item if isinstance(item, str) else self._schema.to_json(item).decode())
-        if any(accepted in _MSGPACKS for accepted in self._accept):
-            return MSGPACK, lambda item: _packed(item, self._schema)
-        if kind is str:
-            return TEXT, str.encode
-        if kind in (bytes, bytearray, memoryview):
-            return BYTES, bytes
-        return NDJSON, lambda item: self._schema.to_json(item) + b"\n"
+        offered = media.offers([_kind(kind)], is_stream=True)
+        media_type = self._accept.best(offered) or offered[0]
+        if media_type == media.EVENTS:
+            return media_type, self._event
+        if media_type == media.MSGPACK_SEQ:
+            return media_type, lambda item: _packed(item, self._schema)
+        if media_type == media.TEXT:
+            return media.TEXT + media.UTF8, str.encode
+        if media_type == media.BYTES:
+            return media_type, bytes
+        return media_type, lambda item: self._schema.to_json(item) + b"\n"
+
+    def _event(self, item: Any) -> bytes:
+        return event(item if isinstance(item, str) else self._schema.to_json(item).decode())
 
 
 def event(text: str) -> bytes:
     """Return a server-sent event; each line of the text is a data line of its own (HTML standard, 9.2.6)."""
-    return ("".join(f"data: {line}\n" for line in text.splitlines() or [""]) + "\n").encode()
+    return ("".join(f"data: {line}\n" for line in _LINE_END.split(text)) + "\n").encode()
 
 
 def _packed(value: Any, schema: ApiSchema) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.app.declare import hooks_of
+from svcd.app.mounts import mounts_of
 from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
 from svcd.worker.stream import AsyncStream, ThreadStream
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 
     from svcd.app.declare import ApiDeclaration
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.asgi import MountedApp
     from svcd.worker.thread import ServiceThreads
     from svcd_ipc.channel import IncomingCall
 
 HTTP = "svcd.http"
+ASGI = "svcd.asgi"
+FACES = (HTTP, ASGI)
+"""Reserved apis that run something of the service, and so take a slot."""
 SCHEMA = "svcd.schema"
 
 
@@ -101,6 +106,8 @@ class LiveService:
         self._idle: trio.Event | None = None
         self.apis: dict[str, LiveApi] = {}
         self.instance: Any = None
+        self.mounted: dict[str, MountedApp] = {}
+        """ASGI applications by path."""
 
     def __repr__(self) -> str:
         return f"<LiveService {self.name} [{self.taken} of {self.max_concurrency} calls]>"
@@ -110,6 +117,10 @@ class LiveService:
         self.instance = instance
         for schema in schemas_of(type(instance), self.name).values():
             self.add(schema.declaration, schema, getattr(instance, schema.declaration.attribute))
+        if mounts := mounts_of(type(instance)):
+            from svcd.worker.asgi import MountedApp  # noqa: PLC0415  (most services have none)
+
+            self.mounted = {mount.path: MountedApp(mount, self.threads.portal.nursery) for mount in mounts}
 
     def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
         """Serve one api."""
@@ -121,7 +132,21 @@ class LiveService:
             _ = api.schema.validate, api.schema.rebuild
 
     async def run_hooks(self, moment: str) -> None:
-        """Run the `startup` or `shutdown` hooks one after the other, each in its own colour."""
+        """Run the `startup` or `shutdown` hooks one after the other, each in its own colour.
+
+        Applications live within: they start after the last hook of startup and stop before the first of shutdown.
+        """
+        try:
+            if moment == "shutdown":
+                for mounted in self.mounted.values():
+                    await mounted.stop()
+        finally:
+            await self._run_hooks(moment)
+        if moment == "startup":
+            for mounted in self.mounted.values():
+                await mounted.start(self.instance)
+
+    async def _run_hooks(self, moment: str) -> None:
         for name in hooks_of(type(self.instance), moment):
             hook = getattr(self.instance, name)
             if inspect.iscoroutinefunction(hook):
@@ -144,7 +169,7 @@ class LiveService:
             self.freed()
 
     def _takes_slot(self, call: IncomingCall) -> bool:
-        return call.api in self.apis or call.api == HTTP
+        return call.api in self.apis or call.api in FACES
 
     def freed(self) -> None:
         """Take a slot back."""
@@ -174,21 +199,26 @@ class LiveService:
     async def handle(self, call: IncomingCall) -> Any:
         """Run an admitted call and return its value, or an async iterator for a stream."""
         api = self.apis.get(call.api)
-        if api is None and call.api != HTTP:
+        if api is None and call.api not in FACES:
             return self._about(call.api)
         slot = Slot(self)
         try:
             if api is not None:
                 return await api.run(api.schema.validate(call.args), slot)
-            from svcd.worker import edge  # noqa: PLC0415  (only the entry service answers HTTP)
-
-            return await edge.answer(self, call.args, slot)
+            return await self._face(call, slot)
         except CallCancelled as error:
             raise ServiceUnavailable(f"{self.name} is stopping") from error
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise RemoteError.of(error) from None  # an api may fail, but not end the replica
         finally:
             slot.drop()
+
+    async def _face(self, call: IncomingCall, slot: Slot) -> Any:
+        from svcd.worker import asgi, edge  # noqa: PLC0415  (only the entry service has to do with HTTP)
+
+        if call.api == ASGI:
+            return asgi.find(self.mounted, self.name, call.args).answer(call.args, slot)
+        return await edge.answer(self, call.args, slot)
 
     def find(self, name: str) -> LiveApi:
         """Return an api. Raises UnknownApi naming the nearest."""
@@ -200,4 +230,6 @@ class LiveService:
     def _about(self, api: str) -> Any:
         if api != SCHEMA:
             return self.find(api)
-        return {"apis": {name: live.schema.describe() for name, live in self.apis.items()}}
+        from svcd.worker.edge import describe  # noqa: PLC0415  (as above)
+
+        return {"apis": {name: describe(live.schema) for name, live in self.apis.items()}, "mounts": list(self.mounted)}

@@ -60,7 +60,7 @@ class ServiceThreads:
 
     def __init__(self, name: str, portal: Portal, count: int = 1) -> None:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._portal = portal
+        self.portal = portal
         self._threads = [
             # Daemon threads: a stuck api must not keep a process from exiting.
             threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
@@ -127,7 +127,7 @@ class ServiceThreads:
             scope.cancel()
 
     def _work(self) -> None:
-        _here.portal = self._portal
+        _here.portal = self.portal
         while (job := self._queue.get()) is not None:
             if not job.claim():
                 continue
@@ -135,7 +135,7 @@ class ServiceThreads:
             result = outcome.capture(job.context.run, job.function)
             _here.job = None
             try:
-                self._portal.token.run_sync_soon(self._ended, job, result)
+                self.portal.token.run_sync_soon(self._ended, job, result)
             except trio.RunFinishedError:
                 return
 
@@ -157,7 +157,7 @@ class Portal:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.token = trio.lowlevel.current_trio_token()
         self._loop_thread = threading.get_ident()
-        self._nursery = nursery
+        self.nursery = nursery
 
     @staticmethod
     def current() -> Portal | None:
@@ -193,7 +193,7 @@ class Portal:
             reply.put(outcome.Error(CallCancelled("the call was cancelled")))
             return
         try:
-            context.run(self._nursery.start_soon, self._run, job, reply, *rest)
+            context.run(self.nursery.start_soon, self._run, job, reply, *rest)
         except RuntimeError:  # the nursery is closed
             reply.put(outcome.Error(CallCancelled("the service has stopped")))
 

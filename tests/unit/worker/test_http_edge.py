@@ -137,6 +137,8 @@ BAD = [
     ("add", PNG, "image/png", "body", "image/png needs an api with a single bytes parameter; post a JSON object"),
     ("add", b"x", "text/plain", "body", "text/plain needs an api with a single str parameter"),
     ("text", b"\xff", "text/plain", "body", "not UTF-8"),
+    ("add", b'{"a": "3"}', "application/json", "a", "valid integer"),
+    ("add", b'{"a": true}', "application/json", "a", "valid integer"),
 ]
 
 
@@ -156,6 +158,12 @@ async def test_forms_are_read_by_annotation(face: LiveService) -> None:
     form = {"box": '{"width": 3}', "name": "12", "count": "4", "tags": '["a"]'}
     assert await ask(face, "form", None, form=form) == ["application/json", b'[3,"12",4,["a"]]']
     assert await ask(face, "image", None, form={"image": PNG}) == ["application/octet-stream", b"\x89PN"]
+    once = form | {"tags": "a"}
+    assert await ask(face, "form", None, form=once) == ["application/json", b'[3,"12",4,["a"]]']
+    twice = form | {"tags": ["a", "b"]}
+    assert await ask(face, "form", None, form=twice) == ["application/json", b'[3,"12",4,["a","b"]]']
+    with pytest.raises(InvalidArgument, match="name: Input should be a valid string"):
+        await ask(face, "form", None, form=form | {"name": ["a", "b"]})
     with pytest.raises(InvalidArgument) as caught:
         await ask(face, "form", None, form={"box": "{", "name": "n", "count": "many"})
     assert {detail["field"].partition(".")[0] for detail in caught.value.details} == {"box", "count"}
@@ -177,7 +185,7 @@ STREAMS = [
     ("array", "", ["application/x-ndjson", b"[]\n", b"[0]\n"]),
     ("json", "text/event-stream", ["text/event-stream", b'data: {"i":0}\n\n', b'data: {"i":1}\n\n']),
     ("str", "text/event-stream", ["text/event-stream", b"data: a\ndata: 0\n\n", b"data: a\ndata: 1\n\n"]),
-    ("json", "application/msgpack", ["application/msgpack", codec.encode({"i": 0}), codec.encode({"i": 1})]),
+    ("json", "application/msgpack", ["application/msgpack-seq", codec.encode({"i": 0}), codec.encode({"i": 1})]),
 ]
 
 
@@ -210,9 +218,15 @@ async def test_calls_over_http_take_slots_like_any_other(face: LiveService) -> N
     assert [face.admit(call) for call in calls] == [True, True, False]
     schema = IncomingCall("svcd.schema", {}, None, None, 0, Hello(1, {}))
     assert face.admit(schema)
-    assert set((await face.handle(schema))["apis"]) == set(face.apis)
+    told = await face.handle(schema)
+    assert set(told["apis"]) == set(face.apis)
+    assert told["mounts"] == []
+    assert (told["apis"]["image"]["bytes_body"], told["apis"]["image"]["text_body"]) == ("image", None)
+    assert told["apis"]["text"]["answers"] == ["text/plain", "application/json", "application/msgpack"]
 
 
 def test_events_keep_every_line() -> None:
     assert edge.event("") == b"data: \n\n"
     assert edge.event("a\r\nb") == b"data: a\ndata: b\n\n"
+    assert edge.event("a\n") == b"data: a\ndata: \n\n"
+    assert edge.event("a\u2028b\x0c") == "data: a\u2028b\x0c\n\n".encode()

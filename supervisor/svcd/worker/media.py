@@ -1,0 +1,92 @@
+"""Media types of what an api takes and gives, and which of them a client accepts. Pure.
+
+An `Accept` header is read as RFC 9110, section 12.5.1, has it: of the forms that can be given, the one with the highest
+quality is chosen; of equals the one named most exactly, and of those the one that comes first. Parameters of a media
+type other than `q` are ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MSGPACK = "application/msgpack"
+MSGPACK_SEQ = "application/msgpack-seq"
+"""Msgpack values one after the other, as RFC 8742 has it for CBOR."""
+TEXT = "text/plain"
+BYTES = "application/octet-stream"
+EVENTS = "text/event-stream"
+HTML = "text/html"
+MULTIPART = "multipart/form-data"
+FORM = "application/x-www-form-urlencoded"
+
+MSGPACKS = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
+"""All names that msgpack goes by; the first is the registered one."""
+UTF8 = "; charset=utf-8"
+
+_STANDS_FOR = {MSGPACK: MSGPACK_SEQ, JSON: NDJSON}
+"""What a stream gives a client that asks for one value of a type."""
+_QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z")
+
+Offers = tuple[str, ...]
+
+
+def offers(kinds: Iterable[str], *, is_stream: bool) -> Offers:
+    """Return the media types in which an api can answer, the natural ones first.
+
+    `kinds` are those of its results (or items): `text`, `bytes` and `json`, as the annotation promises them.
+    """
+    natural = {"text": TEXT, "bytes": BYTES, "json": NDJSON if is_stream else JSON}
+    first = [natural[kind] for kind in natural if kind in kinds]
+    last = [NDJSON, EVENTS, MSGPACK_SEQ] if is_stream else [JSON, MSGPACK]
+    return tuple(dict.fromkeys([*first, *last]))
+
+
+class Accept:
+    """What a client accepts. No header, or an empty one, accepts everything."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, header: str) -> None:
+        self._ranges: dict[str, float] = {}
+        """Quality by media range."""
+        for part in header.split(","):
+            name, *parameters = (text.strip().lower() for text in part.split(";"))
+            if name:
+                self._ranges[MSGPACK if name in MSGPACKS else name] = _quality(parameters)
+
+    def __repr__(self) -> str:
+        return f"<Accept {self._ranges or 'anything'}>"
+
+    def best(self, offered: Iterable[str]) -> str | None:
+        """Return the one of the media types offered that the client likes best, None when it accepts none."""
+        chosen, most = None, (0.0, 0)
+        for media_type in offered:
+            rank = self._rank(media_type)
+            if rank[0] > 0 and rank > most:
+                chosen, most = media_type, rank
+        return chosen
+
+    def _rank(self, media_type: str) -> tuple[float, int]:
+        """Return quality and exactness of the range that fits a media type most exactly."""
+        if not self._ranges:
+            return 1.0, 0
+        whole = [media_type, *(asked for asked, given in _STANDS_FOR.items() if given == media_type)]
+        for exactness, names in ((3, whole), (2, [f"{media_type.partition('/')[0]}/*"]), (1, ["*/*"])):
+            for name in names:
+                if name in self._ranges:
+                    return self._ranges[name], exactness
+        return 0.0, 0
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return float(value) if _QUALITY.match(value.strip()) else 1.0
+    return 1.0
