@@ -1,0 +1,173 @@
+"""`kill -9` of one process during a steady stream of requests: typed errors at once or none, and it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from steady_stream import SteadyStream
+
+from running import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import MakeApp
+    from running import RunningApp
+
+PIPELINE = """
+    import svcd
+    import trio
+
+    @svcd.service
+    class Features:
+        @svcd.api
+        async def extract(self, x: int) -> int:
+            return x
+
+    @svcd.service
+    class Classifier:
+        features = svcd.depends(Features)
+
+        @svcd.api
+        async def classify(self, x: int) -> int:
+            await trio.sleep(0.02)
+            return await self.features.extract(x=x)
+
+        @svcd.api(idempotent=True)
+        async def score(self, x: int) -> int:
+            await trio.sleep(0.02)
+            return await self.features.extract(x=x)
+
+    @svcd.service
+    class Other:
+        @svcd.api
+        async def ping(self, x: int) -> int:
+            return x
+
+    @svcd.service
+    class Pipeline:
+        classifier = svcd.depends(Classifier, retries=1)
+        other = svcd.depends(Other)
+
+        @svcd.api
+        async def classify(self, x: int) -> int:
+            return await self.classifier.classify(x=x)
+
+        @svcd.api
+        async def score(self, x: int) -> int:
+            return await self.classifier.score(x=x)
+
+        @svcd.api
+        async def careful(self, x: int) -> int:
+            try:
+                return await self.classifier.classify(x=x)
+            except svcd.ReplicaLost:
+                return -1
+
+        @svcd.api
+        async def unconcerned(self, x: int) -> int:
+            return await self.other.ping(x=x)
+"""
+TWO_CLASSIFIERS = "[services.Classifier]\nscaling = { min_replicas = 2, max_replicas = 2 }\n"
+
+
+def kill(app: RunningApp, service: str) -> float:
+    """SIGKILL replica 0; return when."""
+    os.kill(app.row(service)["pid"], signal.SIGKILL)
+    return time.monotonic()
+
+
+def back(app: RunningApp, service: str, before: dict[str, Any]) -> bool:
+    """Whether replica 0 is ready again, as another process."""
+    row = app.row(service)
+    return bool(row["state"] == "ready" and row["pid"] != before["pid"] and row["restarts"] == before["restarts"] + 1)
+
+
+def untouched(app: RunningApp, but: str) -> dict[tuple[str, int], tuple[int, int]]:
+    """Pid and restarts of every replica of the other services."""
+    rows = [row for row in app.ps() if row["service"] != but]
+    return {(row["service"], row["replica"]): (row["pid"], row["restarts"]) for row in rows}
+
+
+def test_the_only_classifier_dies(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
+    app = make_app(PIPELINE, entry="Pipeline").up()
+    before, others = app.row("Classifier"), untouched(app, "Classifier")
+    with SteadyStream(app.url, "classify") as stream, SteadyStream(app.url, "unconcerned", clients=1) as unconcerned:
+        killed = kill(app, "Classifier")
+        first = stream.wait_for(50, after=killed)[0]
+        wait_until(lambda: back(app, "Classifier", before), "the classifier to be back")
+    assert Counter(answer.code for answer in stream.answers).keys() <= {None, "lost"}
+    lost = [answer for answer in stream.answers if answer.status != 200]
+    assert lost, "nobody noticed: calls were in flight all the time"
+    assert all(answer.status == 502 and "Classifier/0" in answer.body["error"]["message"] for answer in lost)
+    noticed = min(answer.answered for answer in lost)
+    assert all(answer.asked <= noticed for answer in lost), "from then on calls wait for the next process"
+    assert {answer.status for answer in unconcerned.answers} == {200}
+    assert untouched(app, "Classifier") == others
+    assert app.row("Classifier")["last_exit"] == "killed by SIGKILL"
+    measured("kill -9 of a replica: calls in flight fail after", max(answer.answered for answer in lost) - killed)
+    measured("kill -9 of a replica: back and serving after", first.answered - killed)
+
+
+@pytest.mark.parametrize("api", ["score", "careful"])
+def test_one_of_two_classifiers_dies_and_no_client_sees_it(
+    make_app: MakeApp, measured: Callable[[str, float], None], api: str
+) -> None:
+    app = make_app(PIPELINE, TWO_CLASSIFIERS, entry="Pipeline").up()
+    wait_until(lambda: all(row["state"] == "ready" for row in app.ps()), "both classifiers")
+    before, others = app.row("Classifier"), untouched(app, "Classifier")
+    with SteadyStream(app.url, api) as stream:
+        killed = kill(app, "Classifier")
+        wait_until(lambda: back(app, "Classifier", before), "the classifier to be back")
+        measured("kill -9 of one of two replicas: back after", time.monotonic() - killed)
+        stream.wait_for(50, after=time.monotonic())
+    assert {answer.status for answer in stream.answers} == {200}
+    assert ({answer.body for answer in stream.answers} == {1}) is (api == "score"), "careful answers -1 by itself"
+    assert untouched(app, "Classifier") == others
+    assert app.row("Classifier", 1)["restarts"] == 0
+
+
+def test_the_entry_dies(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
+    app = make_app(PIPELINE, entry="Pipeline").up()
+    before, others = app.row("Pipeline"), untouched(app, "Pipeline")
+    with SteadyStream(app.url, "classify") as stream:
+        killed = kill(app, "Pipeline")
+        first = stream.wait_for(50, after=killed)[0]
+        wait_until(lambda: back(app, "Pipeline", before), "the entry to be back")
+    lost = [answer for answer in stream.answers if answer.status != 200]
+    assert lost
+    assert all((answer.status, answer.code) == (502, "lost") for answer in lost)
+    assert untouched(app, "Pipeline") == others
+    measured("kill -9 of the entry: back and serving after", first.answered - killed)
+
+
+def test_the_ingress_dies_and_its_address_is_kept(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
+    app = make_app(PIPELINE, entry="Pipeline").up()
+    before, others = app.row("ingress"), untouched(app, "ingress")
+    with SteadyStream(app.url, "classify") as stream:
+        killed = kill(app, "ingress")
+        first = stream.wait_for(50, after=killed)[0]
+        wait_until(lambda: back(app, "ingress", before), "the ingress to be back")
+    assert {answer.status for answer in stream.answers} == {200, 0}
+    assert untouched(app, "ingress") == others
+    measured("kill -9 of the ingress: back and serving after", first.answered - killed)
+
+
+def test_a_replica_that_dies_again_and_again_is_given_up_and_its_callers_are_told(make_app: MakeApp) -> None:
+    app = make_app(PIPELINE, entry="Pipeline").up()
+    before = app.row("Features")
+    for _ in range(5):
+        wait_until(lambda: app.row("Features")["state"] == "ready", "Features to be back")
+        os.kill(app.row("Features")["pid"], signal.SIGKILL)
+        wait_until(lambda: app.row("Features")["state"] != "ready", "the death to be seen")
+    wait_until(lambda: app.row("Features")["state"] == "failed", "Features to be given up")
+    status, answer = app.post("classify", {"x": 1})
+    assert (status, answer["error"]["code"]) == (503, "unavailable")
+    assert "Features/0: 5 failures in a row; last: killed by SIGKILL" in answer["error"]["message"]
+    assert app.post("unconcerned", {"x": 1}) == (200, 1)
+    assert before["pid"] not in app.processes()
