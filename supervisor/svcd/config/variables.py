@@ -77,6 +77,8 @@ class _Reading:
         try:
             _check_name(name)
             value = self._value(name, entry)
+            if value is not None and "\0" in value:
+                raise ValueError("holds a NUL character, which a variable can't")
             if value is not None and len(os.fsencode(name)) + len(os.fsencode(value)) + 2 > _LONGEST:
                 raise ValueError(_TOO_LONG)
         except ValueError as error:
@@ -179,6 +181,4 @@ def _file_text(path: Path) -> str:
         raise ValueError(f"{path} holds no UTF-8 text") from None
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
-    if "\0" in text:
-        raise ValueError(f"{path} holds a NUL character, which a variable can't")
     return text.removesuffix("\n").removesuffix("\r")
