@@ -23,6 +23,7 @@ def check_app(documents: Documents, graph: dict[str, Any], stack: Stack) -> Iter
         yield from _unknown_services(layer, list(services))
     yield from _unknown_instance_types(layers, stack)
     yield from _taken_names(services)
+    yield from _cors(stack)
 
 
 def _unknown_services(layer: Layer, services: list[str]) -> Iterator[Problem]:
@@ -61,6 +62,13 @@ def _taken_names(services: dict[str, Any]) -> Iterator[Problem]:
         elif folded in seen:
             yield Problem(**place, message=f"differs from {seen[folded]} only in case; rename one of the classes")
         seen.setdefault(folded, name)
+
+
+def _cors(stack: Stack) -> Iterator[Problem]:
+    origins, credentials = stack.get(("app", "cors", "origins")), stack.get(("app", "cors", "credentials"))
+    if origins and credentials and credentials[-1].value and "*" in origins[-1].value:
+        place = f" ({credentials[-1].where})"
+        yield origins[-1].problem(f'"*" cannot be given with credentials{place}, says every browser; name the origins')
 
 
 def check_service(stack: Stack, name: str) -> Iterator[Problem]:

@@ -63,7 +63,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used; `str()` is the whole readable report."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = _in_reading_order(list(problems))
+        self.problems = _in_reading_order(list(dict.fromkeys(problems)))  # two services may name the same wrong file
         super().__init__(self.problems)
 
     def __str__(self) -> str:

@@ -18,8 +18,10 @@ from svcd.config.variables import variables_of
 from svcd.values.specs import (
     ApiSpec,
     AppSpec,
+    Cors,
     DependencySpec,
     Http,
+    HttpLimits,
     Limits,
     Process,
     Resources,
@@ -52,9 +54,9 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         services[name] = _service(documents, stack, report, default_python, problems)
     if problems:
         raise ConfigError(problems)
-    host, port = _value(stack, "app.http", ("app", "http"))
-    http = Http(host=host, port=port, max_body=_value(stack, "app.max_body", ("app", "max_body")))
-    return AppSpec(name=documents.app_name, root=documents.root, entry=graph["entry"], http=http, services=services)
+    return AppSpec(
+        name=documents.app_name, root=documents.root, entry=graph["entry"], http=_http(stack), services=services
+    )
 
 
 def stack_of(documents: Documents, graph: Report, problems: list[Problem]) -> Stack:
@@ -122,6 +124,19 @@ def _with_env_files(layers: list[Layer], problems: list[Problem]) -> list[Layer]
 def _value(stack: Stack, key: str, path: schema.KeyPath) -> Any:
     entries = stack.get(path)
     return entries[-1].value if entries else schema.default(key)
+
+
+def _http(stack: Stack) -> Http:
+    def value(*path: str) -> Any:
+        return _value(stack, ".".join(("app", *path)), ("app", *path))
+
+    host, port = value("http")
+    return Http(
+        host=host,
+        port=port,
+        limits=HttpLimits(**{each.name: value(each.name) for each in fields(HttpLimits)}),
+        cors=Cors(**{each.name: value("cors", each.name) for each in fields(Cors)}),
+    )
 
 
 def _service(

@@ -14,6 +14,14 @@ VALUES = {
     "app.name": ("one", "two"),
     "app.http": ("localhost:1", "localhost:2"),
     "app.max_body": ("1Mi", "2Mi"),
+    "app.max_header": ("8Ki", "9Ki"),
+    "app.max_connections": (1, 2),
+    **{f"app.{name}_timeout": ("1s", "2s") for name in ("header", "body", "idle", "total")},
+    "app.cors.origins": (["https://one.example"], ["https://two.example"]),
+    "app.cors.methods": (["PUT"], ["PATCH", "DELETE"]),
+    **{f"app.cors.{name}": (["X-One"], ["X-One", "X-Two"]) for name in ("headers", "expose")},
+    "app.cors.credentials": (True, False),
+    "app.cors.max_age": ("1s", "2s"),
     "app.python": ("./one", "./two"),
     "services.*.instance_type": ("one", "two"),
     "services.*.resources.gpu": (1, 2),
@@ -39,7 +47,7 @@ VALUES = {
     "services.*.user": ("one", "two"),
     "services.*.group": ("one", "two"),
     "services.*.version": ("one", "two"),
-    "services.*.env_file": (["one"], ["two"]),
+    "services.*.env_file": (["one.env"], ["two.env"]),
     "services.*.envs.*": ("one", "two"),
     "instance_types.*.gpu": (1, 2),
     "instance_types.*.cpu": (1, 2),
@@ -56,6 +64,8 @@ def concrete(path: str) -> tuple[str, ...]:
 def toml_of(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(toml_of, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 

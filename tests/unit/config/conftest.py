@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Go to an empty folder that has two interpreters, `one` and `two`."""
+    """Go to a folder that has nothing but two interpreters, `one` and `two`, and as many empty env_files."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         interpreter = tmp_path / name
         interpreter.write_text("#!/bin/sh\n")
         interpreter.chmod(0o755)
+        (tmp_path / f"{name}.env").touch()
     return tmp_path
