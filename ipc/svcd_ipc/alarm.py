@@ -24,18 +24,19 @@ class Alarm:
         self._clock = clock
         self._expire = expire
         self._bell = Bell()
-        self._armed = inf
+        self.armed = inf
+        """The next instant at which `expire` runs; only an earlier deadline needs `by`."""
 
     def by(self, deadline: float) -> None:
         """See to it that `expire` runs at `deadline`."""
-        if deadline < self._armed:
-            self._armed = deadline
+        if deadline < self.armed:
+            self.armed = deadline
             self._bell.ring()
 
     async def run(self) -> None:
         """Keep the time until cancelled."""
         while True:
-            with trio.move_on_after(max(0.0, self._armed - self._clock())):
+            with trio.move_on_after(max(0.0, self.armed - self._clock())):
                 await self._bell.wait()
                 continue
-            self._armed = self._expire(self._clock())
+            self.armed = self._expire(self._clock())

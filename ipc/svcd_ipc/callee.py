@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from svcd_ipc.calls import Handler
     from svcd_ipc.connection import Chunks, Connection
     from svcd_ipc.crew import Hand
-    from svcd_ipc.messages import Call, Hello
+    from svcd_ipc.messages import Call, Hello, Load
     from svcd_ipc.outbox import Outbox
 
 _STREAMED: Final = object()
@@ -90,13 +90,13 @@ class Callee:
         self._handler = handler or _no_handler
         self._admit = admit
         self._release = release
-        self._load = load or (lambda: (len(self.running), 0))
+        self._load = load or self._own_load
         self._clock = clock
         self._connection = connection
         self._outbox = outbox
         self._alarm = alarm
         self._context = contextvars.copy_context()
-        self._waiting_apis: set[str] = set()
+        self.waiting_apis: set[str] = set()
         """Apis whose last call had to wait: they get a hand of their own at once."""
         self.running: dict[int, Serving] = {}
         self.is_draining = False
@@ -116,17 +116,13 @@ class Callee:
             self.refuse_busy(event)
             return None
         serving = self.running[event.id] = Serving(event, call)
-        if event.deadline is not None:
-            self._alarm.by(event.deadline)
+        if serving.deadline < self._alarm.armed:
+            self._alarm.by(serving.deadline)
         return serving
 
     def refuse_busy(self, event: Call) -> None:
         """Answer busy without asking anybody."""
         self._outbox.put(self._connection.send_busy(event.id, self._load()), join=True)
-
-    def must_wait(self, serving: Serving) -> bool:
-        """Guess from the api's last call whether this one will have to wait."""
-        return serving.call.api in self._waiting_apis
 
     async def serve(self, serving: Serving, hand: Hand) -> None:
         """Be the job of a hand that runs one call to its answer."""
@@ -134,7 +130,7 @@ class Callee:
             self._release_unbegun(serving)
             self._answer_error(serving, serving.ending)
         elif self.begin(serving):
-            self._waiting_apis.discard(serving.call.api)
+            self.waiting_apis.discard(serving.call.api)
         else:
             await self.finish(serving, hand)
 
@@ -169,7 +165,7 @@ class Callee:
 
     async def finish(self, serving: Serving, hand: Hand) -> None:
         """Run a call that had to wait to its answer. Raises only cancellation from outside, KeyboardInterrupt and such."""
-        self._waiting_apis.add(serving.call.api)
+        self.waiting_apis.add(serving.call.api)
         serving.hand = hand
         try:
             value = await go_on(serving.running, serving.context, serving.trap)
@@ -243,7 +239,7 @@ class Callee:
                 chunks = self._connection.send_result(number, value, self._load())
         except EncodeError as error:
             chunks = self._connection.send_error(number, self._bad_result(serving, error), self._load())
-        self._put(chunks)
+        self._outbox.put(chunks, join=bool(self.running))
 
     def _fail(self, serving: Serving, error: BaseException) -> None:
         cancelled, own = _split(error)
@@ -268,6 +264,9 @@ class Callee:
     def _put(self, chunks: Chunks) -> None:
         """Write at once when no other call runs, else together with what the others have to say."""
         self._outbox.put(chunks, join=bool(self.running))
+
+    def _own_load(self) -> Load:
+        return len(self.running), 0
 
     def _bad_result(self, serving: Serving, error: EncodeError) -> BadResult:
         return BadResult(f"{self._name}.{serving.call.api} returned what cannot travel: {error}")

@@ -42,8 +42,8 @@ class Caller:
         """Set by the channel, which makes it after this."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
+        self.is_open = False
         self.peer: Hello | None = None
-        """Set once both sides have said hello; no call is sent before."""
         self.peer_load: Load = (0, 0)
 
     async def call(
@@ -63,9 +63,12 @@ class Caller:
         except (trio.Cancelled, KeyboardInterrupt):
             self._let_go(pending)
             raise
-        if told != give_up and isinstance(pending.error, DeadlineExceeded):
+        error = pending.error
+        if error is None:
+            return pending.value
+        if told != give_up and isinstance(error, DeadlineExceeded):
             await self._await_own_timeout()
-        return pending.result()
+        raise error
 
     def stream(
         self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
@@ -95,8 +98,14 @@ class Caller:
             await pending.wait()
         finally:
             self._pings.pop(token, None)
-        pending.result()
+        if pending.error is not None:
+            raise pending.error
         return self._clock() - start
+
+    def open(self, peer: Hello) -> None:
+        """Let calls be sent, as both sides have said hello."""
+        self.peer = peer
+        self.is_open = True
 
     def settle(self, event: Result | End | Error | Refused) -> None:
         """Give a call its answer."""
@@ -143,6 +152,7 @@ class Caller:
     def end(self, reason: str) -> None:
         """Fail all calls in flight, and those to come, as the connection has ended."""
         self._end_reason = reason
+        self.is_open = False
         left = self._outbox.total - self._outbox.size
         for pending in [*self.pending.values(), *self._pings.values()]:
             pending.settle(None, self._loss(pending.api, reason, has_left=left > pending.start))
@@ -163,10 +173,11 @@ class Caller:
         attempt: int,
         window: int,
     ) -> None:
-        self._check_open(pending.api)
-        if deadline is not None:
-            if deadline <= self._clock():
-                raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
+        if not self.is_open:
+            self._check_open(pending.api)
+        if deadline is not None and deadline <= self._clock():
+            raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
+        if pending.deadline < self._alarm.armed:
             self._alarm.by(pending.deadline)
         number, chunks = self._connection.send_call(
             pending.api, args, deadline=deadline, trace=trace, attempt=attempt, window=window

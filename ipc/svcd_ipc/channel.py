@@ -259,7 +259,8 @@ class Channel:
             except Exception as error:  # noqa: BLE001 - raising is how a peer is refused, with whatever error
                 self._end(RemoteProtocolError(f"{peer} is refused: {error}"))
                 return
-        self._caller.peer = self._callee.peer = peer
+        self._callee.peer = peer
+        self._caller.open(peer)
         if not self._speaks_first:
             self._say_hello()
 
@@ -283,9 +284,7 @@ class Channel:
     def _lost(self, error: OSError) -> None:
         """End the connection because it takes no more bytes; the peer may have said why before."""
         with suppress(OSError):
-            while not self._is_ending:
-                self._reader.receive_now()
-                self._reader.take_all()
+            self._reader.drain()
         self._end(error)
 
     def _end(self, reason: Exception | None) -> None:

@@ -46,7 +46,7 @@ _BIN8, _BIN16, _BIN32 = 0xC4, 0xC5, 0xC6
 _ARRAY32 = 0xDD
 _BIN32_HEADER = Struct(">BI")
 _MALFORMED = (ValueError, TypeError, OverflowError, MemoryError)
-_REFUSED = (TypeError, ValueError, OverflowError, RecursionError)
+REFUSED = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class UndecodableError(DecodeError):
@@ -60,22 +60,29 @@ class UndecodableError(DecodeError):
 class Encoder:
     """A reusable packer; not to be used by two threads, or from within its own packing, at once."""
 
-    __slots__ = ("_attach", "_packer", "attached")
+    __slots__ = ("_attach", "attached", "pack")
+
+    pack: Callable[[Any], bytes]
+    """Return the msgpack text. Raises one of REFUSED; call `reset` then, and after a text that is large or has attachments."""
 
     def __init__(self, *, attach: bool) -> None:
-        self._packer = msgpack.Packer(default=self._default)
         self._attach = attach
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last text."""
+        self.pack = msgpack.Packer(default=self._default).pack
         self.attached: list[memoryview] = []
         """Arrays that the last text refers to, by their place in this list."""
 
-    def pack(self, value: Any) -> bytes:
-        """Return the msgpack text. Raises what msgpack raises."""
-        if self.attached:
+    def finish(self, text: bytes) -> list[Buffer]:
+        """Return the pieces of a frame's body for the text that was just packed, and reset."""
+        attached = self.attached
+        if attached:
             self.attached = []
-        data: bytes = self._packer.pack(value)
-        if len(data) > _KEEP:
-            self._packer = msgpack.Packer(default=self._default)
-        return data
+        if len(text) > _KEEP:
+            self.reset()
+        return [text] if not attached else [*_join_attached(text, attached)]
 
     def _default(self, value: Any) -> Any:
         """Give msgpack something it knows in place of `value`."""
@@ -110,11 +117,12 @@ def encode(value: Any) -> bytes:
     """Return a value as msgpack. Raises EncodeError naming type and place of what cannot travel."""
     encoder = _encoders.pop() if _encoders else Encoder(attach=False)
     try:
-        return encoder.pack(value)
-    except _REFUSED as error:
+        text = encoder.pack(value)
+    except REFUSED as error:
         raise explain(error, value, "value") from None
-    finally:
+    if len(text) <= _KEEP:
         _encoders.append(encoder)
+    return text
 
 
 def decode(data: bytes | bytearray | memoryview) -> Any:
@@ -129,23 +137,23 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
 
 def transfer(value: Any) -> Any:
     """Return what would arrive at another service, so that calls within one process see the same values."""
-    pieces = pack_body([0, value], Encoder(attach=True), 1, "value")
+    pieces = pack_body([0, value], of=1, root="value")
     try:
         return unpack_body(memoryview(b"".join(pieces)))[1]
     except DecodeError as error:
         raise EncodeError(f"value: {error}") from error
 
 
-def pack_body(message: list[Any], encoder: Encoder, of: int, root: str) -> list[Buffer]:
+def pack_body(message: list[Any], *, of: int, root: str) -> list[Buffer]:
     """Return a frame's body in pieces; views among them show the caller's own arrays, which must not change until sent.
 
     `of` is the index of the user's value within the message and `root` its name. Raises EncodeError.
     """
+    encoder = Encoder(attach=True)
     try:
-        head = encoder.pack(message)
-    except _REFUSED as error:
+        return encoder.finish(encoder.pack(message))
+    except REFUSED as error:
         raise explain(error, message[of], root) from None
-    return [head] if not encoder.attached else [*_join_attached(head, encoder.attached)]
 
 
 def unpack_body(body: bytes | memoryview) -> list[Any]:
@@ -177,7 +185,7 @@ def explain(error: BaseException, value: Any, root: str) -> EncodeError:
         for path, leaf in _leaves(value, root):
             try:
                 encoder.pack(leaf)
-            except _REFUSED as found:
+            except REFUSED as found:
                 return EncodeError(f"{path}: {_reason(found, leaf)}")
     except RecursionError:
         return EncodeError(f"{root}: nested too deeply, or it contains itself")
@@ -196,7 +204,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     else:
         try:
             inner = plain(value)
-        except _REFUSED:
+        except REFUSED:
             yield path, value
         else:
             yield from _leaves(inner, path)

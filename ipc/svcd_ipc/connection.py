@@ -12,7 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc import frames
-from svcd_ipc.codec import DecodeError, Encoder, UndecodableError, pack_body, unpack_body
+from svcd_ipc.codec import REFUSED, DecodeError, Encoder, UndecodableError, explain, unpack_body
 from svcd_ipc.errors import CallError, EncodeError, LocalProtocolError, RemoteProtocolError, to_wire
 from svcd_ipc.messages import (
     MAGIC,
@@ -31,6 +31,7 @@ from svcd_ipc.messages import (
     Refused,
     Result,
     parse,
+    parse_faulty,
 )
 
 if TYPE_CHECKING:
@@ -133,6 +134,11 @@ class Connection:
         """Return where to receive the rest of a large frame, or None; report with `written`."""
         return self._reader.writable()
 
+    @property
+    def is_inside_frame(self) -> bool:
+        """Tell whether a frame has come in part; only then `writable` may give something."""
+        return self._reader.target is not None
+
     def written(self, count: int) -> None:
         """Say how many bytes were received into `writable`."""
         self._reader.written(count)
@@ -160,7 +166,7 @@ class Connection:
     def _salvage(self, error: DecodeError, size: int) -> Event:
         """Return the event of a message in which only the user's value cannot be made."""
         if isinstance(error, UndecodableError):
-            return parse(error.envelope, size, fault=str(error))
+            return parse_faulty(error.envelope, size, str(error))
         raise RemoteProtocolError(f"the peer sent a frame that is no message: {error}") from None
 
     # Each of these checks an event against the state and moves on; False when this side has let go of what it is about.
@@ -250,7 +256,8 @@ class Connection:
 
     def send_result(self, number: int, value: Any, load: Load = _NO_LOAD) -> Chunks:
         """Answer a call with a value. Raises EncodeError for one that cannot travel; the call is open still then."""
-        self._check_theirs(number)
+        if number not in self._theirs:
+            self._check_theirs(number)
         chunks = self._frame([_RESULT, number, value, *load], 2, "result")
         del self._theirs[number]
         return chunks
@@ -333,9 +340,16 @@ class Connection:
 
     def _frame(self, message: list[Any], of: int = 0, root: str = "") -> Chunks:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
-        body = pack_body(message, self._encoder, of, root)
-        if len(body) == 1 and (size := len(body[0])) <= self._join:
-            return [_LENGTH.pack(size) + body[0]]
+        encoder = self._encoder
+        try:
+            text = encoder.pack(message)
+        except REFUSED as error:
+            encoder.reset()
+            raise explain(error, message[of], root) from None
+        size = len(text)
+        if size <= self._join and not encoder.attached:
+            return [_LENGTH.pack(size) + text]
+        body = encoder.finish(text)
         size = sum(map(len, body))
         if size > self.limit:
             raise EncodeError(f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit}")

@@ -8,7 +8,7 @@ rules.
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -106,13 +106,15 @@ class RemoteError(CallError):
 
     code = "remote"
 
-    def __init__(self, type_name: str, message: str, remote_traceback: str = "") -> None:
+    def __init__(self, type_name: str, message: str, remote_traceback: str = "", origin: Origin | None = None) -> None:
         super().__init__(f"{type_name}: {message}" if message else type_name)
         self.type_name = type_name
         """Name of the exception's class there, with its module unless that is builtins."""
         self._message = message
         self.remote_traceback = remote_traceback
         """As Python printed it there; starts with the innermost hop."""
+        self.origin = origin
+        """What the exception was made of there; None when that cannot travel."""
         if remote_traceback:
             # A note is printed with the error wherever it surfaces, also as the cause of another one.
             self.add_note(f"Remote traceback:\n{remote_traceback.rstrip()}")
@@ -123,14 +125,56 @@ class RemoteError(CallError):
         return self._message
 
     def wire_details(self) -> dict[str, Any]:
-        # Raised again here: the text gets this hop's frames on top of the other hops'. Else it is passed on as it is.
-        text = self.remote_traceback if self.__traceback__ is None else format_error(self)
-        return {"type": self.type_name, "traceback": text}
+        details: dict[str, Any] = {"type": self.type_name, "traceback": format_error(self)}
+        if self.origin is not None:
+            details["origin"] = list(self.origin)
+        return details
 
     @classmethod
     def of(cls, error: BaseException) -> RemoteError:
         """Return what the caller is told when the callee's code raised `error`."""
-        return cls(_type_name(error), _text(error), format_error(error))
+        return cls(_type_name(error), _text(error), format_error(error), Origin.of(error))
+
+
+class Origin(NamedTuple):
+    """What an exception was made of, so that a caller who knows its class can make it again."""
+
+    module: str
+    qualname: str
+    args: list[Any]
+    state: dict[str, Any]
+    """Its own attributes."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Origin | None:
+        """Return the origin, or None where an argument or attribute is more than plain values."""
+        state = {name: value for name, value in vars(error).items() if name != "__notes__"}
+        if not _is_plain(list(error.args)) or not _is_plain(state):
+            return None
+        return cls(type(error).__module__, type(error).__qualname__, list(error.args), state)
+
+    @classmethod
+    def read(cls, told: object) -> Origin | None:
+        """Return the origin that came with an error frame, or None when it is none."""
+        match told:
+            case [str(module), str(qualname), list(args), dict(state)]:
+                return cls(module, qualname, args, state)
+        return None
+
+
+def _is_plain(value: object, depth: int = 8) -> bool:
+    """Tell whether msgpack carries a value as it is; integers beyond 64 bits and deep nests are left behind."""
+    if depth == 0:
+        return False
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    if value is None or type(value) in {str, bytes, float}:
+        return True
+    if type(value) is list:
+        return all(_is_plain(item, depth - 1) for item in value)
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    return False
 
 
 class ProtocolError(Exception):
@@ -175,7 +219,8 @@ def _made(code: str, message: str, details: dict[str, Any]) -> CallError:
     if code == Busy.code:
         return Busy(message)
     type_name = details.get("type") if code == RemoteError.code else code
-    return RemoteError(str(type_name), message, str(details.get("traceback") or ""))
+    traceback_text = str(details.get("traceback") or "")
+    return RemoteError(str(type_name), message, traceback_text, Origin.read(details.get("origin")))
 
 
 def format_error(error: BaseException) -> str:

@@ -48,7 +48,7 @@ class FrameReader:
     read-only view, and stays valid for as long as it is held. A large frame can be received in place: see `writable`.
     """
 
-    __slots__ = ("_data", "_filled", "_head", "_limit", "_target", "at", "size")
+    __slots__ = ("_data", "_filled", "_head", "_limit", "at", "size", "target")
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
@@ -58,7 +58,7 @@ class FrameReader:
         """Bytes from `at` to `size` have come and are in no frame yet."""
         self._head = b""
         """The first bytes of a length that is not whole."""
-        self._target: memoryview | None = None
+        self.target: memoryview | None = None
         """The frame under assembly, once its length is known."""
         self._filled = 0
 
@@ -73,7 +73,7 @@ class FrameReader:
 
     def next_frame(self) -> bytes | memoryview | None:
         """Return the next body, or None when more bytes are needed. Raises RemoteProtocolError for a bad length."""
-        if self._target is not None:
+        if self.target is not None:
             return self._assemble()
         start = self.at + HEADER_SIZE
         if start > self.size:
@@ -86,16 +86,16 @@ class FrameReader:
         if end > self.size:
             self.at = start
             self._filled = 0
-            self._target = memoryview(bytearray(length) if length < _LAZY else mmap(-1, length, flags=_PRIVATE))
+            self.target = memoryview(bytearray(length) if length < _LAZY else mmap(-1, length, flags=_PRIVATE))
             return self._assemble()
         self.at = end
         return self._data[start:end] if length < _VIEW else memoryview(self._data)[start:end]
 
     def writable(self) -> memoryview | None:
         """Return where the missing bytes of a large frame belong, or None; report to `written` what was received."""
-        if self._target is None or len(self._target) - self._filled < _DIRECT:
+        if self.target is None or len(self.target) - self._filled < _DIRECT:
             return None
-        return self._target[self._filled :]
+        return self.target[self._filled :]
 
     def written(self, count: int) -> None:
         """Say that `count` bytes were received into the view that `writable` gave."""
@@ -104,8 +104,8 @@ class FrameReader:
     @property
     def missing(self) -> str | None:
         """Say what an end of the stream here would cut off, or None between two frames."""
-        if self._target is not None:
-            return f"{self._filled} of {len(self._target)} bytes of a frame"
+        if self.target is not None:
+            return f"{self._filled} of {len(self.target)} bytes of a frame"
         if rest := len(self._head) + self.size - self.at:
             return f"{rest} of {HEADER_SIZE} bytes of a frame's length"
         return None
@@ -119,7 +119,7 @@ class FrameReader:
 
     def _assemble(self) -> memoryview | None:
         """Move bytes to the frame under assembly; return it once it is whole."""
-        target = self._target
+        target = self.target
         assert target is not None  # noqa: S101 - tells mypy what the only caller checked
         take = min(len(target) - self._filled, self.size - self.at)
         if take:
@@ -128,7 +128,7 @@ class FrameReader:
             self.at += take
         if self._filled < len(target):
             return None
-        self._target = None
+        self.target = None
         return target.toreadonly()
 
     def _bad_length(self, length: int) -> str:

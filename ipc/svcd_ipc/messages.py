@@ -56,7 +56,7 @@ class Hello:
     """The first message of each side."""
 
     version: int
-    identity: dict[str, Any]
+    identity: dict[str, Any] = field(repr=False)  # it may hold secrets
     capabilities: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -168,22 +168,25 @@ class Drain:
 Event = Hello | Call | Result | Error | Refused | Item | End | Credit | Cancel | Ping | Pong | Drain
 
 
-def parse(message: list[Any], size: int, fault: str | None = None) -> Event:
-    """Return the event of a message. Raises RemoteProtocolError for an unknown kind or fields of wrong type.
-
-    `size` is the length of its frame. With `fault` some value within the message was replaced by None.
-    """
-    kind = message[0] if message else None
-    if type(kind) is not int or not 0 <= kind < len(_PARSERS):
-        raise RemoteProtocolError(f"the peer sent a message of unknown kind {kind!r:.40}")
+def parse(message: list[Any], size: int) -> Event:
+    """Return the event of a message whose frame has `size` bytes. Raises RemoteProtocolError."""
     try:
-        event = _PARSERS[kind](message, size)
+        kind = message[0]
+        if type(kind) is int and kind >= 0:
+            return _PARSERS[kind](message, size)
     except (ValueError, TypeError, KeyError) as error:
         raise RemoteProtocolError(f"the peer sent a malformed {Kind(kind).name.lower()}: {error}") from None
-    if fault is not None:
-        if not isinstance(event, (Call, Result, Item)):
-            raise RemoteProtocolError(f"the peer sent a malformed {Kind(kind).name.lower()}: {fault}")
-        event.fault = fault
+    except IndexError:
+        kind = message[0] if message else None
+    raise RemoteProtocolError(f"the peer sent a message of unknown kind {kind!r:.40}")
+
+
+def parse_faulty(message: list[Any], size: int, fault: str) -> Event:
+    """Return the event of a message in which a value was replaced by None, for the reason `fault`. Raises as `parse`."""
+    event = parse(message, size)
+    if not isinstance(event, (Call, Result, Item)):
+        raise RemoteProtocolError(f"the peer sent a malformed {type(event).__name__.lower()}: {fault}")
+    event.fault = fault
     return event
 
 

@@ -61,7 +61,15 @@ class Outbox:
         `borrowed`: the owner of views among the chunks keeps them unchanged until sent, or else calls `own`.
         """
         if not (join or self.corked or self._waiting) and len(chunks) == 1:
-            self._send(chunks[0])
+            chunk = chunks[0]
+            self.total += len(chunk)
+            try:
+                count = self._sock.send(chunk)
+            except OSError as error:
+                self._put_off(chunk, error)
+            else:
+                if count < len(chunk):
+                    self._put_off(memoryview(chunk)[count:])
             return
         for chunk in chunks:
             self._waiting.append(chunk)
@@ -117,20 +125,14 @@ class Outbox:
                     await trio.lowlevel.wait_writable(self._sock)
                 self.push()
 
-    def _send(self, chunk: bytes | memoryview) -> None:
-        """Send a lone frame while nothing waits."""
-        self.total += len(chunk)
-        try:
-            count = self._sock.send(chunk)
-        except BlockingIOError:
-            count = 0
-        except OSError as error:
-            self._die(error)
-            return
-        if count < len(chunk):
-            self._waiting.append(memoryview(chunk)[count:])
-            self.size += len(chunk) - count
+    def _put_off(self, rest: bytes | memoryview, error: OSError | None = None) -> None:
+        """Keep what the kernel did not take of a lone frame, unless the socket is dead."""
+        if error is None or isinstance(error, BlockingIOError):
+            self._waiting.append(rest)
+            self.size += len(rest)
             self._bell.ring()
+        else:
+            self._die(error)
 
     def _join(self) -> None:
         if len(self._waiting) > 1:

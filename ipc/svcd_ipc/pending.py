@@ -46,12 +46,6 @@ class Pending:
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
 
-    def result(self) -> Any:
-        """Return the value or raise the error of a settled call."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
     def settle(self, value: Any, error: CallError | None = None) -> None:
         """Give the answer."""
         self.value = value

@@ -17,6 +17,7 @@ from trio.lowlevel import enable_ki_protection, wait_readable
 from svcd_ipc.bell import Bell
 from svcd_ipc.errors import RemoteProtocolError
 from svcd_ipc.messages import Call
+from svcd_ipc.outbox import HIGH_WATER
 
 if TYPE_CHECKING:
     import socket
@@ -99,7 +100,7 @@ class Reader:
         try:
             while not (pending.is_settled or self.has_ended):
                 await self.receive()
-                self.take_all()
+                self._take_all(starts_calls=False)
         finally:
             self._step_back()
 
@@ -120,28 +121,26 @@ class Reader:
             await wait_readable(self._fd)
             if not self.has_ended:
                 self.receive_now()
-        except trio.ClosedResourceError:  # See `interrupt`.
-            return
-        except BlockingIOError:
+        except (trio.ClosedResourceError, BlockingIOError):  # For the first see `interrupt`.
             return
         except OSError as error:
             self._end(error)
 
     def receive_now(self) -> None:
         """Hand the connection what the kernel holds. Raises OSError; BlockingIOError when it holds nothing."""
-        target = self._connection.writable()
+        connection = self._connection
         try:
-            if target is None:
-                data = self._sock.recv(_READ)
-                count = len(data)
-                self._connection.receive_data(data)
-            elif count := self._sock.recv_into(target):
-                self._connection.written(count)
+            if connection.is_inside_frame and (target := connection.writable()) is not None:
+                if count := self._sock.recv_into(target):
+                    connection.written(count)
+                    return
+            elif data := self._sock.recv(_READ):
+                connection.receive_data(data)
+                return
         except ConnectionResetError:  # The end of a Unix socket whose peer had not read all that was sent to it.
-            count = 0
-        if not count:
-            self._has_peer_ended = True
-            self._connection.receive_data(b"")
+            pass
+        self._has_peer_ended = True
+        connection.receive_data(b"")
 
     def take_one(self) -> bool:
         """Deal with one event, before there are hands; False when more bytes are needed."""
@@ -156,21 +155,11 @@ class Reader:
         self._take[type(event)](event)
         return True
 
-    def take_all(self) -> None:
-        """Deal with all that was received, from a task that runs no calls."""
-        connection = self._connection
-        try:
-            while not self.has_ended and (event := connection.next_event()) is not None:
-                if not isinstance(event, Call):
-                    self._take[type(event)](event)
-                elif serving := self._accept(event):
-                    self._give(partial(self._callee.serve, serving))
-                if not connection.has_more:
-                    break
-        except RemoteProtocolError as error:
-            self._end(error)
-        if self._has_peer_ended:
-            self._notice_end()
+    def drain(self) -> None:
+        """Deal with what the kernel still holds, as nothing more can be written. Raises OSError at its end."""
+        while not self.has_ended:
+            self.receive_now()
+            self._take_all(starts_calls=False)
 
     def _notice_end(self) -> None:
         if self._has_peer_ended and not self.has_ended:
@@ -181,10 +170,14 @@ class Reader:
         outbox = self._outbox
         has_received = False
         while True:
-            if await self._take_turn(hand):
+            waiting = self._take_all(starts_calls=True)
+            if outbox.corked:
+                outbox.corked = False
+                outbox.push()
+            if waiting is not None:
+                self._give(self._read)
+                await self._callee.finish(waiting, hand)
                 return
-            outbox.corked = False
-            outbox.push()
             if self.has_ended:
                 return
             if has_received and self._only_calls and not self._connection.awaits_answers:
@@ -203,45 +196,43 @@ class Reader:
         """
         return self._outbox.is_high and not self._connection.awaits_answers
 
-    async def _take_turn(self, hand: Hand) -> bool:
-        """Deal with what was received; True when a handler had to wait and has passed the reading on."""
-        connection, callee = self._connection, self._callee
+    def _take_all(self, *, starts_calls: bool) -> Serving | None:
+        """Deal with what was received. Return the call that was started here and has to wait; the rest is left then.
+
+        With `starts_calls` a call is started in place, unless the last one of its api had to wait.
+        """
+        connection, callee, outbox = self._connection, self._callee, self._outbox
+        if outbox.size <= HIGH_WATER:
+            self._stalled = 0
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
-                elif serving := self._accept(event):
-                    if callee.must_wait(serving):
+                else:
+                    outbox.corked = starts_calls and connection.has_more  # Answers to calls that came together.
+                    if outbox.size > HIGH_WATER:
+                        self._stall(event)
+                    elif (serving := callee.accept(event)) is None:
+                        pass
+                    elif not starts_calls or event.api in callee.waiting_apis:
                         self._give(partial(callee.serve, serving))
                     elif not callee.begin(serving):
-                        self._pass_on()
-                        await callee.finish(serving, hand)
-                        return True
-                if not connection.has_more or self._must_hold_up():
+                        return serving
+                if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):
                     break
         except RemoteProtocolError as error:
             self._end(error)
         if self._has_peer_ended:
             self._notice_end()
-        return False
+        return None
 
-    def _accept(self, event: Call) -> Serving | None:
-        self._outbox.corked = self._connection.has_more  # Answers to calls that came together leave together.
-        if not self._outbox.is_high:
-            self._stalled = 0
-            return self._callee.accept(event)
+    def _stall(self, event: Call) -> None:
+        """Refuse a call of a peer that reads no answers, while this side cannot stop reading."""
         self._stalled += 1
         if self._stalled > _MOST_STALLED:
             self._end(RemoteProtocolError("the peer makes calls but reads no answers"))
         else:
             self._callee.refuse_busy(event)
-        return None
-
-    def _pass_on(self) -> None:
-        """Let another hand read while this one's handler waits."""
-        self._outbox.corked = False
-        self._outbox.push()
-        self._give(self._read)
 
     def _step_back(self) -> None:
         """Leave the place: to a hand while other answers are awaited, else to the next caller."""

@@ -25,8 +25,10 @@ _RETRY = 0.1
 """Seconds until accepting is tried again when descriptors or memory ran short."""
 
 
-def listen(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket:
+def listen(path: str | os.PathLike[str], *, backlog: int = 128, mode: int | None = None) -> socket.socket:
     """Return a listening Unix socket at `path`; a socket file that a dead process left there is removed.
+
+    mode: permissions of the file; who may write to it may connect. What the umask leaves unless given.
 
     Raises ValueError for a path that is too long, OSError (EADDRINUSE) when a living process listens there.
     """
@@ -39,6 +41,8 @@ def listen(path: str | os.PathLike[str], *, backlog: int = 128) -> socket.socket
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(text)
+        if mode is not None:
+            Path(text).chmod(mode)
         sock.listen(backlog)
         sock.setblocking(False)
     except BaseException:
