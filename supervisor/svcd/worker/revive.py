@@ -1,0 +1,45 @@
+"""Errors of the app's own types arrive as themselves where the caller knows the type.
+
+Law: nothing is imported on the word of a peer, and no constructor runs: only a class that this process has already
+imported is used, and only one of the app, never one of the standard library or of svcd.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from svcd_ipc.errors import CallError, RemoteError
+
+if TYPE_CHECKING:
+    from svcd_ipc.errors import Origin
+
+_NOT_THE_APPS = frozenset({*sys.stdlib_module_names, "svcd", "svcd_ipc"})
+
+
+def revived(error: CallError) -> Exception:
+    """Return the user's own exception, with the remote error as its cause; any other error as it is."""
+    if not isinstance(error, RemoteError) or error.origin is None:
+        return error
+    kind = _known_class(error.origin)
+    if kind is None:
+        return error
+    try:
+        own = kind.__new__(kind, *error.origin.args)
+        own.args = tuple(error.origin.args)
+        own.__dict__.update(error.origin.state)
+    except Exception:  # noqa: BLE001 - a class that cannot be made again stays a RemoteError
+        return error
+    own.__cause__ = error
+    return own
+
+
+def _known_class(origin: Origin) -> type[Exception] | None:
+    if origin.module.partition(".")[0] in _NOT_THE_APPS:
+        return None
+    found: object = sys.modules.get(origin.module)
+    for name in origin.qualname.split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, CallError):
+        return found
+    return None
