@@ -60,7 +60,9 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
     request = next(reading)
     while True:
         report = f"{workdir}/graph.json"
-        document = boot.DiscoverBoot(root=str(documents.root), targets=request.targets, report=report)
+        document = boot.DiscoverBoot(
+            root=str(documents.root), targets=request.targets, report=report, asked_by=request.asked_by
+        )
         environment = discovery_environment(os.environ)
         code, lines = run_child(worker_argv(request.python), boot.dump(document), env=environment, cwd=documents.root)
         try:

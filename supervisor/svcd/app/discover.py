@@ -28,7 +28,7 @@ def main(boot: DiscoverBoot) -> int:
     """Read the graph, write the report, return the exit status: 0 when there is a graph."""
     report: dict[str, Any] = {"entry": None, "services": {}, "unresolved": {}, "error": None}
     try:
-        report |= describe(build(boot.targets))
+        report |= describe(build(boot.targets, asked_by=boot.asked_by))
     except LoadError as error:
         report["error"] = {"kind": error.kind, "message": str(error), "traceback": error.traceback or None}
     write(Path(boot.report), report)

@@ -61,13 +61,17 @@ class Graph:
 
 
 def build(
-    entries: Iterable[type | str], *, resolve: Callable[[Dependency[object]], type | str | None] = lambda it: it.target
+    entries: Iterable[type | str],
+    *,
+    resolve: Callable[[Dependency[object]], type | str | None] = lambda it: it.target,
+    asked_by: str = "",
 ) -> Graph:
     """Walk from the entries to everything they depend on.
 
     Args:
         entries: Service classes or `module:Class`.
         resolve: Gives what to walk for a dependency: a class, `module:Class`, or None to leave it out of the walk.
+        asked_by: Who names the entries, see `load_class`.
 
     Raises:
         GraphError: A cycle (the message shows the path) or a name taken twice.
@@ -76,7 +80,7 @@ def build(
     """
     walk = _Walk(resolve)
     for entry in entries:
-        cls, _ = load_class(entry) if isinstance(entry, str) else _declared(entry, "")
+        cls, _ = load_class(entry, asked_by=asked_by) if isinstance(entry, str) else _declared(entry, asked_by)
         walk.graph.entries.append(walk.visit(cls, ()))
     return walk.graph
 
@@ -90,8 +94,10 @@ class _Walk:
 
     def visit(self, cls: type, path: tuple[type, ...]) -> Node:
         if cls in path:
-            names = [_declared(step, "")[1].name for step in (*path[path.index(cls) :], cls)]
-            raise GraphError(f"services depend on each other in a circle: {' -> '.join(names)}")
+            circle = [_declared(step, "")[1] for step in path[path.index(cls) :]]
+            names = " -> ".join(each.name for each in (*circle, circle[0]))
+            places = ", ".join(each.place for each in circle)
+            raise GraphError(f"services depend on each other in a circle: {names} ({places})")
         if cls in self._by_class:
             return self._by_class[cls]
         node = Node(cls, _declared(cls, "")[1])

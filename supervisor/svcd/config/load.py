@@ -56,6 +56,11 @@ class Documents:
         return str(merge(self.layers)["app", "service"][-1].value)
 
     @property
+    def entry_place(self) -> str:
+        """Where the entry service is named: `svcd.toml:2`."""
+        return merge(self.layers)["app", "service"][-1].where
+
+    @property
     def app_name(self) -> str:
         """The app's name: as configured, else made from the folder's."""
         named = merge(self.layers).get(("app", "name"))

@@ -6,7 +6,7 @@ keeper and `svcd check` under itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from svcd.values.errors import DiscoveryError
@@ -25,6 +25,8 @@ class Reading:
 
     python: str
     targets: list[str]
+    asked_by: str = field(default="", compare=False)
+    """Who names the targets, as the middle of an error message."""
 
 
 def readings(documents: Documents, default_python: str) -> Generator[Reading, Report, Report]:
@@ -42,7 +44,8 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
         if (python, target) in seen:
             raise DiscoveryError(_unreadable(target, python, why))
         seen.add((python, target))
-        report = yield Reading(python, [target])
+        asked_by = f" (app.service, {documents.entry_place})" if target == documents.entry else ""
+        report = yield Reading(python, [target], asked_by)
         _check(report)
         graph["entry"] = graph["entry"] or report["entry"]
         for name, service in report["services"].items():

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import svcd_ipc
+from svcd.host.sockets import make_folder, remove_data_socket
 from svcd.host.users import UnknownUserError, find_user
 from svcd.policy.environment import build
 from svcd.policy.threads import thread_variables
+from svcd.runtime.settings import user_ids
 from svcd.values import boot
 from svcd.values.orders import Spawn
 from svcd.values.specs import INGRESS
@@ -41,12 +43,13 @@ class Launcher:
         self._program = program
         self._host_environment = host_environment
         self._count = 0
+        self._sockets: dict[str, str] = {}
 
-    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, str]:
-        """Return the order for the replica's present generation, the identity it will show, and its socket path."""
+    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, boot.Address]:
+        """Return the order for the replica's present generation, the identity it will show, and its address."""
         spec = replica.spec
-        self._count += 1
-        socket = self._places.data_socket(self._count)
+        user = user_ids(spec.process)
+        address = boot.Address(self._make_place(replica.process_id, user), secrets.token_hex(16))
         identity = boot.Identity(
             app=self._app.name,
             service=spec.name,
@@ -55,7 +58,7 @@ class Launcher:
             nonce=secrets.token_hex(16),
         )
         is_ingress = spec.name == INGRESS
-        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, socket)
+        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, address)
         order = Spawn(
             id=replica.process_id,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
@@ -68,12 +71,27 @@ class Launcher:
             nice=spec.process.nice,
             rlimits=self._rlimits(spec),
             cpus=sorted(replica.assignment.cpus) if replica.assignment else [],
-            user=user_of(spec),
+            user=user,
             cgroups=self._facts.groups.of(
                 self._app.name, replica.process_id, memory=spec.resources.memory, cpu=_fraction(spec.resources.cpu)
             ),
         )
-        return order, identity, socket
+        return order, identity, address
+
+    def clear(self, process_id: str) -> None:
+        """Remove the socket of a process of which nothing is left."""
+        if path := self._sockets.pop(process_id, None):
+            remove_data_socket(path)
+
+    def _make_place(self, process_id: str, user: Sequence[int]) -> str:
+        """Return the path for the socket of a process that is about to start, in a place where its user can make it."""
+        self._count += 1
+        path = self._places.data_socket(self._count)
+        if user:
+            path = self._places.own_data_socket(self._count)
+            make_folder(Path(path).parent, user[0])
+        self._sockets[process_id] = path
+        return path
 
     def _rlimits(self, spec: ServiceSpec) -> dict[str, list[int]]:
         given = self._facts.descriptors
@@ -87,14 +105,15 @@ class Launcher:
         environment = replica_environment(self._app, replica.spec, replica.process_id, gpus, self._host_environment)
         return environment | (dict(self._program.loader) if replica.spec.name == INGRESS else {})
 
-    def _replica_boot(self, replica: Replica, identity: boot.Identity, socket: str) -> boot.ReplicaBoot:
+    def _replica_boot(self, replica: Replica, identity: boot.Identity, address: boot.Address) -> boot.ReplicaBoot:
         spec = replica.spec
         return boot.ReplicaBoot(
             identity=identity,
             root=str(self._app.root),
             target=spec.target,
             link=self._places.link,
-            socket=socket,
+            socket=address.path,
+            secret=address.secret,
             timeout=spec.traffic.timeout,
             max_concurrency=spec.traffic.max_concurrency,
             threads=spec.threads,
@@ -120,7 +139,10 @@ class Launcher:
             entry=self._app.entry,
             timeout=entry.traffic.timeout,
             max_queue=entry.traffic.max_queue,
-            max_body=self._app.http.max_body,
+            limits=self._app.http.limits,
+            cors=self._app.http.cors,
+            socket=self._places.http,
+            version=entry.version,
         )
 
 
@@ -148,12 +170,6 @@ def _identity_variables(spec: ServiceSpec) -> Mapping[str, str | None]:
         return {}
 
 
-def user_of(spec: ServiceSpec) -> list[int]:
-    """Whom a service's processes become, as in `Spawn`; [] for nobody else. Raises UnknownUserError."""
-    process = spec.process
-    return find_user(process.user, process.group).ids if process.user or process.group else []
-
-
 def _fraction(cpu: float | None) -> float | None:
     """A share that affinity alone does not keep, as it is not of whole CPUs."""
     return None if cpu is None or float(cpu).is_integer() else cpu
@@ -169,7 +185,7 @@ def discovery_order(
 ) -> Spawn:
     """Return the order for a discovery child, whose report will lie at `report`."""
     name = f"discovery#{number}"
-    document = boot.DiscoverBoot(root=root, targets=reading.targets, report=report)
+    document = boot.DiscoverBoot(root=root, targets=reading.targets, report=report, asked_by=reading.asked_by)
     return Spawn(
         id=name,
         argv=worker_argv(reading.python),

@@ -22,8 +22,8 @@ def take_report(path: str, reading: Reading, code: int, last_lines: list[str]) -
         said = "\n".join(last_lines) or None
         targets = ", ".join(reading.targets)
         raise DiscoveryError(
-            f"cannot import {targets}: the process that did ({reading.python}) ended before it was through;"
-            f" it {describe_exit(code, past=True)}",
+            f"cannot import {targets}{reading.asked_by}: the process that did ({reading.python}) ended before it was"
+            f" through; it {describe_exit(code, past=True)}",
             said,
         ) from None
     file.unlink()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from svcd.values.specs import Cors, HttpLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,15 @@ class Identity:
     """A secret of this one process, so that nobody else can speak for it."""
 
 
+class Address(NamedTuple):
+    """Where a process takes calls."""
+
+    path: str
+    """Of its Unix socket."""
+    secret: str = ""
+    """What a caller's hello has to say; only those know it whom the daemon told of this address. "" is no secret."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaBoot:
     """Boot document of a replica."""
@@ -36,6 +47,8 @@ class ReplicaBoot:
     """Path of the daemon's Unix socket for control channels."""
     socket: str
     """Path at which the replica listens for calls."""
+    secret: str = field(default="", repr=False)
+    """As in `Address`."""
     timeout: float
     max_concurrency: int
     threads: int
@@ -54,6 +67,8 @@ class DiscoverBoot:
     """`module:Class` of each service to start from."""
     report: str
     """Path of the JSON file to write, atomically."""
+    asked_by: str = ""
+    """Who names the targets, as the middle of an error message: ` (app.service, svcd.toml:2)`."""
     role: str = "discover"
 
 
@@ -67,7 +82,12 @@ class IngressBoot:
     """Name of the entry service; the route to it comes over the control channel."""
     timeout: float
     max_queue: int
-    max_body: int
+    limits: HttpLimits
+    cors: Cors = field(default_factory=Cors)
+    socket: str = ""
+    """Path of the Unix socket at which it speaks HTTP as well; empty for none."""
+    version: str = ""
+    """Of the entry service, as its users see it."""
     role: str = "ingress"
 
 
@@ -86,5 +106,8 @@ def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
     if role == "replica":
         return ReplicaBoot(**data)
     if role == "ingress":
+        data["limits"] = HttpLimits(**data["limits"])
+        cors = {name: tuple(value) if isinstance(value, list) else value for name, value in data["cors"].items()}
+        data["cors"] = Cors(**cors)
         return IngressBoot(**data)
     raise ValueError(f"unknown role {role!r} in a boot document")

@@ -15,6 +15,8 @@ Report = dict[str, Any]
 class Documents:
     """As much of the configuration as discovery asks for."""
 
+    entry_place = "svcd.toml:2"
+
     def __init__(self, entry: str, pythons: dict[str, str]) -> None:
         self.entry = entry
         self._pythons = pythons
