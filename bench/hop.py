@@ -1,8 +1,8 @@
 """Measure one hop between two local processes: svcd's against the floor, in one run.
 
 The floor is two blocking processes, one Unix socket and msgpack: what the machine allows. Absolute times move with the
-machine, so the ratios are what counts. The contenders take turns over several rounds, each time in fresh processes, both
-pinned to one core or free over all, with 1 and with 64 calls in flight.
+machine, so the ratios are what counts. The contenders take turns over several rounds, each time in fresh processes,
+both pinned to one core or free over all, with 1 and with 64 calls in flight.
 
     python bench/hop.py [--quick] [--json FILE] [--rounds N] [--only PLACE] [--in-flight N]
 """
@@ -134,7 +134,8 @@ def table(rows: list[Row]) -> str:
     ]
     lines.append("\nsvcd / floor:")
     lines += [
-        f"{one['place']:9} {one['in_flight']:9} {'':6} {one['p50']:7.2f}x {one['p99']:7.2f}x {one['calls_per_second']:8.2f}x"
+        f"{one['place']:9} {one['in_flight']:9} {'':6} {one['p50']:7.2f}x {one['p99']:7.2f}x "
+        f"{one['calls_per_second']:8.2f}x"
         for one in ratios(rows)
     ]
     return "\n".join(lines)
