@@ -6,10 +6,11 @@ PORT   ?= 3000
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+PACKER := build/venv
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -51,6 +52,16 @@ format: $(STAMP) ## put the code in the format that check wants
 
 bench: $(STAMP)  ## measure a hop against the floor
 	$(BIN)/python bench/hop.py
+
+# In an environment of its own: what else is installed must not find its way into the program.
+$(PACKER)/.ready: pyproject.toml $(STAMP)
+	@$(BIN)/python -m venv --clear $(PACKER)
+	@$(PACKER)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[binary]'
+	@touch $@
+
+binary: $(PACKER)/.ready  ## pack svcd into one file, dist/svcd
+	@$(PACKER)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller packaging/svcd.spec
+	@ls -lh dist/svcd
 
 clean:           ## remove what make made
 	rm -rf $(VENV) build dist
