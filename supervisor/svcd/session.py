@@ -23,6 +23,7 @@ from svcd.host.log_files import LogFiles
 from svcd.host.memory import own_memory, resident
 from svcd.host.notify import notify
 from svcd.host.program import part_environment
+from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
 from svcd.policy.lifecycle import State
 from svcd.runtime.app import App
@@ -34,6 +35,7 @@ from svcd.runtime.ledger import Ledger
 from svcd.runtime.memory import MemoryWatch
 from svcd.runtime.processes import Processes
 from svcd.runtime.reading import read_graph
+from svcd.runtime.settings import check_settings, user_ids
 from svcd.values.errors import KeeperDiedError
 from svcd_ipc.server import listen
 
@@ -162,6 +164,7 @@ class Session:
             tell=self._reporter.note,
         )
         app = resolve(self._documents, graph, default_python=self._program.python)
+        check_settings(app)
         host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)
         return with_ingress(app, host, port, python=self._program.python, version=__version__)
 
@@ -178,7 +181,14 @@ class Session:
         )
         info = self._info(spec)
         control = Control(info, app, self._bus, UsageMeter().look, lambda: self.stop("svcd down"))
-        with listen(self._places.link) as link, listen(self._places.control) as control_socket:
+        has_users = any(user_ids(service.process) for service in spec.services.values())
+        if has_users:
+            open_to_users(self._places)
+        with (
+            # Who is let in at the link is a matter of nonces.
+            listen(self._places.link, mode=0o666 if has_users else 0o600) as link,
+            listen(self._places.control, mode=0o600) as control_socket,
+        ):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(control.run, control_socket)
                 nursery.start_soon(app.run, link)

@@ -71,11 +71,14 @@ class Keeper:
 class Launcher:
     """Makes the least order."""
 
-    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, str]:
+    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, boot.Address]:
         identity = boot.Identity(
             app="a", service=replica.spec.name, replica=replica.index, generation=replica.generation, nonce="n"
         )
-        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, f"/{replica.process_id}"
+        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, boot.Address(f"/{replica.process_id}", "s")
+
+    def clear(self, process_id: str) -> None:
+        """There is no socket."""
 
 
 class Scene:
@@ -215,7 +218,7 @@ async def test_routes_name_only_what_is_ready(tmp_path: Path, autojump_clock: Mo
         assert route == {
             "state": "ready" if ready else "starting",
             "reason": "",
-            "replicas": [["Base/0#1", "/Base/0#1"]] if ready else [],
+            "replicas": [["Base/0#1", "/Base/0#1", "s"]] if ready else [],
         }
 
 

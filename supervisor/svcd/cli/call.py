@@ -39,7 +39,7 @@ def command(
     with call_errors():
         found = _find(service, api, daemon_of(sources_of(files, profile, sets)))
         args = {"api": api, "body": _body(body), "type": content_type, "accept": "*/*"}
-        with BlockingClient(found["socket"], {"role": "cli"}) as replica:
+        with BlockingClient(found["socket"], {"role": "cli", "secret": found["secret"]}) as replica:
             timeout = found["timeout"] if timeout is None else timeout
             if found["is_stream"]:
                 _print_stream(replica.stream("svcd.http", args, timeout=timeout))

@@ -65,7 +65,7 @@ class Control:
         return news()
 
     async def where(self, service: str) -> dict[str, Any]:
-        """Socket path of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
+        """Address of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
         name = self._name(service)
         if name is None:
             return self._unknown(service)
@@ -74,7 +74,8 @@ class Control:
             if replica.state is State.READY:
                 apis = [asdict(api) for api in found.spec.apis]
                 timeout = found.spec.traffic.timeout
-                return {"service": name, "socket": self._app.socket_of(replica), "apis": apis, "timeout": timeout}
+                path, secret = self._app.address_of(replica)
+                return {"service": name, "socket": path, "secret": secret, "apis": apis, "timeout": timeout}
         raise ServiceUnavailable(
             f"{name} has no ready replica: it is {found.state} ({found.reason or 'no reason given'})"
         )

@@ -68,14 +68,19 @@ class Cgroups:
         for folder, _ in self._groups:
             counts = _counters(f"{folder}/memory.events") or _counters(f"{folder}/memory.oom_control")
             if counts.get("oom_kill"):
-                failures = (f"{folder}/memory.failcnt", f"{folder}/memory.memsw.failcnt")
-                return "limit" if counts.get("oom") or any(map(_number, failures)) else "machine"
+                return "limit" if counts.get("oom") or _was_full(folder) else "machine"
         return ""
 
 
 def _counters(path: str) -> dict[str, int]:
     pairs = (line.split() for line in _read(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def _was_full(folder: str) -> bool:
+    """Whether a group of version 1 has ever been at its limit; its failure counters are zero on recent kernels."""
+    # The kernel charges in batches, so the last one may end a little below the limit.
+    return 64 * _number(f"{folder}/memory.max_usage_in_bytes") > 63 * _number(f"{folder}/memory.limit_in_bytes")
 
 
 def _number(path: str) -> int:

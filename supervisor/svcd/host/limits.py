@@ -6,7 +6,10 @@ The soft limit is 1024 by tradition, for programs that use select(2); svcd does 
 from __future__ import annotations
 
 import resource
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Descriptors(NamedTuple):
@@ -23,9 +26,9 @@ def raise_descriptors() -> Descriptors:
     return before
 
 
-def too_high(rlimits: dict[str, int] | None, *, privileged: bool) -> dict[str, int]:
+def too_high(rlimits: Mapping[str, int], *, privileged: bool) -> dict[str, int]:
     """Return those of these limits that this process can't set, with the hard limit that stands in the way."""
-    if privileged or not rlimits:
+    if privileged:
         return {}
     hard = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in rlimits}
     return {

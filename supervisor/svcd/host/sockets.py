@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -104,7 +105,7 @@ class RuntimeDirectory:
         places = self.places
         with suppress(FileNotFoundError):
             for entry in list(os.scandir(places.data_sockets)):
-                Path(entry.path).unlink(missing_ok=True)
+                _remove(entry)
             Path(places.data_sockets).rmdir()
         for path in (places.control, places.link, places.pid_file):
             Path(path).unlink(missing_ok=True)
@@ -118,6 +119,45 @@ class RuntimeDirectory:
             Path(self.places.runtime).rmdir()
         os.close(self._lock)
         self._lock = None
+
+
+def open_to_users(places: Places) -> None:
+    """Let processes of other users through to their sockets; what is in the directories stays hidden from them.
+
+    Raises RuntimeDirectoryError when a folder further up keeps them out.
+    """
+    for parent in Path(places.runtime).parents:
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            raise RuntimeDirectoryError(
+                f"{parent} lets no other user through (mode {stat.S_IMODE(mode):04o}), so services that run as other"
+                f" users could not reach their sockets in {places.runtime}; `chmod o+x {parent}`, or set"
+                " SVCD_RUNTIME_DIR to another directory"
+            )
+    for path in (places.runtime, places.data_sockets):
+        Path(path).chmod(0o711)
+
+
+def make_folder(path: Path, uid: int) -> None:
+    """Make a folder of another user's for one process of theirs: others may pass through it, and see nothing."""
+    path.mkdir(mode=0o700)
+    os.chown(path, uid, -1)
+    path.chmod(0o711)
+
+
+def remove_data_socket(path: str) -> None:
+    """Remove a data socket, with its folder when it has one of its own; it may never have been made."""
+    if path.endswith(".sock"):
+        Path(path).unlink(missing_ok=True)
+    else:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)  # another user may be at work in it still
+    else:
+        Path(entry.path).unlink(missing_ok=True)
 
 
 def daemon_pid(places: Places) -> int | None:

@@ -12,6 +12,10 @@ class UnknownUserError(LookupError):
     """There is no such user or group on this machine."""
 
 
+class NotPermittedError(PermissionError):
+    """This process may not become that user; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """Whom a process becomes."""
@@ -23,9 +27,18 @@ class User:
     groups: tuple[int, ...]
     home: str
 
-    @property
-    def ids(self) -> list[int]:
-        """User id, group id, supplementary groups: as `Spawn.user`."""
+    def ids_to_become(self) -> list[int]:
+        """Return user id, group id, supplementary groups, as `Spawn.user`; [] for who this process is already.
+
+        Raises NotPermittedError.
+        """
+        if (self.uid, self.gid) == (os.geteuid(), os.getegid()):
+            return []
+        if os.geteuid() != 0:
+            raise NotPermittedError(
+                f"only root can start processes as {self.name or self.uid} (group {self.gid}), and svcd runs as user"
+                f" {os.geteuid()}; run svcd as root, or take it away"
+            )
         return [self.uid, self.gid, *self.groups]
 
     @property

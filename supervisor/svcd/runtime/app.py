@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from svcd.runtime.launch import Launcher
     from svcd.runtime.ledger import Ledger
     from svcd.runtime.processes import Processes
+    from svcd.values.boot import Address
     from svcd.values.events import Change
     from svcd.values.specs import AppSpec, ServiceSpec
 
@@ -57,7 +58,7 @@ class App:
         self._ledger = ledger
         self._chance = chance
         self._tell = tell
-        self._sockets: dict[str, str] = {}
+        self._addresses: dict[str, Address] = {}
         self._replicas: trio.Nursery
 
     def __repr__(self) -> str:
@@ -114,16 +115,16 @@ class App:
         """The whole environment of the replica's present process."""
         return self._launcher.environment(replica)
 
-    def socket_of(self, replica: Replica) -> str:
-        """Path at which the replica's present process listens for calls."""
-        return self._sockets[replica.process_id]
+    def address_of(self, replica: Replica) -> Address:
+        """Where the replica's present process takes calls."""
+        return self._addresses[replica.process_id]
 
     # What links ask.
 
     def routes(self, caller: str) -> dict[str, Any]:
         """Routes of everything `caller` depends on."""
         edges = self.services[caller].spec.dependencies
-        return {edge.service: self.services[edge.service].route(self._sockets) for edge in edges}
+        return {edge.service: self.services[edge.service].route(self._addresses) for edge in edges}
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""
@@ -153,8 +154,8 @@ class App:
 
     def spawn(self, replica: Replica) -> None:
         """Order the replica's next process, and expect it at the link."""
-        order, identity, path = self._launcher.order(replica)
-        self._sockets[replica.process_id] = path
+        order, identity, address = self._launcher.order(replica)
+        self._addresses[replica.process_id] = address
         self.links.expect(identity, replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
@@ -209,13 +210,15 @@ class App:
                 self._forget(event.id)
                 replica.exited(event)
             case Gone():
+                self._launcher.clear(event.id)
                 replica.post(Happening.GONE)
             case SpawnFailed():
                 self._forget(event.id)
+                self._launcher.clear(event.id)
                 replica.failure = event.message
                 replica.post(Happening.EXITED, event.message)
                 replica.post(Happening.GONE)
 
     def _forget(self, process_id: str) -> None:
         self.links.forget(process_id)
-        self._sockets.pop(process_id, None)
+        self._addresses.pop(process_id, None)

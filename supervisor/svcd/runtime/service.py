@@ -10,9 +10,10 @@ import trio
 from svcd.policy.lifecycle import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from svcd.runtime.replica import Replica
+    from svcd.values.boot import Address
     from svcd.values.specs import ServiceSpec
 
 
@@ -58,10 +59,10 @@ class Service:
         used = {replica.index for replica in self.replicas}
         return (index for index in itertools.count() if index not in used)
 
-    def route(self, sockets: dict[str, str]) -> dict[str, Any]:
-        """Return what a caller needs: state, reason, and (id, socket path) of the replicas that are ready.
+    def route(self, addresses: Mapping[str, Address]) -> dict[str, Any]:
+        """Return what a caller needs: state, reason, and (id, socket path, secret) of the replicas that are ready.
 
-        sockets: socket path by process id. The id names the process, not the place, so that callers connect anew
+        addresses: by process id. The id names the process, not the place, so that callers connect anew
         after a restart.
         """
         ready = [replica.process_id for replica in self.replicas if replica.state is State.READY]
@@ -69,5 +70,5 @@ class Service:
             "state": self.state,
             "reason": self.reason,
             # A process that has just exited loses its socket before its replica has taken note.
-            "replicas": [[process_id, sockets[process_id]] for process_id in ready if process_id in sockets],
+            "replicas": [[process_id, *addresses[process_id]] for process_id in ready if process_id in addresses],
         }

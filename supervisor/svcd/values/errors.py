@@ -11,6 +11,10 @@ class ListenError(DaemonError):
     """The HTTP address cannot be bound."""
 
 
+class SettingsError(DaemonError):
+    """A service asks for something that this machine, or whoever runs svcd, can't give its processes."""
+
+
 class DiscoveryError(DaemonError):
     """The dependency graph cannot be read."""
 

@@ -46,6 +46,10 @@ class Places:
         """Path of the data socket of the process that the daemon counts as `number`."""
         return f"{self.data_sockets}/{number}.sock"
 
+    def own_data_socket(self, number: int) -> str:
+        """Path of the data socket of a process of another user, in a folder of that user's."""
+        return f"{self.data_sockets}/{number}/s"
+
     @property
     def daemon_log(self) -> str:
         """The daemon's own log."""

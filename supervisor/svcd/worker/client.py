@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from svcd.values.boot import Address
 from svcd.worker.route import Route
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Client:
         return route
 
     def update(self, services: dict[str, dict[str, Any]]) -> None:
-        """Take the daemon's `routes`: `{NAME: {state, reason, replicas: [[ID, PATH], ...]}}`, the whole truth."""
+        """Take the daemon's `routes`, all of them: `{NAME: {state, reason, replicas: [[ID, PATH, SECRET], ...]}}`."""
         self._told = services
         for route in self._routes.values():
             self._feed(route)
@@ -61,4 +62,5 @@ class Client:
         if told is None:
             route.update("stopped", "the daemon names no such service", {})
         else:
-            route.update(told["state"], told.get("reason"), {str(id_): path for id_, path in told["replicas"]})
+            replicas = {str(id_): Address(*where) for id_, *where in told["replicas"]}
+            route.update(told["state"], told.get("reason"), replicas)

@@ -19,6 +19,7 @@ from svcd.app.load import LoadError, load_class, user_traceback
 from svcd.worker.bind import bind_routes, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
+from svcd.worker.door import SOCKET_MODE, door
 from svcd.worker.serve import LiveService
 from svcd.worker.thread import Portal, ServiceThreads
 from svcd_ipc.errors import CallError, ProtocolError
@@ -162,9 +163,10 @@ class Replica:
 
     async def _serve(self, service: LiveService, *, task_status: trio.TaskStatus[Any]) -> None:
         await serve(
-            listen(self._boot.socket),
+            listen(self._boot.socket, mode=SOCKET_MODE),
             service.handle,
             identity=self._identity,
+            welcome=door(self._boot.secret),
             admit=service.admit,
             release=service.release,
             load=service.load,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from svcd.values.boot import Address
     from svcd_ipc.channel import Channel
 
 FRESH = 0.1
@@ -33,9 +34,9 @@ class ReplicaEnd:
     `capacity` is unknown until the replica refuses a call: what it ran at that moment is all that it takes.
     """
 
-    def __init__(self, id: str, path: str) -> None:  # noqa: A002  (the word of the routes message)
+    def __init__(self, id: str, address: Address) -> None:  # noqa: A002  (the word of the routes message)
         self.id = id
-        self.path = path
+        self.address = address
         self.channel: Channel | None = None
         self.in_flight = 0
         """Calls of this caller that are on their way or running."""
@@ -54,6 +55,11 @@ class ReplicaEnd:
 
     def __repr__(self) -> str:
         return f"<ReplicaEnd {self.id} [{self.in_flight} in flight{'' if self.listed else ', unlisted'}]>"
+
+    @property
+    def path(self) -> str:
+        """Path of its socket."""
+        return self.address.path
 
     @property
     def is_gone(self) -> bool:
@@ -129,7 +135,8 @@ class ReplicaEnd:
                 continue
             self._opening = trio.Event()
             try:
-                self.channel = await connect(self.path, nursery=nursery, identity=identity)
+                said = {**identity, "secret": self.address.secret}
+                self.channel = await connect(self.path, nursery=nursery, identity=said)
             except ServiceUnavailable:
                 self.retry_at = now + DOWN_FOR
                 raise

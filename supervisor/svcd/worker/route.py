@@ -21,6 +21,7 @@ from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, Repli
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from svcd.values.boot import Address
     from svcd_ipc.channel import Channel
 
 CLOSED = frozenset(("failed", "stopped"))
@@ -66,16 +67,16 @@ class Route:
         """Calls in the line."""
         return len(self._line)
 
-    def update(self, state: str, reason: str | None, replicas: Mapping[str, str]) -> None:
-        """Take the daemon's word for state and live replicas (id -> path of the socket)."""
+    def update(self, state: str, reason: str | None, replicas: Mapping[str, Address]) -> None:
+        """Take the daemon's word for state and live replicas, by id."""
         self.state, self.reason = state, reason
         for id_, replica in list(self.replicas.items()):
-            if replicas.get(id_) != replica.path:
+            if replicas.get(id_) != replica.address:
                 del self.replicas[id_]
                 replica.unlist()
-        for id_, path in replicas.items():
+        for id_, address in replicas.items():
             if id_ not in self.replicas:
-                self.replicas[id_] = ReplicaEnd(id_, path)
+                self.replicas[id_] = ReplicaEnd(id_, address)
         if self.state in CLOSED and not self.replicas:
             self._line.dismiss()
         else:

@@ -1,0 +1,50 @@
+"""What services ask for that this machine, or whoever runs svcd, can't give: found before anything is started."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from svcd.host.limits import too_high
+from svcd.host.users import NotPermittedError, UnknownUserError, find_user
+from svcd.values.errors import SettingsError
+from svcd.values.specs import UNLIMITED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svcd.values.specs import AppSpec, Process
+
+
+def check_settings(app: AppSpec) -> None:
+    """Raise SettingsError with all that can't be had."""
+    problems = [
+        f"services.{service.name}.{problem}"
+        for service in app.services.values()
+        for problem in _problems(service.process, privileged=os.geteuid() == 0)
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def user_ids(process: Process) -> list[int]:
+    """Whom a service's processes become, as `Spawn.user`; [] for svcd's own user. Raises SettingsError."""
+    if not (process.user or process.group):
+        return []
+    try:
+        return find_user(process.user, process.group).ids_to_become()
+    except (UnknownUserError, NotPermittedError) as error:
+        raise SettingsError(str(error)) from None
+
+
+def _problems(process: Process, *, privileged: bool) -> Iterator[str]:
+    try:
+        user_ids(process)
+    except SettingsError as error:
+        yield f"{'user' if process.user else 'group'}: {error}"
+    if process.nice < 0 and not privileged:
+        yield f"nice: {process.nice} is above the usual priority, which only root may give; say 0 or more"
+    for name, hard in too_high(process.rlimits, privileged=privileged).items():
+        wanted = process.rlimits[name]
+        said = "unlimited" if wanted == UNLIMITED else wanted
+        yield f"rlimits.{name}: {said} is above svcd's own hard limit of {hard}, which only root may exceed"
