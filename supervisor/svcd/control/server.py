@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from svcd.control.status import Look
     from svcd.runtime.app import App
     from svcd.runtime.bus import Bus
+    from svcd.runtime.replica import Replica
     from svcd_ipc.channel import IncomingCall
 
 REQUESTS = ("info", "ps", "start", "where", "events", "scale", "scaled", "environment", "down")
@@ -101,10 +102,11 @@ class Control:
         services = self._app.services
         return {name: s.wanted for name, s in services.items() if s.wanted != s.spec.scaling.min_replicas}
 
-    async def environment(self, service: str, replica: int, *, secrets: bool) -> dict[str, Any]:
+    async def environment(self, service: str, replica: int, *, secrets: bool, reported: bool = False) -> dict[str, Any]:
         """What a replica gets: `{service, replica, variables: [[name, value], ...]}`, as bytes.
 
-        The value of a secret is None unless `secrets` are asked for.
+        The value of a secret is None unless `secrets` are asked for. With `reported` it is what the process itself says
+        that it has, which its code may have changed.
         """
         name = self._name(service)
         if name is None:
@@ -112,7 +114,7 @@ class Control:
         found = next((each for each in self._app.services[name].replicas if each.index == replica), None)
         if found is None:
             raise ServiceUnavailable(f"there is no replica {name}/{replica}; svcd ps lists those there are")
-        variables = self._app.environment_of(found)
+        variables = await _reported(found) if reported else self._app.environment_of(found)
         hidden = set[str]() if secrets else secret_names(variables, found.spec)
         shown = [
             [os.fsencode(key), None if key in hidden else os.fsencode(value)]
@@ -130,3 +132,10 @@ class Control:
     async def down(self) -> None:
         """Stop the app and the daemon; the channel ends when it has."""
         self._stop()
+
+
+async def _reported(replica: Replica) -> dict[str, str]:
+    if replica.channel is None:
+        raise ServiceUnavailable(f"{replica.name} has no process to ask: it is {replica.state}")
+    pairs = await replica.channel.call("environment", {})
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}

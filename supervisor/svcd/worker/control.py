@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,9 @@ class Control:
                 return self._health()
             case "drain":
                 await self._drain()
+            case "environment":
+                # As bytes: a variable need not be text.
+                return [list(pair) for pair in os.environb.items()]
             case _:
                 raise UnknownApi(f"a worker has no api {call.api!r} on its control channel")
         return None
