@@ -121,11 +121,13 @@ class Launcher:
         )
 
     def _dependency(self, edge: DependencySpec) -> dict[str, Any]:
-        callee = self._app.services[edge.service]
+        fallback = self._callee(edge.fallback) if edge.fallback else None
+        return self._callee(edge.service) | {"timeout": edge.timeout, "retries": edge.retries, "fallback": fallback}
+
+    def _callee(self, service: str) -> dict[str, Any]:
+        callee = self._app.services[service]
         return {
-            "service": edge.service,
-            "timeout": edge.timeout,
-            "retries": edge.retries,
+            "service": service,
             "max_queue": callee.traffic.max_queue,
             "default_timeout": callee.traffic.timeout,
             "apis": {api.name: {k: v for k, v in asdict(api).items() if k != "name"} for api in callee.apis},

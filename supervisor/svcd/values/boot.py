@@ -53,8 +53,8 @@ class ReplicaBoot:
     max_concurrency: int
     threads: int
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By attribute: `{service, timeout (s or null), retries, max_queue, default_timeout (s),
-    apis: {NAME: {is_async, is_stream, idempotent}}}`."""
+    """By attribute: `{service, max_queue, default_timeout (s), apis: {NAME: {is_async, is_stream, idempotent}},
+    timeout (s or null), retries, fallback: null or as the first four}`."""
     role: str = "replica"
 
 

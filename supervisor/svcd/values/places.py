@@ -38,6 +38,11 @@ class Places:
         return f"{self.runtime}/link.sock"
 
     @property
+    def http(self) -> str:
+        """Socket at which the ingress speaks HTTP, beside its address."""
+        return f"{self.runtime}/http.sock"
+
+    @property
     def data_sockets(self) -> str:
         """Folder of the data sockets; a short name, because a socket path has 108 bytes."""
         return f"{self.runtime}/s"

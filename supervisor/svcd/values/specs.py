@@ -102,6 +102,8 @@ class DependencySpec:
     timeout: float | None = None
     retries: int = 0
     optional: bool = False
+    fallback: str | None = None
+    """Service with the same apis, called when `service` cannot answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +132,50 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """Which pages of other origins may read the answers (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+
+    origins: tuple[str, ...] = ()
+    """Such as `https://app.example.com`; `*` is any."""
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    headers: tuple[str, ...] = ("*",)
+    """Request headers that a page may set; `*` is whichever it asks for."""
+    expose: tuple[str, ...] = ("retry-after", "traceparent")
+    """Response headers that a page may read, beside those it always may."""
+    credentials: bool = False
+    max_age: float = 600.0
+    """Seconds for which a browser may remember the answer to a preflight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What one client may take of the ingress; times in seconds."""
+
+    max_body: int = 32 * 1024 * 1024
+    """Bytes; a larger request body is answered 413."""
+    max_header: int = 16 * 1024
+    """Bytes of a request's line and headers; 431."""
+    max_connections: int = 1000
+    """At one time; one more takes the place of one that is idle, else it is answered 503."""
+    header_timeout: float = 10.0
+    """From the first byte of a request to the end of its headers; 408."""
+    body_timeout: float = 30.0
+    """Between two pieces of a request body; 408."""
+    idle_timeout: float = 75.0
+    """That a connection is kept without a request; longer than the 60 s after which most proxies give theirs up."""
+    total_timeout: float | None = None
+    """From the first byte of a request body to the last of the answer; None is the entry's timeout and 5 minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Http:
     """Where the ingress listens and what it accepts."""
 
     host: str = "127.0.0.1"
     port: int = 3000
     """0 lets the kernel choose; `svcd ps` and the ready line show the port that was bound."""
-    max_body: int = 32 * 1024 * 1024
-    """Bytes; a larger request body is answered 413."""
+    limits: HttpLimits = field(default_factory=HttpLimits)
+    cors: Cors = field(default_factory=Cors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

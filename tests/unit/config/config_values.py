@@ -89,3 +89,8 @@ def decorator(path: tuple[str, ...], value: object) -> dict[str, Any]:
 def variable(path: tuple[str, ...]) -> str:
     """Name the variable for a path as people do, in upper case but for chosen names."""
     return "SVCD__" + "__".join(part if part == "one" else part.upper() for part in path)
+
+
+def shell_of(value: object) -> str:
+    """Write a value as a variable has it: text without quotes."""
+    return value if isinstance(value, str) else toml_of(value)

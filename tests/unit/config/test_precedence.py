@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from config_graphs import PYTHON, app_of, graph, write
-from config_values import VALUES, applicable, concrete, decorator, toml_of, variable
+from config_values import VALUES, applicable, concrete, decorator, shell_of, toml_of, variable
 
 from svcd.config import Sources, read, resolve, schema
 from svcd.config.explain import explain
@@ -55,7 +55,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
         write("svcd.toml", line.get("file", "\n") + profile_line.get("profile", "")),
         write("more.toml", line.get("second file", "\n") + profile_line.get("second file's profile", "")),
     ]
-    environ = {variable(path): str(said["environment"]).replace("'", '"')} if "environment" in said else {}
+    environ = {variable(path): shell_of(said["environment"])} if "environment" in said else {}
     sets = [f"{dotted}={toml_of(said['--set'])}"] if "--set" in said else []
     report = graph(Model={"config": decorator(path, said["decorator"]) if "decorator" in said else {}})
 
