@@ -36,6 +36,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _PROXY_WORDS = frozenset(("to_async", "to_sync"))
 
 
+DEFAULT_RETRIES = 2
+"""Times that a call of an idempotent api is sent again after its replica was lost: it outlives two crashes in a row."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceDeclaration:
     """What `@svcd.service` said, and where."""
@@ -68,11 +72,23 @@ class ApiDeclaration:
 class Dependency(Generic[T]):
     """A named edge from a service to another; on an instance the attribute is the proxy that calls it."""
 
-    def __init__(self, target: type[T] | str, *, timeout: float | None, retries: int, optional: bool) -> None:
+    def __init__(
+        self,
+        target: type[T] | str,
+        *,
+        timeout: float | None,
+        retries: int,
+        optional: bool,
+        fallback: type | str | None = None,
+    ) -> None:
         self.target = target
         self.timeout = timeout
         self.retries = retries
         self.optional = optional
+        self.fallback: Dependency[Any] | None = None
+        """The service to call instead, as a dependency of its own that holds nothing up."""
+        if fallback is not None:
+            self.fallback = Dependency(fallback, timeout=None, retries=retries, optional=True)
         self.name = ""
         self.owner = ""
 
@@ -81,6 +97,8 @@ class Dependency(Generic[T]):
             raise TypeError(f"{owner.__name__}.{name}: a dependency needs a name without leading underscores")
         self.name = name
         self.owner = owner.__name__
+        if self.fallback is not None:
+            self.fallback.name, self.fallback.owner = name, owner.__name__
 
     @overload
     def __get__(self, instance: None, owner: type) -> Dependency[T]: ...
@@ -185,10 +203,31 @@ def api(function: Any = None, /, *, name: str | None = None, idempotent: bool = 
 
 
 @overload
-def depends(target: type[T], *, timeout: float | None = None, retries: int = 0, optional: bool = False) -> T: ...
+def depends(
+    target: type[T],
+    *,
+    timeout: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+    fallback: type | str | None = None,
+    optional: bool = False,
+) -> T: ...
 @overload
-def depends(target: str, *, timeout: float | None = None, retries: int = 0, optional: bool = False) -> Any: ...
-def depends(target: Any, *, timeout: float | None = None, retries: int = 0, optional: bool = False) -> Any:
+def depends(
+    target: str,
+    *,
+    timeout: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+    fallback: type | str | None = None,
+    optional: bool = False,
+) -> Any: ...
+def depends(
+    target: Any,
+    *,
+    timeout: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+    fallback: type | str | None = None,
+    optional: bool = False,
+) -> Any:
     """Declare that this service calls another.
 
     Args:
@@ -197,19 +236,29 @@ def depends(target: Any, *, timeout: float | None = None, retries: int = 0, opti
             the caller serves, and the callee's own `timeout` where the caller serves none.
         retries: How often a call of an `idempotent` api is sent again after its replica was lost. Calls that were not
             delivered go to another replica in any case.
+        fallback: A service with the same apis, which is called instead when this one is unavailable, overloaded, lost
+            or too late; an error that its own code raises is no such fault.
         optional: This service becomes ready without it.
     """
     if isinstance(target, str):
-        module, _, name = target.partition(":")
-        if not module or not name:
-            raise TypeError(f"svcd.depends({target!r}): write it as 'module:Class'")
+        _check_target(target)
     elif not isinstance(target, type):
         raise TypeError(f"svcd.depends({target!r}): takes a service class or 'module:Class'")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"svcd.depends(timeout={timeout!r}): seconds, more than 0")
     if retries < 0:
         raise ValueError(f"svcd.depends(retries={retries!r}): 0 or more")
-    return Dependency(target, timeout=timeout, retries=retries, optional=optional)
+    if isinstance(fallback, str):
+        _check_target(fallback)
+    elif fallback is not None and not isinstance(fallback, type):
+        raise TypeError(f"svcd.depends(fallback={fallback!r}): takes a service class or 'module:Class'")
+    return Dependency(target, timeout=timeout, retries=retries, fallback=fallback, optional=optional)
+
+
+def _check_target(text: str) -> None:
+    module, _, name = text.partition(":")
+    if not module or not name:
+        raise TypeError(f"svcd.depends({text!r}): write it as 'module:Class'")
 
 
 def on_startup(function: F) -> F:

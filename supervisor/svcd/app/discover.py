@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.app.declare import apis_of
-from svcd.app.graph import Graph, GraphError, Node, build
+from svcd.app.graph import Edge, Graph, GraphError, Node, build
 from svcd.app.load import LoadError
 
 if TYPE_CHECKING:
@@ -69,14 +69,22 @@ def _service(node: Node) -> dict[str, Any]:
         "dependencies": [
             {
                 "name": name,
-                "service": edge.node.name if edge.node else None,
-                "target": edge.node.target if edge.node else edge.dependency.target_text,
+                **_callee(edge),
                 "timeout": edge.dependency.timeout,
                 "retries": edge.dependency.retries,
                 "optional": edge.dependency.optional,
+                "fallback": _callee(edge.fallback) if edge.fallback else None,
             }
             for name, edge in node.edges.items()
         ],
+    }
+
+
+def _callee(edge: Edge) -> dict[str, Any]:
+    """Name the callee; one that cannot be imported here has no name yet."""
+    return {
+        "service": edge.node.name if edge.node else None,
+        "target": edge.node.target if edge.node else edge.dependency.target_text,
     }
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from svcd.app.declare import declaration_of, dependencies_of
+from svcd.app.declare import apis_of, declaration_of, dependencies_of
 from svcd.app.load import ImportFailedError, LoadError, load_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from svcd.app.declare import Dependency, ServiceDeclaration
 
@@ -47,6 +47,15 @@ class Edge:
 
     dependency: Dependency[object]
     node: Node | None
+    fallback: Edge | None = None
+    """To the service that is called instead."""
+
+    @property
+    def all(self) -> Iterator[Edge]:
+        """This edge, and that of its fallback."""
+        yield self
+        if self.fallback is not None:
+            yield self.fallback
 
 
 @dataclass(slots=True)
@@ -103,12 +112,20 @@ class _Walk:
         node = Node(cls, _declared(cls, "")[1])
         self._take_name(node)
         for name, dependency in dependencies_of(cls).items():
-            callee = self._callee(node, dependency)
-            found = self.visit(callee, (*path, cls)) if callee is not None else None
-            node.edges[name] = Edge(dependency, found)
+            node.edges[name] = self._edge(node, dependency, (*path, cls))
         self._by_class[cls] = node
         self.graph.nodes[node.name] = node
         return node
+
+    def _edge(self, node: Node, dependency: Dependency[object], path: tuple[type, ...]) -> Edge:
+        callee = self._callee(node, dependency)
+        found = self.visit(callee, path) if callee is not None else None
+        if dependency.fallback is None:
+            return Edge(dependency, found)
+        fallback = self._edge(node, dependency.fallback, path)
+        if found is not None and fallback.node is not None:
+            _check_fallback(node, dependency, found, fallback.node)
+        return Edge(dependency, found, fallback)
 
     def _take_name(self, node: Node) -> None:
         lower = node.name.lower()
@@ -135,6 +152,18 @@ class _Walk:
                 raise
             self.graph.unresolved[target] = error
             return None
+
+
+def _check_fallback(node: Node, dependency: Dependency[object], callee: Node, fallback: Node) -> None:
+    there = apis_of(fallback.cls)
+    for name, api in apis_of(callee.cls).items():
+        other = there.get(name)
+        if other is None or other.is_stream != api.is_stream:
+            what = "lacks the api" if other is None else "streams, or does not, unlike"
+            raise GraphError(
+                f"{node.declaration.place}: {node.name}.{dependency.name}: the fallback {fallback.name}"
+                f" {what} {callee.name}.{name}"
+            )
 
 
 def _declared(cls: type, asked_by: str) -> tuple[type, ServiceDeclaration]:

@@ -11,28 +11,37 @@ if TYPE_CHECKING:
 
 
 def start_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
-    """Group services into waves: each depends only on services of earlier waves, so a wave starts in parallel.
+    """Group services into waves: each requires only services of earlier waves, so a wave starts in parallel.
 
-    Optional dependencies hold nothing up. Names within a wave keep the mapping's order. Raises ValueError on a cycle
-    (the graph reader refuses cycles with their path; this is the last line of defence).
+    Optional dependencies and fallbacks hold nothing up. Names within a wave keep the mapping's order. Raises ValueError
+    on a cycle (the graph reader refuses cycles with their path; this is the last line of defence).
     """
-    needs = {name: required(spec) for name, spec in services.items()}
-    waves: list[list[str]] = []
-    placed: set[str] = set()
-    while len(placed) < len(needs):
-        wave = [name for name, required_names in needs.items() if name not in placed and required_names <= placed]
-        if not wave:
-            raise ValueError(f"dependency cycle among {', '.join(sorted(needs.keys() - placed))}")
-        waves.append(wave)
-        placed.update(wave)
-    return waves
+    return _waves({name: required(spec) for name, spec in services.items()})
 
 
 def stop_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
-    """Group services into waves for stopping: callers before what they call."""
-    return start_waves(services)[::-1]
+    """Group services into waves for stopping: callers before whatever they may call, optional or not."""
+    return _waves({name: callees(spec) for name, spec in services.items()})[::-1]
 
 
 def required(spec: ServiceSpec) -> set[str]:
     """Names of the services that must be ready before this one starts."""
     return {edge.service for edge in spec.dependencies if not edge.optional}
+
+
+def callees(spec: ServiceSpec) -> set[str]:
+    """Names of all services that this one may call."""
+    fallbacks = {edge.fallback for edge in spec.dependencies if edge.fallback is not None}
+    return {edge.service for edge in spec.dependencies} | fallbacks
+
+
+def _waves(needs: Mapping[str, set[str]]) -> list[list[str]]:
+    waves: list[list[str]] = []
+    placed: set[str] = set()
+    while len(placed) < len(needs):
+        wave = [name for name, needed in needs.items() if name not in placed and needed <= placed]
+        if not wave:
+            raise ValueError(f"dependency cycle among {', '.join(sorted(needs.keys() - placed))}")
+        waves.append(wave)
+        placed.update(wave)
+    return waves

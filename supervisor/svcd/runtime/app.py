@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.policy.lifecycle import Happening, State
-from svcd.policy.order import required, stop_waves
+from svcd.policy.order import callees, required, stop_waves
 from svcd.runtime.links import Links
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
@@ -122,9 +122,8 @@ class App:
     # What links ask.
 
     def routes(self, caller: str) -> dict[str, Any]:
-        """Routes of everything `caller` depends on."""
-        edges = self.services[caller].spec.dependencies
-        return {edge.service: self.services[edge.service].route(self._addresses) for edge in edges}
+        """Routes of everything `caller` may call."""
+        return {name: self.services[name].route(self._addresses) for name in sorted(callees(self.services[caller].spec))}
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""
@@ -200,7 +199,7 @@ class App:
         return needed
 
     def _is_root(self, name: str) -> bool:
-        return not any(edge.service == name for service in self.services.values() for edge in service.spec.dependencies)
+        return not any(name in callees(service.spec) for service in self.services.values())
 
     def _heard(self, replica: Replica, event: Event) -> None:
         match event:

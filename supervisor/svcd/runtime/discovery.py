@@ -85,3 +85,5 @@ def _name_edges(graph: Report) -> None:
     for service in graph["services"].values():
         for edge in service["dependencies"]:
             edge["service"] = edge["service"] or names[edge["target"]]
+            if fallback := edge.get("fallback"):
+                edge["fallback"] = fallback["service"] or names[fallback["target"]]

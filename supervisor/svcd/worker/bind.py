@@ -11,6 +11,7 @@ from svcd.worker.proxy import Edge, Proxy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from svcd.app.declare import Dependency
     from svcd.app.schemas import ApiSchema
     from svcd.worker.client import Client
     from svcd.worker.thread import Portal
@@ -23,17 +24,24 @@ def bind_routes(instance: Any, told: Mapping[str, Mapping[str, Any]], client: Cl
             raise RuntimeError(
                 f"{type(instance).__name__}.{name}: svcd was not told of this dependency; restart the app"
             )
-        callee = told[name]
-        edge = Edge(
-            f"self.{name}",
-            client.route(callee["service"], default_timeout=callee["default_timeout"], max_queue=callee["max_queue"]),
-            portal,
-            timeout=callee["timeout"],
-            retries=callee["retries"],
-            schemas=imported_schemas(dependency.target),
-        )
         # Past the class's own __setattr__, if it has one: nothing of the user's has run yet.
-        instance.__dict__[name] = Proxy(edge, callee["apis"])
+        instance.__dict__[name] = _proxy(dependency, told[name], client, portal)
+
+
+def _proxy(dependency: Dependency[Any], callee: Mapping[str, Any], client: Client, portal: Portal) -> Proxy:
+    fallback: Proxy | None = None
+    if dependency.fallback is not None and callee["fallback"]:
+        fallback = _proxy(dependency.fallback, callee["fallback"], client, portal)
+    edge = Edge(
+        f"self.{dependency.name}",
+        client.route(callee["service"], default_timeout=callee["default_timeout"], max_queue=callee["max_queue"]),
+        portal,
+        timeout=callee.get("timeout"),
+        retries=callee.get("retries", dependency.retries),
+        schemas=imported_schemas(dependency.target),
+        fallback=fallback,
+    )
+    return Proxy(edge, callee["apis"])
 
 
 def unborn(cls: type) -> Any:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from svcd.app.declare import Dependency
+    from svcd.app.graph import Edge as GraphEdge
     from svcd.app.graph import Node
     from svcd.app.schemas import ApiSchema
 
@@ -79,7 +80,7 @@ class Composition:
         self.nursery = nursery
         self.portal = Portal(nursery)
         for node in self._graph.nodes.values():
-            for edge in node.edges.values():
+            for edge in (each for declared in node.edges.values() for each in declared.all):
                 target = edge.dependency.target
                 if edge.node is None and target_text(target) not in self._members:
                     self._members[target_text(target)] = await self._stand_in(target)
@@ -131,22 +132,26 @@ class Composition:
         member = self._member(node.name, dict(node.declaration.config))
         instance = unborn(node.cls)
         for name, edge in node.edges.items():
-            dependency = edge.dependency
-            callee = self._members[target_text(dependency.target)]
-            named = Edge(
-                f"self.{name}",
-                callee.caller,
-                self.portal,
-                timeout=dependency.timeout,
-                retries=dependency.retries,
-                schemas=callee.schemas,
-            )
-            instance.__dict__[name] = Proxy(named, _apis_as_named(dependency.target, callee))
+            instance.__dict__[name] = self._bound(edge)
         member.live.attach(instance)
         member.live.warm()
         await member.live.threads.run(instance.__init__)
         await self._open(member.live)
         return member
+
+    def _bound(self, edge: GraphEdge) -> Proxy:
+        dependency = edge.dependency
+        callee = self._members[target_text(dependency.target)]
+        named = Edge(
+            f"self.{dependency.name}",
+            callee.caller,
+            self.portal,
+            timeout=dependency.timeout,
+            retries=dependency.retries,
+            schemas=callee.schemas,
+            fallback=self._bound(edge.fallback) if edge.fallback else None,
+        )
+        return Proxy(named, _apis_as_named(dependency.target, callee))
 
     async def _stand_in(self, target: type | str) -> Member:
         declaration = declaration_of(target)

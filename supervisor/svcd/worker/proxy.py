@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from svcd.app.nearest import nearest
 from svcd.worker.stream import SyncStream
+from svcd_ipc.errors import DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from svcd.app.schemas import ApiSchema
     from svcd.worker.thread import Portal
@@ -41,6 +42,7 @@ class Edge:
         timeout: Seconds per call, or None for what is left of the caller's own deadline.
         retries: For idempotent apis.
         schemas: Of the callee's apis, where its class can be imported here.
+        fallback: What is called instead when the callee cannot answer.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Edge:
         timeout: float | None = None,
         retries: int = 0,
         schemas: Mapping[str, ApiSchema] | None = None,
+        fallback: Proxy | None = None,
     ) -> None:
         self.place = place
         self.caller = caller
@@ -59,6 +62,7 @@ class Edge:
         self.timeout = timeout
         self.retries = retries
         self.schemas = schemas or {}
+        self.fallback = fallback
 
 
 class ApiCall:
@@ -79,6 +83,15 @@ class ApiCall:
     def to_async(self, *args: Any, **kwargs: Any) -> Any:
         """Return an awaitable of the result, or an async iterator of a stream's items."""
         named = self._bind(args, kwargs) if args else kwargs
+        edge = self._edge
+        if edge.fallback is None:
+            return self._primary(named)
+        instead = partial(getattr(edge.fallback.to_async, self.__name__), **named)
+        if self._is_stream:
+            return FallbackStream(self._primary(named), instead)
+        return _with_fallback(self._primary(named), instead)
+
+    def _primary(self, named: dict[str, Any]) -> Any:
         edge = self._edge
         deadline = None if edge.timeout is None else edge.caller.deadline_of(edge.timeout)
         if self._is_stream:
@@ -134,6 +147,42 @@ class SyncApi(ApiCall):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.to_sync(*args, **kwargs)
+
+
+FAULTS = (ServiceUnavailable, Overloaded, DeadlineExceeded, ReplicaLost)
+"""What a fallback is for; an error raised by the callee's own code is an answer."""
+
+
+async def _with_fallback(call: Awaitable[Any], instead: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await call
+    except FAULTS:
+        return await instead()
+
+
+class FallbackStream:
+    """A stream that another one takes the place of when it fails before its first item."""
+
+    def __init__(self, items: Any, instead: Callable[[], Any]) -> None:
+        self._items = items
+        self._instead: Callable[[], Any] | None = instead
+
+    def __aiter__(self) -> FallbackStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        instead, self._instead = self._instead, None
+        try:
+            return await self._items.__anext__()
+        except FAULTS:
+            if instead is None:
+                raise
+        self._items = instead()
+        return await self._items.__anext__()
+
+    async def aclose(self) -> None:
+        """Leave the stream."""
+        await self._items.aclose()
 
 
 class RebuiltStream:

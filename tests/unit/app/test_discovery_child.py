@@ -71,14 +71,16 @@ def test_the_report_tells_the_whole_graph(tmp_path: Path) -> None:
                 "timeout": 2,
                 "retries": 1,
                 "optional": True,
+                "fallback": None,
             },
             {
                 "name": "far",
                 "service": None,
                 "target": "far:Far",
                 "timeout": None,
-                "retries": 0,
+                "retries": 2,
                 "optional": False,
+                "fallback": None,
             },
         ],
     }

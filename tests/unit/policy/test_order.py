@@ -31,6 +31,14 @@ def test_an_optional_dependency_holds_nothing_up() -> None:
     assert start_waves(by_name(service("A", "B", optional=("B",)), service("B"))) == [["A", "B"]]
 
 
+def test_optional_callees_and_fallbacks_stop_after_their_callers() -> None:
+    edge = DependencySpec(name="b", service="B", optional=True, fallback="C")
+    caller = ServiceSpec(name="A", target="m:A", python="/usr/bin/python3", dependencies=(edge,))
+    services = by_name(caller, service("B"), service("C"))
+    assert start_waves(services) == [["A", "B", "C"]]
+    assert stop_waves(services) == [["A"], ["B", "C"]]
+
+
 def test_a_cycle_is_refused() -> None:
     with pytest.raises(ValueError, match="A, B"):
         start_waves(by_name(service("A", "B"), service("B", "A")))
