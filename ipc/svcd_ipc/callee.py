@@ -239,7 +239,7 @@ class Callee:
                 chunks = self._connection.send_result(number, value, self._load())
         except EncodeError as error:
             chunks = self._connection.send_error(number, self._bad_result(serving, error), self._load())
-        self._outbox.put(chunks, join=bool(self.running))
+        self._outbox.put(chunks, bool(self.running))
 
     def _fail(self, serving: Serving, error: BaseException) -> None:
         cancelled, own = _split(error)

@@ -179,13 +179,12 @@ class Caller:
             raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
         if pending.deadline < self._alarm.armed:
             self._alarm.by(pending.deadline)
-        number, chunks = self._connection.send_call(
-            pending.api, args, deadline=deadline, trace=trace, attempt=attempt, window=window
-        )
+        # Arguments by position here and in what it calls: the interpreter is quicker with them.
+        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window)
         pending.id = number
         pending.start = self._outbox.total
         self.pending[number] = pending
-        self._outbox.put(chunks, join=len(self.pending) > 1, borrowed=True)
+        self._outbox.put(chunks, len(self.pending) > 1, True)
 
     def _send_streaming(
         self, arrivals: Arrivals, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int

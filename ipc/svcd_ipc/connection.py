@@ -96,6 +96,8 @@ class Connection:
         self.peer: Hello | None = None
         self.has_more = False
         """Bytes have come that `next_event` has not looked at."""
+        self.is_inside_frame = False
+        """A frame has come in part when `next_event` last looked; only then `writable` may give something."""
         self._reader = frames.FrameReader(limit)
         self._encoder = Encoder(attach=True)
         self._last_mine = 0
@@ -134,11 +136,6 @@ class Connection:
         """Return where to receive the rest of a large frame, or None; report with `written`."""
         return self._reader.writable()
 
-    @property
-    def is_inside_frame(self) -> bool:
-        """Tell whether a frame has come in part; only then `writable` may give something."""
-        return self._reader.target is not None
-
     def written(self, count: int) -> None:
         """Say how many bytes were received into `writable`."""
         self._reader.written(count)
@@ -159,6 +156,7 @@ class Connection:
             if check is None or check(event):
                 return event
         self.has_more = False
+        self.is_inside_frame = reader.target is not None
         if self._ended and (missing := self._reader.missing):
             raise RemoteProtocolError(f"the peer ended the connection after {missing}")
         return None
@@ -241,7 +239,6 @@ class Connection:
         self,
         api: str,
         args: Mapping[str, Any],
-        *,
         deadline: float | None = None,
         trace: str | None = None,
         attempt: int = 0,

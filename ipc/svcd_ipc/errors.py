@@ -125,7 +125,9 @@ class RemoteError(CallError):
         return self._message
 
     def wire_details(self) -> dict[str, Any]:
-        details: dict[str, Any] = {"type": self.type_name, "traceback": format_error(self)}
+        # Raised again here: the text gets this hop's frames on top of the other hops'. Else it is passed on as it is.
+        text = self.remote_traceback if self.__traceback__ is None else format_error(self)
+        details: dict[str, Any] = {"type": self.type_name, "traceback": text}
         if self.origin is not None:
             details["origin"] = list(self.origin)
         return details

@@ -55,7 +55,7 @@ class Outbox:
         """Tell whether the peer reads so slowly that no more should be put."""
         return self.size > HIGH_WATER
 
-    def put(self, chunks: Chunks, *, join: bool, borrowed: bool = False) -> None:
+    def put(self, chunks: Chunks, join: bool, borrowed: bool = False) -> None:
         """Send a frame: at once, or with `join` in this pass of the loop together with others.
 
         `borrowed`: the owner of views among the chunks keeps them unchanged until sent, or else calls `own`.

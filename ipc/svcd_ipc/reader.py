@@ -100,7 +100,7 @@ class Reader:
         try:
             while not (pending.is_settled or self.has_ended):
                 await self.receive()
-                self._take_all(starts_calls=False)
+                self._take_all(False)
         finally:
             self._step_back()
 
@@ -109,9 +109,11 @@ class Reader:
         while True:
             await self._minder.wait()
             turns = -1
-            while self.is_vacant and self._turns != turns:
+            while self._turns != turns:
                 turns = self._turns
-                await trio.sleep(_VACANT)
+                await trio.sleep(_VACANT)  # First of all, or each call would wake this task.
+                if not self.is_vacant:
+                    break
             self._is_minded = False  # Whoever reads now rings again when it steps back.
             self.resume()
 
@@ -159,7 +161,7 @@ class Reader:
         """Deal with what the kernel still holds, as nothing more can be written. Raises OSError at its end."""
         while not self.has_ended:
             self.receive_now()
-            self._take_all(starts_calls=False)
+            self._take_all(False)
 
     def _notice_end(self) -> None:
         if self._has_peer_ended and not self.has_ended:
@@ -170,7 +172,7 @@ class Reader:
         outbox = self._outbox
         has_received = False
         while True:
-            waiting = self._take_all(starts_calls=True)
+            waiting = self._take_all(True)
             if outbox.corked:
                 outbox.corked = False
                 outbox.push()
@@ -196,7 +198,7 @@ class Reader:
         """
         return self._outbox.is_high and not self._connection.awaits_answers
 
-    def _take_all(self, *, starts_calls: bool) -> Serving | None:
+    def _take_all(self, starts_calls: bool) -> Serving | None:
         """Deal with what was received. Return the call that was started here and has to wait; the rest is left then.
 
         With `starts_calls` a call is started in place, unless the last one of its api had to wait.
