@@ -10,6 +10,7 @@ import click
 from svcd import __version__
 
 _COMMANDS = {
+    "init": "make a small app to start from",
     "check": "read the configuration and the dependency graph, start nothing",
     "config": "show what is in force, and who said so",
     "env": "show the environment of a replica",
