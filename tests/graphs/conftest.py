@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import graph_shapes
 import pytest
 
 import svcd
+from running import PATIENCE, RunningApp
+from svcd.link.blocking import BlockingClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +48,45 @@ def run_locally(app: str) -> Iterator[LocalDriver]:
         yield LocalDriver(running)
 
 
-WAYS = {"local": run_locally}
+class UpDriver:
+    """The same app under a real `svcd up`; calls go straight to a replica of the service, as other services' do."""
+
+    def __init__(self, app: RunningApp) -> None:
+        self._app = app
+
+    def call(self, service: str, api: str, /, **args: Any) -> Any:
+        with self._replica(service) as replica:
+            return replica.call(api, args, timeout=PATIENCE)
+
+    def stream(self, service: str, api: str, /, **args: Any) -> list[Any]:
+        items: list[Any] = []
+        with self._replica(service) as replica:
+            try:
+                items.extend(replica.stream(api, args, timeout=PATIENCE))
+            except svcd.CallError as error:
+                error.items = items
+                raise
+        return items
+
+    def _replica(self, service: str) -> BlockingClient:
+        with BlockingClient(self._app.runtime / "control.sock", {"role": "cli"}) as daemon:
+            found = daemon.call("where", {"service": service}, timeout=PATIENCE)
+        return BlockingClient(found["socket"], {"role": "test", "secret": found["secret"]})
+
+
+@contextmanager
+def run_up(app: str) -> Iterator[UpDriver]:
+    folder = Path(tempfile.mkdtemp(prefix="svcd-graph-"))
+    try:
+        shutil.copy(Path(__file__).parent / "graph_shapes.py", folder)
+        (folder / "svcd.toml").write_text(f'[app]\nservice = "graph_shapes:{app}"\nhttp = "127.0.0.1:0"\n')
+        with RunningApp(folder) as running:
+            yield UpDriver(running.up())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+WAYS = {"local": run_locally, "up": run_up}
 """Name -> context manager that takes the name of an entry class of graph_shapes.py and gives a driver."""
 
 

@@ -280,8 +280,8 @@ class Errors:
     async def caught(self) -> str:
         try:
             await self.failing.fail(kind="odd")
-        except svcd.RemoteError as error:
-            return f"{error.type_name.rpartition('.')[2]}: {error.message}"
+        except OddError as error:
+            return f"{type(error).__name__}: {error}"
         return "nothing"
 
     @svcd.api

@@ -104,9 +104,12 @@ def check(case: Case, driver: Driver) -> None:
     value: Any = None
     try:
         value = run(case.service or case.app, case.api, **case.args)
-    except svcd.CallError as raised:
-        error = raised
+    except Exception as raised:
+        # An error of the app's own type arrives as itself where the caller knows the type, caused by the remote error.
+        error = raised if isinstance(raised, svcd.CallError) else raised.__cause__  # type: ignore[assignment]
         value = getattr(raised, "items", None)
+        if error is None:
+            raise
     if case.raises is None:
         assert error is None, error
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.worker.revive import raise_as_own
 from svcd.worker.route import deadline_from, inherited_trace
 from svcd_ipc.calls import IncomingCall, call_context
 from svcd_ipc.codec import transfer
@@ -148,7 +149,9 @@ class LocalCaller:
             try:
                 return await self.live.handle(call)
             except Exception as error:  # noqa: BLE001  (each becomes what it would be over a connection)
-                raise arrived(error) from None
+                told = arrived(error)
+                raise_as_own(told)
+                raise told from None
 
     def _admit_next(self) -> None:
         while self._line and self.live.admit(self._line[0][0]):
@@ -178,6 +181,7 @@ class LocalStream:
             except trio.EndOfChannel:
                 if producer.error is not None:
                     error, producer.error = producer.error, None
+                    raise_as_own(error)
                     raise error from None
                 raise StopAsyncIteration from None
             except trio.ClosedResourceError:

@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 _NOT_THE_APPS = frozenset({*sys.stdlib_module_names, "svcd", "svcd_ipc"})
 
 
-def revived(error: CallError) -> Exception:
-    """Return the user's own exception, with the remote error as its cause; any other error as it is."""
+def raise_as_own(error: BaseException) -> None:
+    """Raise the user's own exception in the place of a remote error, which becomes its cause; else do nothing."""
+    own = revived(error)
+    if own is not None:
+        raise own from error
+
+
+def revived(error: BaseException) -> Exception | None:
+    """Return the user's own exception that a remote error tells of, None where its class is not known here."""
     if not isinstance(error, RemoteError) or error.origin is None:
-        return error
+        return None
     kind = _known_class(error.origin)
     if kind is None:
-        return error
+        return None
     try:
         own = kind.__new__(kind, *error.origin.args)
         own.args = tuple(error.origin.args)
         own.__dict__.update(error.origin.state)
     except Exception:  # noqa: BLE001 - a class that cannot be made again stays a RemoteError
-        return error
-    own.__cause__ = error
+        return None
     return own
 
 

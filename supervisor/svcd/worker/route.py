@@ -14,6 +14,8 @@ import trio
 
 from svcd.worker.line import Dismissed, Line
 from svcd.worker.replica_end import ReplicaEnd
+from svcd.worker.retries import RetryBudget
+from svcd.worker.revive import raise_as_own
 from svcd.worker.route_stream import RouteStream
 from svcd_ipc.calls import current_call
 from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
@@ -53,6 +55,7 @@ class Route:
         self._line = Line(self.release)
         self._is_asking = False
         self._turns = 0
+        self._retries = RetryBudget()
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -118,6 +121,7 @@ class Route:
         """
         deadline = self.deadline_of() if deadline is None else deadline
         trace = trace or inherited_trace()
+        self._retries.deposit()
         attempt = 0
         is_back = False
         while True:
@@ -133,11 +137,12 @@ class Route:
             except ReplicaLost as error:
                 if error.from_peer:  # it speaks of a replica further down
                     raise
-                if attempt >= retries:
+                if attempt >= retries or not self._retries.withdraw():
                     raise self.name_loss(api, replica) from error
                 attempt += 1
-            except CallError:
+            except CallError as error:
                 replica.answered()
+                raise_as_own(error)
                 raise
             else:
                 replica.answered()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.worker.revive import raise_as_own
 from svcd_ipc.errors import Busy, CallError, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class RouteStream:
             if replica is None or error.from_peer:
                 raise
             raise self._route.name_loss(self._api, replica) from error
-        except BaseException:
+        except BaseException as error:
             self._end()
+            raise_as_own(error)
             raise
 
     async def aclose(self) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from svcd.worker.revive import revived
+from svcd.worker.revive import raise_as_own
 from svcd_ipc.errors import CallError, DeadlineExceeded, RemoteError, from_wire, to_wire
 
 
@@ -27,6 +27,15 @@ class Unwilling(Exception):  # noqa: N818 - a name of a user
 
 def arrived(error: BaseException) -> CallError:
     return from_wire(*to_wire(RemoteError.of(error)))
+
+
+def revived(error: BaseException) -> BaseException:
+    """What a caller catches."""
+    try:
+        raise_as_own(error)
+    except Exception as own:  # noqa: BLE001 - that is what it is for
+        return own
+    return error
 
 
 def raised(error: Exception) -> Exception:
