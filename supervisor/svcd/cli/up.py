@@ -37,6 +37,10 @@ HINT = "`svcd logs` shows what the replicas printed, `svcd ps` what runs"
 HINT_STOPPED = "`svcd logs` shows what the replicas printed"
 
 
+_STARTED = b"\0"
+"""What a detached daemon writes after its last words to the terminal: no text has it."""
+
+
 @click.command("up")
 @app_options
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return once replicas are being started.")
@@ -105,6 +109,7 @@ class Detached:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        os.write(self._report_fd, _STARTED)
         os.close(self._report_fd)
 
     def change(self, change: Change) -> None:
@@ -124,11 +129,10 @@ def _detach(words: list[str], where: Places, *, wait: bool, timeout: float | Non
     began = time.monotonic()
     daemon, said = _start_daemon(words)
     with said:
-        text = said.read()  # ends when the daemon closes it: replicas are being started, or it has ended
-    if daemon.poll() is not None or text:
-        daemon.wait()
-        sys.stderr.write(text.decode(errors="replace"))
-        sys.exit(daemon.returncode or EXIT_FAILURE)
+        text, is_started = _first_words(said.fileno())
+    sys.stderr.write(text.decode(errors="replace"))
+    if not is_started:
+        sys.exit(daemon.wait() or EXIT_FAILURE)
     daemon.returncode = 0  # it goes on without us; Popen would warn of it
     if not wait:
         click.echo(f"started, pid {daemon.pid}; {HINT}", err=True)
@@ -153,6 +157,17 @@ def _start_daemon(words: list[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]
     finally:
         os.close(theirs)
     return daemon, os.fdopen(ours, "rb")
+
+
+def _first_words(pipe: int) -> tuple[bytes, bool]:
+    """Return what the daemon said until replicas were being started, or until it ended, and which of the two it was.
+
+    The end of the stream alone does not tell: the loader of the packed program holds the pipe open too.
+    """
+    text = b""
+    while not text.endswith(_STARTED) and (data := os.read(pipe, 65536)):
+        text += data
+    return text.removesuffix(_STARTED), text.endswith(_STARTED)
 
 
 def _wait(where: Places, began: float, timeout: float | None) -> None:
