@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ADDRESS = "127.0.0.1:3000"
-NEED_NO_APP = tuple(f"svcd {command}" for command in ("check", "config", "env", "schema", "unit", "up"))
+NEED_NO_APP = tuple(f"svcd {command}" for command in ("check", "config", "env", "init", "schema", "unit", "up"))
 
 
 class Terminal:
