@@ -168,6 +168,8 @@ def _nothing(*_: object) -> None:
 def main(argv: Sequence[str] = ()) -> int:
     """Run a keeper and its guard; returns in the keeper only."""
     link = int(argv[0]) if argv else 3
+    # Whoever started svcd may have blocked some: with SIGCHLD among them, ends would go unnoticed.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # A terminal's Ctrl-C and a service manager's SIGTERM reach a whole group: the daemon decides, over the link.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _nothing)
