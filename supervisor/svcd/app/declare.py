@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass, field
+from math import inf
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -55,6 +56,19 @@ class ServiceDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How the calls of an api are gathered into batches."""
+
+    axis_in: int
+    axis_out: int
+    """Axis of the rows in arrays among the arguments, and among the results."""
+    max_batch_size: int
+    """The most rows of a batch."""
+    max_latency_ms: float
+    """The most milliseconds for which a call waits for company while nothing else holds it up."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiDeclaration:
     """One method that others may call."""
 
@@ -67,6 +81,8 @@ class ApiDeclaration:
     """Yields its results one by one."""
     idempotent: bool
     """Running it twice does no harm, so a call that may have run can be sent again."""
+    batching: Batching | None = None
+    """None for an api that takes its calls one by one."""
 
 
 class Dependency(Generic[T]):
@@ -170,8 +186,18 @@ def _first_line(cls: type, fallback: int) -> int:
 @overload
 def api(function: F, /) -> F: ...
 @overload
-def api(*, name: str | None = None, idempotent: bool = False) -> Callable[[F], F]: ...
-def api(function: Any = None, /, *, name: str | None = None, idempotent: bool = False, **unknown: Any) -> Any:
+def api(
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    batchable: bool = False,
+    batch_dim: int | tuple[int, int] = 0,
+    max_batch_size: int = 32,
+    max_latency_ms: float = 5,
+) -> Callable[[F], F]: ...
+def api(
+    function: Any = None, /, *, name: str | None = None, idempotent: bool = False, batchable: bool = False, **more: Any
+) -> Any:
     """Declare a method as an api, which other services and HTTP clients may call by keyword.
 
     `async def` methods run on the event loop, `def` methods on the service's thread; methods that yield are streams.
@@ -180,10 +206,13 @@ def api(function: Any = None, /, *, name: str | None = None, idempotent: bool = 
         function: The method, when used without arguments.
         name: Name of the api; the method's own name unless given.
         idempotent: A call that may have run when its replica was lost can be sent to another.
+        batchable: The method takes and returns rows (arrays, lists), one result for each. Calls that come at the same
+            time are run as one, and each caller gets its own rows back.
+        batch_dim: Axis of the rows in arrays; a pair where arguments and results differ.
+        max_batch_size: The most rows of a batch; a call with more is run in pieces.
+        max_latency_ms: The most milliseconds for which a call is held back for company that is to be expected.
     """
-    if unknown:
-        known = ("name", "idempotent")
-        raise TypeError(f"svcd.api: unknown option {nearest(next(iter(unknown)), known)}")
+    batching = _batching(batchable, more)
 
     def declare(function: F) -> F:
         if not isinstance(function, FunctionType):
@@ -196,10 +225,39 @@ def api(function: Any = None, /, *, name: str | None = None, idempotent: bool = 
             is_async=is_async_generator or inspect.iscoroutinefunction(function),
             is_stream=is_async_generator or inspect.isgeneratorfunction(function),
             idempotent=idempotent,
+            batching=batching,
         )
+        if batching is not None and function.__dict__["__svcd_api__"].is_stream:
+            raise TypeError(f"{function.__qualname__}: a stream cannot be batchable; return all rows at once")
         return cast("F", function)
 
     return declare if function is None else declare(function)
+
+
+_BATCHING = {"batch_dim": 0, "max_batch_size": 32, "max_latency_ms": 5}
+"""Options of a batchable api and their defaults."""
+
+
+def _batching(batchable: bool, options: Mapping[str, Any]) -> Batching | None:
+    """Return how to batch. Raises TypeError for an unknown option, ValueError for one that cannot be."""
+    for option in options:
+        if option not in _BATCHING:
+            known = ("name", "idempotent", "batchable", *_BATCHING)
+            raise TypeError(f"svcd.api: unknown option {nearest(option, known)}")
+        if not batchable:
+            raise TypeError(f"svcd.api: {option} is for batches; write batchable=True with it")
+    if not batchable:
+        return None
+    said = {**_BATCHING, **options}
+    dim, size, latency = said["batch_dim"], said["max_batch_size"], said["max_latency_ms"]
+    axes = dim if isinstance(dim, tuple) else (dim, dim)
+    if len(axes) != 2 or not all(type(axis) is int and axis >= 0 for axis in axes):
+        raise ValueError(f"svcd.api(batch_dim={dim!r}): an axis counted from 0, or a pair (of arguments, of results)")
+    if type(size) is not int or size < 1:
+        raise ValueError(f"svcd.api(max_batch_size={size!r}): rows, 1 or more")
+    if not isinstance(latency, int | float) or not 0 <= latency < inf:
+        raise ValueError(f"svcd.api(max_latency_ms={latency!r}): milliseconds, 0 or more")
+    return Batching(*axes, max_batch_size=size, max_latency_ms=latency)
 
 
 @overload

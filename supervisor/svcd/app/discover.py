@@ -63,7 +63,13 @@ def _service(node: Node) -> dict[str, Any]:
         "config": config,
         "version": config.get("version") or _fingerprint(node),
         "apis": [
-            {"name": api.name, "is_async": api.is_async, "is_stream": api.is_stream, "idempotent": api.idempotent}
+            {
+                "name": api.name,
+                "is_async": api.is_async,
+                "is_stream": api.is_stream,
+                "idempotent": api.idempotent,
+                "max_batch_size": api.batching.max_batch_size if api.batching else 0,
+            }
             for api in apis_of(node.cls).values()
         ],
         "dependencies": [

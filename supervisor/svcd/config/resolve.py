@@ -28,6 +28,7 @@ from svcd.values.specs import (
     Scaling,
     ServiceSpec,
     Traffic,
+    default_concurrency,
 )
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _service(
         return _value(stack, f"services.*.{key}", ("services", name, *key.split(".")))
 
     least = value("scaling.min_replicas")
+    apis = tuple(ApiSpec(**_only(ApiSpec, api)) for api in report.get("apis", ()))
     python = python_entry(stack, name)
     envs = {path[3]: entries[-1] for path, entries in stack.items() if path[:3] == ("services", name, "envs")}
     variables = variables_of(envs, documents.sources.environ, problems)
@@ -159,7 +161,8 @@ def _service(
         resources=Resources(gpu=value("resources.gpu"), cpu=value("resources.cpu"), memory=value("resources.memory")),
         traffic=Traffic(
             timeout=value("traffic.timeout"),
-            max_concurrency=value("traffic.max_concurrency"),
+            max_concurrency=value("traffic.max_concurrency")
+            or default_concurrency(max((api.max_batch_size for api in apis), default=0)),
             max_queue=value("traffic.max_queue"),
         ),
         scaling=Scaling(min_replicas=least, max_replicas=value("scaling.max_replicas") or least),
@@ -168,7 +171,7 @@ def _service(
         process=_process(stack, name),
         envs=variables.values,
         secret_envs=tuple(sorted(variables.secret)),
-        apis=tuple(ApiSpec(**_only(ApiSpec, api)) for api in report.get("apis", ())),
+        apis=apis,
         dependencies=tuple(DependencySpec(**_only(DependencySpec, edge)) for edge in report.get("dependencies", ())),
     )
 

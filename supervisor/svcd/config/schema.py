@@ -205,7 +205,7 @@ _SERVICE = (
         "traffic.max_concurrency",
         Whole(1),
         "Calls that run at once in one replica; it answers busy beyond them.",
-        default=_TRAFFIC.max_concurrency,
+        default_text=f"{_TRAFFIC.max_concurrency}, or twice the largest `max_batch_size`",
     ),
     Key(
         "traffic.max_queue",

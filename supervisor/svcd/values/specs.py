@@ -63,6 +63,11 @@ class Traffic:
     """The most calls one caller process keeps waiting for this service; beyond it a call raises Overloaded."""
 
 
+def default_concurrency(max_batch_size: int) -> int:
+    """Return the `max_concurrency` of a service that says none: room for the largest batch and the one that gathers."""
+    return max(Traffic().max_concurrency, 2 * max_batch_size)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """How many replicas there may be."""
@@ -91,6 +96,8 @@ class ApiSpec:
     is_async: bool = False
     is_stream: bool = False
     idempotent: bool = False
+    max_batch_size: int = 0
+    """The most rows of a batch; 0 for an api that is not batchable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

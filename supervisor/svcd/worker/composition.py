@@ -15,7 +15,7 @@ from svcd.app.declare import apis_of, declaration_of
 from svcd.app.graph import Graph, build
 from svcd.app.load import LoadError
 from svcd.app.nearest import nearest
-from svcd.values.specs import Traffic
+from svcd.values.specs import Traffic, default_concurrency
 from svcd.values.units import parse_duration
 from svcd.worker.bind import unborn
 from svcd.worker.local_caller import LocalCaller
@@ -27,7 +27,7 @@ from svcd.worker.thread import Portal, ServiceThreads
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from svcd.app.declare import Dependency
+    from svcd.app.declare import ApiDeclaration, Dependency
     from svcd.app.graph import Edge as GraphEdge
     from svcd.app.graph import Node
     from svcd.app.schemas import ApiSchema
@@ -129,7 +129,7 @@ class Composition:
         self._stand_ins.check_used({node.name for node in graph.nodes.values()})
 
     async def _make(self, node: Node) -> Member:
-        member = self._member(node.name, dict(node.declaration.config))
+        member = self._member(node.name, dict(node.declaration.config), apis_of(node.cls))
         instance = unborn(node.cls)
         for name, edge in node.edges.items():
             instance.__dict__[name] = self._bound(edge)
@@ -156,7 +156,7 @@ class Composition:
     async def _stand_in(self, target: type | str) -> Member:
         declaration = declaration_of(target)
         name = declaration.name if declaration else target_text(target).partition(":")[2]
-        member = self._member(name, {})
+        member = self._member(name, {}, apis_of(target) if isinstance(target, type) else {})
         value = self._stand_ins.find(target)
         if isinstance(value, type):
             value = await member.live.threads.run(value)
@@ -171,12 +171,13 @@ class Composition:
         await live.run_hooks("startup")
         self._started.append(live)
 
-    def _member(self, name: str, config: dict[str, Any]) -> Member:
+    def _member(self, name: str, config: dict[str, Any], apis: Mapping[str, ApiDeclaration]) -> Member:
         traffic = config.get("traffic", {})
         threads = ServiceThreads(name, self.portal, int(config.get("threads", 1)))
         threads.start()
         self._threads.append(threads)
-        live = LiveService(name, threads, max_concurrency=traffic.get("max_concurrency", _TRAFFIC.max_concurrency))
+        most = max((api.batching.max_batch_size for api in apis.values() if api.batching), default=0)
+        live = LiveService(name, threads, max_concurrency=traffic.get("max_concurrency", default_concurrency(most)))
         caller = LocalCaller(
             live,
             nursery=self.nursery,

@@ -23,9 +23,10 @@ from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownA
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from svcd.app.declare import ApiDeclaration
+    from svcd.app.declare import ApiDeclaration, Batching
     from svcd.app.schemas import ApiSchema
     from svcd.worker.asgi import MountedApp
+    from svcd.worker.batch import Batcher
     from svcd.worker.thread import ServiceThreads
     from svcd_ipc.channel import IncomingCall
 
@@ -66,6 +67,7 @@ class LiveApi:
         self.schema = schema
         self._method = method
         self._threads = threads
+        self.batcher = self._new_batcher(declaration.batching) if declaration.batching else None
 
     def __repr__(self) -> str:
         return f"<LiveApi {self.schema.title}>"
@@ -73,6 +75,8 @@ class LiveApi:
     async def run(self, args: dict[str, Any], slot: Slot) -> Any:
         """Run with validated arguments; a stream api returns an async iterator that holds the slot until it ends."""
         declared = self.declaration
+        if self.batcher is not None:
+            return await self.batcher.call(args, slot)
         if declared.is_stream:
             slot.hold()
             items = self._method(**args)
@@ -91,6 +95,29 @@ class LiveApi:
             )
         return value
 
+    def _new_batcher(self, batching: Batching) -> Batcher:
+        from svcd.worker.batch import Batcher  # noqa: PLC0415  (most services have no use for it)
+        from svcd.worker.batch_rows import Rows  # noqa: PLC0415  (as above)
+
+        is_async = self.declaration.is_async
+        return Batcher(
+            Rows(self.schema.title, batching.axis_in, batching.axis_out),
+            batching,
+            self._run_on_loop if is_async else self._run_on_thread,
+            lanes=1 if is_async else self._threads.count,
+            halves=self.declaration.idempotent,
+            nursery=self._threads.portal.nursery,
+        )
+
+    async def _run_on_loop(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
+        try:
+            return await self._method(**join())
+        finally:
+            on_end()
+
+    async def _run_on_thread(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
+        return await self._threads.run(lambda: self._method(**join()), on_end=on_end)
+
 
 class LiveService:
     """A service in this process: admits calls and runs them."""
@@ -105,6 +132,7 @@ class LiveService:
         """Told each time that a slot was given back."""
         self._idle: trio.Event | None = None
         self.apis: dict[str, LiveApi] = {}
+        self._batchers: list[Batcher] = []
         self.instance: Any = None
         self.mounted: dict[str, MountedApp] = {}
         """ASGI applications by path."""
@@ -124,7 +152,9 @@ class LiveService:
 
     def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
         """Serve one api."""
-        self.apis[declaration.name] = LiveApi(declaration, schema, method, self.threads)
+        api = self.apis[declaration.name] = LiveApi(declaration, schema, method, self.threads)
+        if api.batcher is not None:
+            self._batchers.append(api.batcher)
 
     def warm(self) -> None:
         """Build what validates calls, so that the first one need not. Raises TypeError for a bad annotation."""
@@ -187,8 +217,11 @@ class LiveService:
             await self._idle.wait()
 
     def load(self) -> tuple[int, int]:
-        """Return (calls running, calls waiting for a thread)."""
-        queued = min(self.threads.queued, self.taken)
+        """Return (calls running, calls waiting for a thread or for the batch before theirs)."""
+        queued = self.threads.queued
+        if self._batchers:
+            queued += sum(batcher.waiting for batcher in self._batchers)
+        queued = min(queued, self.taken)
         return self.taken - queued, queued
 
     def health(self) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class ServiceThreads:
         return f"<ServiceThreads {len(self._threads)} [{running} running, {self.queued} queued, {self.stuck} stuck]>"
 
     @property
+    def count(self) -> int:
+        """How many threads there are."""
+        return len(self._threads)
+
+    @property
     def queued(self) -> int:
         """Jobs that wait for a thread."""
         return max(0, self._pending - len(self._threads))

@@ -53,7 +53,7 @@ def test_the_report_tells_the_whole_graph(tmp_path: Path) -> None:
     assert "no module 'far'" in report["unresolved"]["far:Far"]
     assert report["services"]["Words"]["version"] == "v7"
     assert report["services"]["Words"]["apis"] == [
-        {"name": "split", "is_async": True, "is_stream": True, "idempotent": True}
+        {"name": "split", "is_async": True, "is_stream": True, "idempotent": True, "max_batch_size": 0}
     ]
     assert report["services"]["Shop"] == {
         "name": "Shop",
@@ -62,7 +62,9 @@ def test_the_report_tells_the_whole_graph(tmp_path: Path) -> None:
         "line": 9,
         "config": {"resources": {"gpu": 1}, "envs": {"A": "b"}},
         "version": hashlib.sha256(shop.read_bytes()).hexdigest()[:12],
-        "apis": [{"name": "sell", "is_async": False, "is_stream": False, "idempotent": False}],
+        "apis": [
+            {"name": "sell", "is_async": False, "is_stream": False, "idempotent": False, "max_batch_size": 0},
+        ],
         "dependencies": [
             {
                 "name": "words",
