@@ -1,4 +1,4 @@
-"""The ASGI application: which request is which, and the life of a call.
+"""The ASGI application: which request is which, and the life of one.
 
 Law: while the entry works, the client is watched, and its going away cancels the call with all that the call started.
 The watch ends before the last piece of the response is sent, because that piece also ends the request for the server
@@ -7,61 +7,89 @@ below, which must not be cancelled in the middle of that.
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
+from svcd.ingress.calls import Calls
+from svcd.ingress.cors import CorsPolicy
 from svcd.ingress.exchange import ClientGoneError, Exchange
-from svcd.ingress.forms import is_form, parse_form
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import problem_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from svcd.ingress.entry import Entry
+    from svcd.ingress.calls import LastStep
+    from svcd.ingress.entry import Entry, Surface
     from svcd.ingress.exchange import Receive, Scope, Send
     from svcd.ingress.log import Log
-    from svcd.worker.route_stream import RouteStream
+    from svcd.values.specs import Cors, HttpLimits
 
-    LastStep = Callable[[], Awaitable[None]]
-
-EVENTS = "text/event-stream"
-BIG_FORM = 1 << 20
-"""Bytes; a form of this size is parsed on a thread, so that the loop goes on."""
+ON_TOP = 300.0
+"""Seconds beyond the entry's timeout for a body to come in and its answer to be read, unless configured."""
 _NO_STORE = ((b"cache-control", b"no-store"),)
+_PAGE_METHODS = "GET, HEAD, OPTIONS"
+_API_METHODS = "POST, OPTIONS"
 
 
 class Ingress:
-    """Serves the entry's apis and the pages beside them."""
+    """Serves the entry's apis, the applications mounted on it, and the pages beside them.
 
-    def __init__(self, entry: Entry, *, max_body: int, log: Log) -> None:
-        self.in_flight = 0
-        """Requests that have not been answered in full."""
+    Args:
+        entry: The entry service.
+        limits: Those on the body and on the time of a request.
+        cors: Which other origins may read the answers.
+        version: Of the entry, for `/docs.json`.
+        log: Gets what goes wrong.
+    """
+
+    def __init__(self, entry: Entry, *, limits: HttpLimits, cors: Cors, version: str, log: Log) -> None:
         self._entry = entry
-        self._max_body = max_body
+        self._limits = limits
+        self._cors = CorsPolicy(cors)
+        self._version = version
         self._log = log
+        self._calls = Calls(entry, log)
+        self._exchanges: set[Exchange] = set()
+
+    def __repr__(self) -> str:
+        return f"<Ingress of {self._entry.name} [{self.in_flight} requests]>"
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not been answered in full."""
+        return len(self._exchanges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Never raises for what client or entry did."""
         if scope["type"] == "http":
-            self.in_flight += 1
+            exchange = Exchange(scope, receive, send)
+            self._exchanges.add(exchange)
             try:
-                await self._serve(Exchange(scope, receive, send))
+                await self._serve(exchange)
             finally:
-                self.in_flight -= 1
+                self._exchanges.discard(exchange)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})  # before it was accepted: the client sees 403
 
+    def end_overdue(self, now: float) -> None:
+        """Reset the connections of requests whose total time is up: a client may also be too slow in reading."""
+        total = self._limits.total_timeout or self._entry.timeout + ON_TOP
+        for exchange in [one for one in self._exchanges if one.began + total <= now]:
+            self._log.line(f"{exchange}: not over after {total:g} s (total_timeout); its connection is closed")
+            exchange.reset()
+
     async def _serve(self, exchange: Exchange) -> None:
-        is_call = exchange.method == "POST"
+        exchange.lines = self._cors.headers(exchange.origin)
         try:
-            body = await exchange.read_body(self._max_body) if is_call else b""
-            last_step = await self._while_connected(
-                exchange, partial(self._call, exchange, body) if is_call else partial(self._page, exchange)
-            )
+            if self._cors and exchange.method == "OPTIONS" and exchange.origin and exchange.asked_method:
+                exchange.lines = ()
+                await exchange.respond_empty(self._cors.preflight(exchange.origin, exchange.asked_headers))
+                return
+            body = await exchange.read_body(self._limits.max_body, self._limits.body_timeout)
+            last_step = await self._while_connected(exchange, partial(self._answer, exchange, body))
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the client gets an answer and the log a line
@@ -82,55 +110,36 @@ class Ingress:
             raise ClientGoneError
         return last_step
 
-    async def _call(self, exchange: Exchange, body: bytes) -> LastStep:
-        deadline = self._entry.deadline()
-        apis = await self._entry.apis(deadline)
-        name = exchange.path[1:]
-        if name not in apis:
-            raise self._nothing_here(exchange, sorted(apis))
-        args = {"api": name, "accept": exchange.accept, **await _contents(exchange, body)}
-        if apis[name].get("is_stream"):
-            return await self._stream(exchange, self._entry.stream(args, deadline=deadline, trace=exchange.trace))
-        content_type, data = await self._entry.call(args, deadline=deadline, trace=exchange.trace)
-        return partial(exchange.respond, 200, content_type, data)
-
-    async def _stream(self, exchange: Exchange, items: RouteStream) -> LastStep:
-        async with aclosing(items):
-            content_type: str = await anext(items)
-            # The status waits for the first chunk: an error up to here still has a status of its own.
-            chunk: bytes | None = await anext(items, None)
-            is_events = content_type.startswith(EVENTS)
-            await exchange.begin(200, content_type, _NO_STORE if is_events else ())
-            try:
-                while chunk is not None:
-                    await exchange.chunk(chunk)
-                    chunk = await anext(items, None)
-            except Exception as error:  # noqa: BLE001 - the status is out; what is left is to show that the rest is missing
-                problem = problem_of(error)
-                self._log.broken_stream(str(exchange), problem, error)
-                if not is_events:
-                    return exchange.abort
-                await exchange.chunk(b"event: error\ndata: " + problem.body() + b"\n")
-            return exchange.end
+    async def _answer(self, exchange: Exchange, body: bytes) -> LastStep:
+        path = exchange.path
+        known = self._entry.known
+        # The root belongs to an application that is mounted there, as soon as that is known.
+        if path in PAGES and not (path == "/" and known is not None and "" in known.mounts):
+            return await self._page(exchange)
+        if path == "*" and exchange.method == "OPTIONS":  # the only request without a path
+            return partial(exchange.respond_empty, [(b"allow", b"GET, HEAD, POST, OPTIONS")])
+        surface = await self._entry.surface(self._entry.deadline())
+        name = path[1:]
+        if name in surface.apis:
+            if exchange.method == "POST":
+                return await self._calls.api(exchange, name, surface.apis[name], body)
+            return _other_method(exchange, _API_METHODS, f"{path} is an api: call it with POST")
+        mount = surface.mount_of(path)
+        if mount is not None:
+            return await self._calls.mounted(exchange, mount, body)
+        raise self._nothing_here(exchange, surface)
 
     async def _page(self, exchange: Exchange) -> LastStep:
-        if exchange.method in ("GET", "HEAD") and exchange.path in PAGES:
-            page = await read_page(exchange.path, self._entry)
-            return partial(exchange.respond, page.status, page.content_type, page.body, _NO_STORE)
-        # Not worth waiting for an entry that is still starting: without its apis there is nothing at this path yet.
-        apis = await self._entry.apis(self._entry.deadline()) if self._entry.status().ready else {}
-        if exchange.path[1:] in apis:
-            raise refuse(405, "method", f"{exchange.path} is an api: call it with POST", allow="POST")
-        raise self._nothing_here(exchange, sorted(apis))
+        if exchange.method in ("GET", "HEAD"):
+            page = await read_page(exchange.path, self._entry, accept=exchange.accept, version=self._version)
+            return partial(exchange.respond, page.status, page.content_type, page.body, (*_NO_STORE, *page.headers))
+        return _other_method(exchange, _PAGE_METHODS, f"{exchange.path} is a page: read it with GET")
 
-    def _nothing_here(self, exchange: Exchange, apis: list[str]) -> Exception:
-        if exchange.path in PAGES:
-            return refuse(405, "method", f"{exchange.path} is a page: read it with GET", allow="GET, HEAD")
-        name = self._entry.name
-        known = (
-            f"{name} has {', '.join(f'/{api}' for api in apis)}" if apis else f"{name} is not ready to say what it has"
-        )
-        return refuse(404, "not_found", f"nothing at {exchange.path}; {known}", apis=apis)
+    def _nothing_here(self, exchange: Exchange, surface: Surface) -> Exception:
+        there = [f"/{api}" for api in surface.apis] + [f"{mount or ''}/" for mount in surface.mounts]
+        known = ", ".join(sorted(there)) or "no apis"
+        message = f"nothing at {exchange.path}; {self._entry.name} has {known}"
+        return refuse(404, "not_found", message, apis=sorted(surface.apis))
 
     def _failed(self, exchange: Exchange, error: Exception) -> LastStep:
         problem = problem_of(error)
@@ -143,14 +152,8 @@ async def _cancel_when_gone(exchange: Exchange, scope: trio.CancelScope) -> None
     scope.cancel()
 
 
-async def _contents(exchange: Exchange, body: bytes) -> dict[str, Any]:
-    """Return what the entry is told of the request's body. Raises RefusedError (400, 415)."""
-    if exchange.encoding.lower() not in ("", "identity"):
-        raise refuse(
-            415, "media_type", f"content-encoding {exchange.encoding} is not supported; send the body as it is"
-        )
-    if not is_form(exchange.content_type):
-        return {"body": body, "type": exchange.content_type}
-    if len(body) < BIG_FORM:
-        return {"form": parse_form(exchange.content_type, body)}
-    return {"form": await trio.to_thread.run_sync(parse_form, exchange.content_type, body)}
+def _other_method(exchange: Exchange, allow: str, message: str) -> LastStep:
+    """Answer a method that a path does not have. Raises RefusedError (405) unless it asks for those there are."""
+    if exchange.method == "OPTIONS":
+        return partial(exchange.respond_empty, [(b"allow", allow.encode())])
+    raise refuse(405, "method", message, allow=allow)

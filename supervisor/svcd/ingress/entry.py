@@ -17,9 +17,24 @@ if TYPE_CHECKING:
 
 HTTP_API = "svcd.http"
 """The entry's reserved api that takes a body as it came and gives back one that can be sent as it is."""
+ASGI_API = "svcd.asgi"
+"""The same for an application mounted on the entry: the request as ASGI's scope and its body."""
 SCHEMA_API = "svcd.schema"
 
 Apis = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What the entry has: apis by name, each with doc, schemas and media types, and where applications are mounted."""
+
+    apis: Apis
+    mounts: tuple[str, ...] = ()
+    """Paths without a slash at the end, the longest first."""
+
+    def mount_of(self, path: str) -> str | None:
+        """Return the mount that a path belongs to."""
+        return next((mount for mount in self.mounts if path == mount or path.startswith(f"{mount}/")), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +57,22 @@ class Entry:
         self.is_stopping = False
         """Set when this process is about to end: it is not ready any more, though it answers what it has."""
         self._route = route
-        self._apis: Apis | None = None
+        self._surface: Surface | None = None
         self._told_by: set[str] = set()
         self._asking = trio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Entry {self.name} [{len(self._apis) if self._apis is not None else 'unknown'} apis]>"
+        return f"<Entry {self.name} [{len(self._surface.apis) if self._surface is not None else 'unknown'} apis]>"
 
     @property
     def name(self) -> str:
         """Name of the service."""
         return self._route.service
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a request has unless it ends sooner."""
+        return self._route.default_timeout
 
     def status(self) -> Status:
         """Return whether a request would be answered now."""
@@ -68,28 +88,34 @@ class Entry:
         """Return when a request that begins now is over."""
         return self._route.clock() + self._route.default_timeout
 
-    async def apis(self, deadline: float) -> Apis:
-        """Return doc, schemas and `is_stream` of each api by name.
+    @property
+    def known(self) -> Surface | None:
+        """What the entry has, as far as it has said so."""
+        return self._surface
+
+    async def surface(self, deadline: float) -> Surface:
+        """Return what the entry has.
 
         Asked once; until then requests wait in the same line as calls, under the same limits.
         """
-        if self._apis is None:
+        if self._surface is None:
             self._route.release(await self._route.acquire(SCHEMA_API, deadline))
             with trio.move_on_after(max(0.0, deadline - self._route.clock())):
                 await self.learn()
-            if self._apis is None:
+            if self._surface is None:
                 raise DeadlineExceeded(f"{self.name} did not say in time what apis it has")
-        return self._apis
+        return self._surface
 
     async def learn(self) -> None:
-        """Ask for the apis, unless the same replicas have answered before. Raises CallError."""
+        """Ask what there is, unless the same replicas have answered before. Raises CallError."""
         async with self._asking:
             replicas = self._paths()
-            if self._apis is None or not replicas <= self._told_by:
+            if self._surface is None or not replicas <= self._told_by:
                 answer = await self._route.call(SCHEMA_API, {})
                 if not isinstance(answer, dict) or not isinstance(answer.get("apis"), dict):
                     raise BadResult(f"{self.name} answered {SCHEMA_API} with a {type(answer).__name__} without apis")
-                self._apis, self._told_by = answer["apis"], replicas
+                mounts = tuple(sorted(answer.get("mounts", ()), key=len, reverse=True))
+                self._surface, self._told_by = Surface(answer["apis"], mounts), replicas
 
     async def learn_news(self) -> None:
         """Ask again where replicas have changed; what was known stays when that fails."""
@@ -106,6 +132,10 @@ class Entry:
     def stream(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
         """Call `svcd.http` of a stream api: the content type, then chunks."""
         return self._route.stream(HTTP_API, dict(args), deadline=deadline, trace=trace)
+
+    def relay(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
+        """Call `svcd.asgi`: `{status, headers, body}`, then chunks."""
+        return self._route.stream(ASGI_API, dict(args), deadline=deadline, trace=trace)
 
     def _paths(self) -> set[str]:
         return {replica.path for replica in self._route.replicas.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import trio
 
 from svcd.ingress.problems import Problem, refuse
 from svcd.ingress.trace import continue_trace
+from svcd_ipc.errors import BadResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -19,11 +21,18 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     Headers = Iterable[tuple[bytes, bytes]]
 
-BODY_PATIENCE = 30.0
-"""Seconds that may pass without a piece of a request body before the client is answered 408."""
 LINGER = 5.0
 """Seconds that a refused body is still read and dropped: to close at once would reset the connection, and the client
 might never see the answer."""
+_HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(rb"[^\x00\r\n]*")
+_HOP_BY_HOP = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    )
+)
+"""Headers that speak of one connection (RFC 9110, section 7.6.1): the ingress makes its own."""
 
 abort_connection: ContextVar[Callable[[], None]] = ContextVar("abort_connection")
 """Resets the connection that the current task serves; set by whoever accepts connections."""
@@ -36,21 +45,27 @@ class ClientGoneError(Exception):
 class Exchange:
     """Reads one request and writes its response.
 
-    `trace` is the W3C trace context to pass on; every response carries it.
+    `trace` is the W3C trace context to pass on; every response carries it, and `lines`.
     """
 
     __slots__ = (
-        *("_content_length", "_receive", "_scope", "_send"),
-        *("accept", "content_type", "encoding", "method", "path", "trace"),
+        *("_content_length", "_receive", "_reset", "_scope", "_send"),
+        *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "lines", "method", "origin"),
+        *("path", "trace"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._reset = abort_connection.get(lambda: None)
+        self.began = trio.current_time()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.content_type = self.accept = self.encoding = ""
+        self.origin = self.asked_method = self.asked_headers = b""
+        self.lines: tuple[tuple[bytes, bytes], ...] = ()
+        """Headers of every response."""
         traceparent: bytes | None = None
         self._content_length = 0
         for name, value in scope["headers"]:
@@ -64,6 +79,12 @@ class Exchange:
                 self.encoding = value.decode("latin-1")
             elif name == b"traceparent":
                 traceparent = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"access-control-request-method":
+                self.asked_method = value
+            elif name == b"access-control-request-headers":
+                self.asked_headers = value
         self.trace = continue_trace(traceparent)
 
     def __str__(self) -> str:
@@ -73,16 +94,25 @@ class Exchange:
     def __repr__(self) -> str:
         return f"<Exchange {self}>"
 
-    async def read_body(self, limit: int) -> bytes:
-        """Return the whole request body. Raises RefusedError (413, 408) or ClientGoneError."""
+    def scope(self) -> dict[str, Any]:
+        """Return ASGI's scope as far as it is plain values, with the trace continued."""
+        told: dict[str, Any] = {
+            key: self._scope[key]
+            for key in ("method", "path", "raw_path", "query_string", "http_version", "scheme", "client", "server")
+        }
+        others = [(name, value) for name, value in self._scope["headers"] if name != b"traceparent"]
+        return told | {"headers": [*others, (b"traceparent", self.trace.encode())]}
+
+    async def read_body(self, limit: int, patience: float) -> bytes:
+        """Return the whole body; `patience` is for each piece. Raises RefusedError (413, 408) or ClientGoneError."""
         if self._content_length > limit:
             raise _too_large(limit)
         pieces, size = [], 0
         while True:
-            with trio.move_on_after(BODY_PATIENCE) as patience:
+            with trio.move_on_after(patience) as waiting:
                 message = await self._receive()
-            if patience.cancelled_caught:
-                raise refuse(408, "slow_body", f"no more of the body came for {BODY_PATIENCE:g} s")
+            if waiting.cancelled_caught:
+                raise refuse(408, "slow_body", f"no more of the body came for {patience:g} s")
             if message["type"] != "http.request":
                 raise ClientGoneError
             if piece := message.get("body", b""):
@@ -100,23 +130,45 @@ class Exchange:
 
     async def respond(self, status: int, content_type: str, body: bytes, headers: Headers = ()) -> None:
         """Send a whole response."""
-        await self.begin(status, content_type, [(b"content-length", b"%d" % len(body)), *headers])
+        await self.begin(status, [*_typed(content_type), (b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
+
+    async def respond_empty(self, headers: Headers) -> None:
+        """Send 204."""
+        await self.begin(204, headers)
+        await self.end()
 
     async def respond_problem(self, problem: Problem) -> None:
         """Send an error, and read what is left of a body that was refused."""
         body = problem.body()
-        lines = [(b"content-length", b"%d" % len(body)), *problem.headers]
-        await self.begin(problem.status, "application/json", lines)
+        lines = [*_typed("application/json"), (b"content-length", b"%d" % len(body)), *problem.headers]
+        await self.begin(problem.status, lines)
         await self.chunk(body)
         if problem.status in (408, 413):
             await self._drop_body()
         await self.end()
 
-    async def begin(self, status: int, content_type: str, headers: Headers = ()) -> None:
-        """Send status and headers; without a content length the body goes in chunks."""
-        lines = [(b"content-type", content_type.encode("latin-1", "replace")), *headers]
-        lines.append((b"traceparent", self.trace.encode()))
+    async def begin_stream(self, content_type: str, headers: Headers = ()) -> None:
+        """Send status 200 and headers; without a content length the body goes in chunks."""
+        await self.begin(200, [*_typed(content_type), *headers])
+
+    async def begin_relayed(self, status: int, headers: Headers) -> None:
+        """Send what an application answers, without the headers that are not its own to set. Raises BadResult."""
+        kept = []
+        for name, value in headers:
+            if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+                raise BadResult(f"the application's header {name[:100]!r} cannot be sent: {value[:100]!r}")
+            if name.lower() not in _HOP_BY_HOP:
+                kept.append((name.lower(), value))
+        # Where the application has its own word on other origins, that one counts.
+        names = {name for name, _ in kept}
+        if b"access-control-allow-origin" in names:
+            self.lines = ()
+        await self.begin(status, kept)
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Send status and headers."""
+        lines = [*headers, *self.lines, (b"traceparent", self.trace.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
     async def chunk(self, data: bytes) -> None:
@@ -134,7 +186,11 @@ class Exchange:
         closing, and HTTP/2 would keep the stream open, so those connections are reset.
         """
         if self._scope["http_version"] != "1.1":
-            abort_connection.get(lambda: None)()
+            self._reset()
+
+    def reset(self) -> None:
+        """End the client's connection at once."""
+        self._reset()
 
     async def _drop_body(self) -> None:
         with trio.move_on_after(LINGER):
@@ -142,6 +198,10 @@ class Exchange:
                 message = await self._receive()
                 if message["type"] != "http.request" or not message.get("more_body", False):
                     return
+
+
+def _typed(content_type: str) -> Headers:
+    return ((b"content-type", content_type.encode("latin-1", "replace")),)
 
 
 def _too_large(limit: int) -> Exception:

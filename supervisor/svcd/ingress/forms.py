@@ -13,7 +13,8 @@ from svcd.ingress.problems import refuse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Form = dict[str, str | bytes]
+Form = dict[str, str | bytes | list[str | bytes]]
+"""A field that comes more than once has all its values, in their order."""
 
 MAX_FIELDS = 1000
 """Fields of one form; more than any api has arguments, few enough that parsing stays cheap."""
@@ -27,14 +28,13 @@ def is_form(content_type: str) -> bool:
 
 def parse_form(content_type: str, body: bytes) -> Form:
     """Return the fields of a form. Raises RefusedError (400, 415) for what is not one."""
-    form: Form = {}
-    for name, value in _multipart(content_type, body) if "multipart" in content_type.lower() else _urlencoded(body):
-        if name in form:
-            raise _malformed(f"field {name!r} comes twice")
-        if len(form) == MAX_FIELDS:
+    fields: dict[str, list[str | bytes]] = {}
+    parts = _multipart(content_type, body) if "multipart" in content_type.lower() else _urlencoded(body)
+    for count, (name, value) in enumerate(parts):
+        if count == MAX_FIELDS:
             raise _malformed(f"more than {MAX_FIELDS} fields")
-        form[name] = value
-    return form
+        fields.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
 def _urlencoded(body: bytes) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -11,6 +12,7 @@ import trio
 from svcd.ingress.asgi import Ingress
 from svcd.ingress.connections import Connections
 from svcd.ingress.entry import Entry
+from svcd.ingress.listening import allow_descriptors, local_listener
 from svcd.ingress.log import Log
 from svcd.worker.client import Client
 from svcd.worker.control import Control
@@ -19,11 +21,14 @@ from svcd_ipc.frames import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from svcd.values.boot import IngressBoot
+    from svcd.values.specs import HttpLimits
 
 LISTENER = 3
 """Descriptor of the listening socket, which the keeper holds: it outlives this process and its successors share it."""
 GRACE = 4.0
 """Seconds after SIGTERM for requests in flight to be answered; within the 5 s after which the daemon kills."""
+SPARE = 128
+"""Descriptors for all that is no HTTP connection: the entry's replicas above all."""
 LARGEST_BODY = DEFAULT_LIMIT - 64 * 1024
 """Bytes; what a frame leaves for a body beside the rest of a call (name, types, the names of a form's fields)."""
 
@@ -58,8 +63,9 @@ class IngressProcess:
             async with trio.open_nursery() as nursery:
                 client = Client(nursery, {"service": boot.identity.service, "replica": boot.identity.replica})
                 self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
-                app = Ingress(self._entry, max_body=self._max_body(), log=self._log)
-                self._connections = Connections(app, self._log)
+                limits = self._limits()
+                app = Ingress(self._entry, limits=limits, cors=boot.cors, version=boot.version, log=self._log)
+                self._connections = Connections(app, limits, self._log)
 
                 def take_routes(services: dict[str, Any]) -> None:
                     client.update(services)
@@ -80,17 +86,31 @@ class IngressProcess:
                 nursery.cancel_scope.cancel()
         return status
 
-    def _max_body(self) -> int:
-        """Return the largest body that both the app accepts and a frame to the entry holds."""
-        if self._boot.max_body > LARGEST_BODY:
+    def _limits(self) -> HttpLimits:
+        """Return the configured limits, or less where a frame to the entry or this process's own limits hold less."""
+        limits = self._boot.limits
+        if limits.max_body > LARGEST_BODY:
             self._log.line(
-                f"[app] max_body is {self._boot.max_body}; bodies over {LARGEST_BODY} bytes are refused all the same"
+                f"[app] max_body is {limits.max_body}; bodies over {LARGEST_BODY} bytes are refused all the same"
             )
-        return min(self._boot.max_body, LARGEST_BODY)
+        most = allow_descriptors(limits.max_connections + SPARE) - SPARE
+        if most < limits.max_connections:
+            self._log.line(
+                f"[app] max_connections is {limits.max_connections}; the limit on descriptors (ulimit -n) allows {most}"
+            )
+        return replace(
+            limits,
+            max_body=min(limits.max_body, LARGEST_BODY),
+            max_connections=min(limits.max_connections, most),
+        )
 
     async def _serve(self) -> None:
         self._listener.setblocking(False)
-        await self._connections.serve(trio.SocketListener(trio.socket.from_stdlib_socket(self._listener)))
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(self._listener))]
+        with local_listener(self._boot.socket) as local:
+            if local is not None:
+                listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(local)))
+            await self._connections.serve(listeners)
         self._served.set()
 
     async def _drain(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from svcd_ipc.errors import CallError, InvalidArgument
@@ -23,6 +24,23 @@ STATUSES = {
     "deadline": 504,
 }
 """Status of each error code that a call may end with; every other is a failure inside the app, 500."""
+
+PROBLEMS = {
+    400: "The arguments or the body are not what the api takes; `details` names each bad field.",
+    404: "There is no such path; `apis` are those that there are.",
+    405: "The path has other methods.",
+    406: "The api has no answer in a form that the client accepts; `offers` are those that it has.",
+    408: "The client was too slow in sending its request.",
+    413: "The body is larger than `limit` bytes.",
+    415: "The body is compressed, or its content type says form and it is none.",
+    429: "Every replica is busy and the waiting room is full. The call was not run.",
+    431: "The request's line and headers are too long.",
+    500: "The service raised; `id` finds the traceback in the log.",
+    502: "The replica died while the call may have been running.",
+    503: "No replica can serve, or too many connections are open. The call was not run.",
+    504: "The time was up; what was running has been cancelled.",
+}
+"""What each status means, for `/docs.json`."""
 
 RETRY_AFTER = {"overloaded": 1, "busy": 1, "unavailable": 2}
 """Seconds after which a client may try again. Not for `lost`: the call may have run, and only the client knows whether
@@ -55,6 +73,19 @@ class RefusedError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+def as_bytes(problem: Problem) -> bytes:
+    """Return a whole HTTP/1.1 response that ends its connection, for where there is no request to answer yet."""
+    body = problem.body()
+    lines = [
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode(),
+        b"content-type: application/json",
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        *(name + b": " + value for name, value in problem.headers),
+    ]
+    return b"\r\n".join((*lines, b"", body))
 
 
 def refuse(status: int, code: str, message: str, *, allow: str = "", **extra: Any) -> RefusedError:

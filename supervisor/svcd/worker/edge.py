@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from svcd.worker import media
-from svcd.worker.media import Accept
+from svcd.values import media
+from svcd.values.media import Accept
 from svcd_ipc import codec
 from svcd_ipc.errors import BadResult, EncodeError, InvalidArgument
 

@@ -13,6 +13,7 @@ from svcd.ingress.asgi import Ingress
 from svcd.ingress.connections import Connections
 from svcd.ingress.entry import Entry
 from svcd.ingress.log import Log
+from svcd.values.specs import Cors, HttpLimits
 from svcd.worker.client import Client
 from svcd_ipc.server import listen, serve
 
@@ -76,19 +77,30 @@ class Running:
 
 
 async def start(
-    path: str, nursery: trio.Nursery, *, seconds: float = 10.0, max_queue: int = 8, ready: bool = True
+    path: str,
+    nursery: trio.Nursery,
+    *,
+    seconds: float = 10.0,
+    max_queue: int = 8,
+    ready: bool = True,
+    cors: Cors | None = None,
+    **limits: Any,
 ) -> Running:
-    """Start an ingress whose entry listens at `path`; the entry has the api `echo`, a deadline and a waiting room."""
+    """Start an ingress whose entry listens at `path`; the entry has the api `echo`, a deadline and a waiting room.
+
+    `limits` are those of HttpLimits.
+    """
     entry = ScriptedEntry({"echo": echo})
     await nursery.start(serve_entry, path, entry)
     client = Client(nursery, {"service": "ingress", "replica": 0})
     face = Entry(client.route("Mood", default_timeout=seconds, max_queue=max_queue))
     out = io.StringIO()
-    app = Ingress(face, max_body=MAX_BODY, log=Log(out))
-    connections = Connections(app, Log(out))
+    all_limits = HttpLimits(**{"max_body": MAX_BODY} | limits)
+    app = Ingress(face, limits=all_limits, cors=cors or Cors(), version="1", log=Log(out))
+    connections = Connections(app, all_limits, Log(out))
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
-    nursery.start_soon(connections.serve, listener)
+    nursery.start_soon(connections.serve, [listener])
     running = Running(entry, client, face, app, connections, port, out, [["Mood/0", path]])
     running.route("ready" if ready else "starting", ready=ready)
     return running

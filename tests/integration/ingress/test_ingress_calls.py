@@ -183,9 +183,20 @@ async def test_nothing_but_the_apis_can_be_called(ingress: Running, http: Http, 
 
 
 async def test_an_api_is_called_with_post_only(http: Http) -> None:
-    for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH"):
+    for method in ("GET", "PUT", "DELETE", "PATCH"):
         response = await http.request(method, "/echo")
-        assert (response.status, response.headers["allow"]) == (405, "POST")
+        assert (response.status, response.headers["allow"]) == (405, "POST, OPTIONS")
+
+
+async def test_options_tells_the_methods_there_are(http: Http) -> None:
+    for path, allow in (
+        ("/echo", "POST, OPTIONS"),
+        ("/livez", "GET, HEAD, OPTIONS"),
+        ("*", "GET, HEAD, POST, OPTIONS"),
+    ):
+        response = await http.request("OPTIONS", path)
+        assert (response.status, response.headers["allow"], response.body) == (204, allow, b"")
+    assert (await http.request("OPTIONS", "/nope")).status == 404
 
 
 async def test_a_call_past_its_deadline_is_504(run: Callable[..., Awaitable[Running]]) -> None:

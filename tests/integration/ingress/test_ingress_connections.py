@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from svcd.ingress import connections
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -89,10 +87,9 @@ async def test_mangled_requests_end_nothing_else(ingress: Running, http: Http) -
 
 
 async def test_an_idle_connection_is_closed_a_busy_one_is_not(
-    run: Callable[..., Awaitable[Running]], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Awaitable[Running]],
 ) -> None:
-    monkeypatch.setattr(connections, "SWEEP", 0.01)
-    ingress = await run()
+    ingress = await run(idle_timeout=0.1)
     started, release = trio.Event(), trio.Event()
 
     async def wait(_args: dict[str, Any]) -> list[Any]:
@@ -106,7 +103,6 @@ async def test_an_idle_connection_is_closed_a_busy_one_is_not(
         await busy.end_body()
         await started.wait()
         await idle.post("/echo")
-        monkeypatch.setattr(connections, "KEEP_ALIVE", 0.0)
         assert await idle.stream.receive_some() == b""
         release.set()
         assert (await busy.read_body(await busy.read_head())).body == b"done"

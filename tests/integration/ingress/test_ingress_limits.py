@@ -12,6 +12,8 @@ from scripted_ingress import MAX_BODY
 from svcd.ingress import exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from http_client import Http
     from scripted_ingress import Running
 
@@ -67,12 +69,15 @@ async def test_expect_100_continue(http: Http) -> None:
     assert (await http.read_body(await http.read_head())).body == b"ok"
 
 
-async def test_a_body_that_never_comes_is_408(ingress: Running, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BODY_PATIENCE", 0.02)
+async def test_a_body_that_never_comes_is_408(
+    run: Callable[..., Awaitable[Running]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exchange, "LINGER", 0.02)
-    await http.send_head("POST", "/echo", {"content-length": "5"})
-    await http.send_body(b"1")
-    response = await http.read_body(await http.read_head())
+    ingress = await run(body_timeout=0.02)
+    async with await ingress.connect() as http:
+        await http.send_head("POST", "/echo", {"content-length": "5"})
+        await http.send_body(b"1")
+        response = await http.read_body(await http.read_head())
     assert (response.status, response.error["code"]) == (408, "slow_body")
     assert ingress.entry.calls == []
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from http_client import Http
     from scripted_ingress import Running
 
-PAGES = ["/", "/livez", "/readyz", "/healthz", "/schema.json"]
+PAGES = ["/", "/livez", "/readyz", "/healthz", "/schema.json", "/docs.json"]
 
 
 async def test_a_ready_app(http: Http) -> None:
@@ -36,7 +36,6 @@ async def test_an_app_that_starts_is_alive_but_not_ready(run: Callable[..., Awai
         health = await http.get("/healthz")
         assert (health.status, health.json()["reason"]) == (503, "Mood is starting")
         assert (await http.get("/")).status == 200
-        assert (await http.get("/nope")).status == 404
         ingress.route("failed", reason="ImportError: no torch", ready=False)
         assert (await http.get("/readyz")).body == b"Mood is failed: ImportError: no torch\n"
         assert (await http.get("/schema.json")).status == 503
@@ -49,7 +48,8 @@ async def test_the_index_lists_the_apis(http: Http) -> None:
 async def test_the_schema_is_the_entry_s(http: Http) -> None:
     response = await http.get("/schema.json")
     assert response.headers["content-type"] == "application/json"
-    assert response.json() == {"service": "Mood", "apis": {"echo": {"doc": "Do echo.\nMore.", "is_stream": False}}}
+    apis = {"echo": {"doc": "Do echo.\nMore.", "is_stream": False}}
+    assert response.json() == {"service": "Mood", "apis": apis, "mounts": []}
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -65,7 +65,7 @@ async def test_head_is_get_without_the_body(http: Http, path: str) -> None:
 async def test_pages_are_read_only(http: Http, path: str) -> None:
     for method in ("POST", "PUT", "DELETE"):
         response = await http.request(method, path)
-        assert (response.status, response.headers["allow"]) == (405, "GET, HEAD")
+        assert (response.status, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 async def test_a_stopping_ingress_is_not_ready(ingress: Running, http: Http) -> None:

@@ -22,6 +22,7 @@ from svcd.ingress import main as ingress_main
 from svcd.ingress.log import Log
 from svcd.ingress.main import IngressProcess
 from svcd.values import boot
+from svcd.values.specs import HttpLimits
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Daemon:
     @property
     def boot(self) -> boot.IngressBoot:
         identity = boot.Identity(app="mood", service="ingress", replica=0, generation=1, nonce="n")
-        return boot.IngressBoot(identity=identity, link=self.link, entry="Mood", timeout=10, max_queue=8, max_body=1000)
+        return boot.IngressBoot(
+            identity=identity, link=self.link, entry="Mood", timeout=10, max_queue=8, limits=HttpLimits(max_body=1000)
+        )
 
     async def run(self, nursery: trio.Nursery) -> None:
         await nursery.start(_serve_daemon, self, nursery)

@@ -41,6 +41,12 @@ def test_an_empty_form_has_no_fields() -> None:
     assert parse_form(URLENCODED, b"") == {}
 
 
+def test_a_field_that_comes_more_than_once_has_all_its_values() -> None:
+    assert parse_form(URLENCODED, b"a=1&b=2&a=3") == {"a": ["1", "3"], "b": "2"}
+    files = part('name="a"; filename="1"', b"one") + part('name="a"; filename="2"', b"two")
+    assert parse_form(MULTIPART, files + END) == {"a": [b"one", b"two"]}
+
+
 def test_urlencoded_fields_are_text() -> None:
     assert parse_form(URLENCODED, b"text=a+b%26c&empty=") == {"text": "a b&c", "empty": ""}
 
@@ -63,11 +69,9 @@ def test_files_arrive_as_they_were_sent(files: dict[str, bytes]) -> None:
         (MULTIPART, b"garbage", "the form cannot be read"),
         (MULTIPART, part('filename="a"', b"1") + END, "no name"),
         (MULTIPART, part('name="a"', b"\xff\xfe") + END, "not UTF-8"),
-        (MULTIPART, part('name="a"', b"1") * 2 + END, "'a' comes twice"),
         (MULTIPART, b"".join(part(f'name="f{i}"', b"") for i in range(MAX_FIELDS + 1)) + END, "more than"),
         (URLENCODED, b"a=%ff", "the form cannot be read"),
         (URLENCODED, b"a=\xff", "the form cannot be read"),
-        (URLENCODED, b"a=1&a=2", "'a' comes twice"),
         (URLENCODED, b"&".join(b"f%d=" % i for i in range(MAX_FIELDS + 1)), "the form cannot be read"),
         (URLENCODED, b' {"text": "a"}', "looks like JSON"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svcd.worker.media import BYTES, EVENTS, JSON, MSGPACK, MSGPACK_SEQ, NDJSON, TEXT, Accept, offers
+from svcd.values.media import BYTES, EVENTS, JSON, MSGPACK, MSGPACK_SEQ, NDJSON, TEXT, Accept, offers
 
 VALUE = offers(["json"], is_stream=False)
 TEXTUAL = offers(["text"], is_stream=False)

@@ -1,6 +1,6 @@
 """Media types of what an api takes and gives, and which of them a client accepts. Pure.
 
-An `Accept` header is read as RFC 9110, section 12.5.1, has it: of the forms that can be given, the one with the highest
+An `Accept` header is read as RFC 9110, section 12.5.1, has it: of the forms that there are, the one with the highest
 quality is chosen; of equals the one named most exactly, and of those the one that comes first. Parameters of a media
 type other than `q` are ignored.
 """
@@ -28,6 +28,9 @@ FORM = "application/x-www-form-urlencoded"
 MSGPACKS = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
 """All names that msgpack goes by; the first is the registered one."""
 UTF8 = "; charset=utf-8"
+
+ERROR_ITEM = 31
+"""Ext type of the last value of a msgpack sequence that failed; its data is the JSON text of an error body."""
 
 _STANDS_FOR = {MSGPACK: MSGPACK_SEQ, JSON: NDJSON}
 """What a stream gives a client that asks for one value of a type."""

@@ -1,0 +1,196 @@
+"""One HTTP connection: hypercorn's, with a clock, a limit on read-ahead, and errors that say why.
+
+`TCPServer` is hypercorn's reader and writer of one connection. What is changed here is marked where it is.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
+
+import trio
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
+from hypercorn.typing import ConnectionState, LifespanState
+
+from svcd.ingress.problems import Problem, as_bytes
+
+if TYPE_CHECKING:
+    from hypercorn.app_wrappers import ASGIWrapper
+    from hypercorn.config import Config
+    from hypercorn.events import Event
+    from hypercorn.trio.worker_context import WorkerContext
+
+READ_AHEAD = 64 * 1024
+"""Bytes of later requests on a connection that are taken in while one is being answered."""
+LAST_WORDS = 1.0
+"""Seconds for a client to take an answer that ends its connection, and to stop sending."""
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+
+_WHY_MALFORMED = {
+    400: ("malformed", "this is no HTTP/1.1 request"),
+    413: ("too_large", "the body is too large"),
+    431: ("header_too_large", "the request line and headers are longer than this app takes ([app] max_header)"),
+    501: ("transfer_encoding", "the only transfer-encoding is chunked"),
+}
+
+
+class Clock(TrioSingleTask):
+    """Notes since when a connection is idle, and since when it is at the head of a request.
+
+    Hypercorn's own starts and cancels a task around every request, a third of what a small request costs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle_since = trio.current_time()
+        """Instant at which the last request ended; infinite while one is under way."""
+        self.head_since = inf
+        """Instant at which the first byte of a request came whose head is not complete."""
+
+    async def restart(self, task_group: Any, action: Any) -> None:  # noqa: ARG002 - the base's signature
+        self.idle_since, self.head_since = trio.current_time(), inf
+
+    async def stop(self) -> None:
+        self.idle_since = self.head_since = inf
+
+    def heard(self) -> None:
+        """Note that bytes came."""
+        if self.idle_since < inf and self.head_since == inf:
+            self.head_since = trio.current_time()
+
+
+class _PeerGoneError(Exception):
+    """The client closed its connection while later requests of it were waiting."""
+
+
+class _Pause(EventWrapper):
+    """Where hypercorn waits with the next request of a pipelining client until the one before is answered.
+
+    It does not read meanwhile, and so would not notice that the client is gone; this does.
+    """
+
+    def __init__(self, stream: trio.SocketStream, protocol: H11Protocol) -> None:
+        super().__init__()
+        self._stream = stream
+        self._protocol = protocol
+        self._ahead = 0
+        self._is_gone = False
+
+    async def wait(self) -> None:
+        """Return when the next request may begin. Raises _PeerGoneError."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_ahead, nursery.cancel_scope)
+            await super().wait()
+            nursery.cancel_scope.cancel()
+        if self._is_gone:
+            raise _PeerGoneError
+        self._ahead = 0
+
+    async def _read_ahead(self, scope: trio.CancelScope) -> None:
+        while self._ahead < READ_AHEAD:
+            try:
+                data = await self._stream.receive_some(READ_AHEAD - self._ahead)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                self._is_gone = True
+                scope.cancel()
+                return
+            self._ahead += len(data)
+            self._protocol.connection.receive_data(bytes(data))
+
+
+class Connection(TCPServer):
+    """One connection."""
+
+    idle_task: Clock
+
+    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+        # Typed for TLS only, though it takes both kinds of stream.
+        super().__init__(app, config, context, ConnectionState(LifespanState({})), cast("Any", stream))
+        self.idle_task = Clock()
+        self._stream = stream
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._stream.socket!r}>"
+
+    @property
+    def clock(self) -> Clock:
+        """Since when it is idle."""
+        return self.idle_task
+
+    async def _read_data(self) -> None:
+        """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end."""
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H11Protocol):
+            protocol.can_read = _Pause(self._stream, protocol)
+            # There is no hook for it.
+            protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        try:
+            while data := await self._receive():
+                if isinstance(self.protocol.protocol, H11Protocol):
+                    self.clock.heard()
+                await self.protocol.handle(RawData(data))
+        except _PeerGoneError:
+            pass
+        await self.protocol.handle(Closed())
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(READ_AHEAD))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return b""
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData) and not event.data:
+            return  # the end of a body with a content length
+        await super().protocol_send(event)
+
+    async def close_idle(self) -> None:
+        """Close the connection, on which no request is under way. Never raises."""
+        await self.clock.stop()
+        try:
+            await self._initiate_server_close()
+        except Exception:  # noqa: BLE001 - a client can bring this about, and it is to end this connection alone
+            self.reset()
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer a request that has not begun, and close the connection. Never raises."""
+        await self.clock.stop()
+        await say(self._stream, problem)
+        await self.close_idle()
+
+    def reset(self) -> None:
+        """End the connection at once, so that the peer sees it broken."""
+        reset(self._stream)
+
+    async def _say_malformed(self, status_code: int) -> None:
+        """Say what h11 has found; hypercorn's own answer has no body."""
+        code, message = _WHY_MALFORMED.get(status_code, _WHY_MALFORMED[400])
+        await say(self._stream, Problem(status_code, code, message))
+
+
+async def say(stream: trio.SocketStream, problem: Problem) -> None:
+    """Send a last answer, and read what the client still sends: to close at once would make it lose the answer."""
+    with trio.move_on_after(LAST_WORDS, shield=True):
+        try:
+            await stream.send_all(as_bytes(problem))
+            await stream.send_eof()
+            while await stream.receive_some(READ_AHEAD):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            return
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """End a connection at once, so that the peer sees it broken."""
+    try:
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    except OSError:
+        return  # closed already
+    stream.socket.close()
