@@ -65,7 +65,7 @@ APP = """
             try:
                 return f"took {await self.store.to_async.take(item=item, count=count)}"
             except OutOfStockError as error:
-                told = isinstance(error.__cause__, svcd.RemoteError) and "count > 3" in error.__cause__.remote_traceback
+                told = "raise OutOfStockError" in error.__cause__.remote_traceback
                 return f"only {error.left} of {error.args[0]}, traceback: {told}"
 
         @svcd.api
