@@ -25,7 +25,6 @@ from svcd.host.notify import notify
 from svcd.host.program import part_environment
 from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
-from svcd.policy.lifecycle import State
 from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
 from svcd.runtime.gpus import keep_read
@@ -36,12 +35,13 @@ from svcd.runtime.memory import MemoryWatch
 from svcd.runtime.processes import Processes
 from svcd.runtime.reading import read_graph
 from svcd.runtime.settings import check_settings, user_ids
+from svcd.runtime.summary import summary
 from svcd.values.errors import KeeperDiedError
 from svcd_ipc.server import listen
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from svcd.config import Documents
     from svcd.host.limits import Descriptors
@@ -116,6 +116,8 @@ class Session:
         self._bus = Bus()
         self._stop = trio.Event()
         self._why_stop = ""
+        self._summary: Callable[[], str] = str
+        """The app in one line, once there is one."""
         self._logs = LogFiles()
         self._log = self._logs.open(places.daemon_log)
 
@@ -180,6 +182,7 @@ class Session:
             tell=self._tell,
         )
         info = self._info(spec)
+        self._summary = partial(summary, app, info["url"])
         control = Control(info, app, self._bus, UsageMeter().look, lambda: self.stop("svcd down"))
         has_users = any(user_ids(service.process) for service in spec.services.values())
         if has_users:
@@ -207,9 +210,11 @@ class Session:
                 await self._stop.wait()
                 self._say(f"stopping: {self._why_stop}")
                 self._reporter.stopping(self._why_stop)
-                notify(os.environ, STOPPING=1, STATUS="stopping")
+                notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
+                nursery.start_soon(_ask_for_time)
                 await app.stop()
                 self._say("stopped")
+                notify(os.environ, STATUS=f"stopped: {self._why_stop}")
                 nursery.cancel_scope.cancel()
 
     def _facts(self, spec: AppSpec) -> Facts:
@@ -235,7 +240,7 @@ class Session:
         seconds = time.monotonic() - self._began
         self._say(f"ready after {seconds:.2f} s")
         self._reporter.ready(info, seconds)
-        notify(os.environ, READY=1, STATUS=f"ready at {info['url']}")
+        notify(os.environ, READY=1, STATUS=self._summary())
 
     async def _give_up(self, app: App) -> None:
         """An app that cannot become ready is not left half-started."""
@@ -262,11 +267,18 @@ class Session:
         self._bus.tell(change)
         self._say(change.sentence())
         self._reporter.change(change)
-        if change.state != State.READY:
-            notify(os.environ, STATUS=change.sentence())
+        if not self._stop.is_set():
+            notify(os.environ, STATUS=self._summary())
 
     def _say(self, text: str) -> None:
         self._log.write([text])
+
+
+async def _ask_for_time() -> None:
+    """Have systemd wait for an orderly stop, however long calls take; it ends a daemon that no longer asks."""
+    while True:
+        notify(os.environ, EXTEND_TIMEOUT_USEC=30_000_000)
+        await trio.sleep(10)
 
 
 @contextmanager

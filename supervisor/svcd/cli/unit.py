@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import app_options, documents_of, sources_of
+from svcd.cli.common import app_options, documents_of, sources_of, words_of
+from svcd.host.frozen import IS_FROZEN
+from svcd.host.program import own_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,27 +21,37 @@ TEMPLATE = """\
 [Unit]
 Description=svcd: {name}
 Wants=network-online.target
-After=network-online.target
+After=network-online.target nvidia-persistenced.service
+# A start that fails is tried again for ever, see RestartSec=.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-# READY=1 comes when every service is ready: loading models may take its time.
-TimeoutStartSec=infinity
+{access}\
+{user}\
 ExecStart={command}
 WorkingDirectory={root}
 RuntimeDirectory=svcd/{name}
 RuntimeDirectoryMode=0700
 LogsDirectory=svcd/{name}
 Environment=SVCD_RUNTIME_DIR=%t/svcd/{name} SVCD_LOG_DIR=%L/svcd/{name}
-# SIGTERM goes to the daemon, which stops everything in order; what is left after that is systemd's to kill.
+# Ready is every service ready: loading models may take its time, and a busy GPU is waited for.
+TimeoutStartSec=infinity
+# SIGTERM goes to the daemon alone, which stops everything in order and asks for more time while it does so.
 KillMode=mixed
-TimeoutStopSec=120
+TimeoutStopSec=30
 Restart=on-failure
+RestartSec=5
+# A replica that the kernel kills for want of memory is the daemon's to restart: the others go on.
+OOMPolicy=continue
+# Replicas get control groups of their own, for their memory and CPU limits.
+Delegate=yes
 LimitNOFILE=65536
 
 [Install]
 WantedBy=multi-user.target
 """
+LOADER_NOTIFIES = "# The packed program's loader is the main process; what says READY is its child.\nNotifyAccess=all\n"
 
 
 @click.group("unit")
@@ -49,31 +62,54 @@ def command() -> None:
 @command.command("print")
 @app_options
 def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...]) -> None:
-    """Print a unit that runs the app: `svcd unit print > /etc/systemd/system/svcd-NAME.service`."""
-    documents = documents_of(sources_of(files, profile, sets))
-    words = [*_program(), "up"]
-    words += [word for file in files for word in ("-f", str(file.absolute()))]
-    words += ["--profile", profile] if profile else []
-    words += [word for value in sets for word in ("--set", value)]
-    command_line = " ".join(_quote(word) for word in words)
+    """Print a unit that runs the app: `svcd unit print > /etc/systemd/system/svcd-NAME.service`.
+
+    It runs as whoever prints it.
+    """
+    sources = sources_of(files, profile, sets)
+    documents = documents_of(sources)
+    for name in sorted(os.environ):
+        if name.startswith("SVCD__"):
+            click.echo(f"svcd: {name} is set here and is not in the unit: add Environment={name}=... to it", err=True)
     click.echo(
-        TEMPLATE.format(name=documents.app_name, root=_escape(str(documents.root)), command=command_line), nl=False
+        TEMPLATE.format(
+            name=documents.app_name,
+            access=LOADER_NOTIFIES if IS_FROZEN else "",
+            user=_user(os.getuid()),
+            command=_command_line([*_program(), "up", *words_of(tuple(sources.files), profile, sets)]),
+            root=_escape(str(documents.root)),
+        ),
+        nl=False,
     )
 
 
-def _program() -> list[str]:
-    """This svcd, as a unit has to name it; `python -m svcd` has no program of its own."""
-    program = shutil.which(sys.argv[0]) or sys.argv[0]
-    if program.endswith("__main__.py"):
-        return [sys.executable, "-m", "svcd"]
-    return [os.path.abspath(program)]  # noqa: PTH100 - a link to the program is to stay one
+def _user(uid: int) -> str:
+    """A system unit without User= runs as root, and its app is found where root's are."""
+    if uid == 0:
+        return ""
+    name = pwd.getpwuid(uid).pw_name
+    return f"# A shell finds the app by SVCD_RUNTIME_DIR, set as below.\nUser={_escape(name)}\n"
+
+
+def _program() -> tuple[str, ...]:
+    """Return this svcd as a unit has to name it: the script it was called by, so that a link to it stays one."""
+    called = shutil.which(sys.argv[0])
+    if IS_FROZEN or called is None or called.endswith("__main__.py"):
+        return own_command()
+    return (os.path.abspath(called),)  # noqa: PTH100 - pathlib would keep `..`
+
+
+def _command_line(words: list[str]) -> str:
+    """Quote the words of ExecStart= (systemd.service(5)): specifiers, variables and spaces stay as they are written."""
+    # Variables are not looked for in the first word, and so a doubled $ would stay two there.
+    program, *arguments = words
+    return " ".join([_quote(program), *(_quote(word.replace("$", "$$")) for word in arguments)])
 
 
 def _quote(word: str) -> str:
-    """Quote one word of ExecStart= (systemd.service(5)): specifiers, variables and spaces stay as they are written."""
-    word = _escape(word).replace("$", "$$")
-    if any(character in word for character in " \t\"'\\;"):
-        return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    word = _escape(word)
+    if not word or any(character in word for character in " \t\n\"'\\;"):
+        return '"' + word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     return word
 
 

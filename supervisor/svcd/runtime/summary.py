@@ -1,0 +1,28 @@
+"""The app in one line, as `systemctl status` shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from svcd.policy.lifecycle import State
+
+if TYPE_CHECKING:
+    from svcd.runtime.app import App
+
+_LONGEST = 200
+"""Characters of a reason; some are whole tracebacks."""
+
+
+def summary(app: App, url: str) -> str:
+    """Say how many replicas are ready, where the app answers once it does, and what is wrong with the others."""
+    replicas = app.replicas()
+    ready = sum(replica.state is State.READY for replica in replicas)
+    where = f"ready at {url}" if app.ready.is_set() else "starting"
+    if ready == len(replicas):
+        return where
+    troubled = [replica for replica in replicas if replica.state in {State.PENDING, State.BACKOFF, State.FAILED}]
+    parts = [f"{where}, {ready} of {len(replicas)} replicas ready"]
+    for replica in troubled:
+        first_line = replica.reason.partition("\n")[0][:_LONGEST]
+        parts.append(f"{replica.name} {replica.state}" + (f": {first_line}" if first_line else ""))
+    return "; ".join(parts)
