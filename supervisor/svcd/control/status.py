@@ -74,3 +74,6 @@ async def _add_health(replica: Replica, row: dict[str, Any]) -> None:
         except CallError:
             return
         row.update(in_flight=health.get("in_flight"), queued=health.get("queued"))
+        if stuck := health.get("threads_stuck"):
+            abandoned = "1 abandoned call still runs" if stuck == 1 else f"{stuck} abandoned calls still run"
+            row["reason"] = row["reason"] or abandoned
