@@ -1,7 +1,7 @@
 """One timer for all deadlines of a channel.
 
-A timer per call would cost more than the call. The alarm sleeps until the earliest deadline it knew when it was armed and
-looks at the calls in flight only then; a new call wakes it only when its deadline is earlier still.
+A timer per call would cost more than the call. The alarm sleeps until the earliest deadline it knew when it was armed
+and looks at the calls in flight only then; a new call wakes it only when its deadline is earlier still.
 """
 
 from __future__ import annotations

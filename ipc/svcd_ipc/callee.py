@@ -164,7 +164,7 @@ class Callee:
                 self._release(serving.call)
 
     async def finish(self, serving: Serving, hand: Hand) -> None:
-        """Run a call that had to wait to its answer. Raises only cancellation from outside, KeyboardInterrupt and such."""
+        """Run a call that had to wait to its answer. Raises only outside cancellation and the like of SystemExit."""
         self.waiting_apis.add(serving.call.api)
         serving.hand = hand
         try:

@@ -1,8 +1,8 @@
 """Calls in both directions over one socket, under trio.
 
-A `Channel` is symmetric: either side may call the other. `run` says hello and then moves bytes until the connection ends;
-what the peer does wrong ends this connection, never the program. Every call gets an answer: when the connection ends, the
-calls in flight raise `ReplicaLost`, or `ServiceUnavailable` when nothing of them had left.
+A `Channel` is symmetric: either side may call the other. `run` says hello and then moves bytes until the connection
+ends; what the peer does wrong ends this connection, never the program. Every call gets an answer: when the connection
+ends, the calls in flight raise `ReplicaLost`, or `ServiceUnavailable` when nothing of them had left.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ _LIMITS = Limits()
 class Channel:
     """One connection. Construct it, then `await nursery.start(channel.run)`; see `client.connect` and `server.serve`.
 
-    `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to it.
-    `admit` returns False to answer a call with busy; `release` is told of a call that was admitted, but ends (cancelled,
-    its connection lost) before the handler was called. The side that accepted the connection does not speak first, so that
-    a refusal comes in place of its hello.
+    `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to
+    it. `admit` returns False to answer a call with busy; `release` is told of a call that was admitted, but ends
+    (cancelled, its connection lost) before the handler was called. The side that accepted the connection does not speak
+    first, so that a refusal comes in place of its hello.
     """
 
     def __init__(
@@ -166,8 +166,9 @@ class Channel:
     ) -> Coroutine[Any, Any, Any]:
         """Await this to call the peer's api and get its value.
 
-        The effective deadline (an instant of the channel's clock) is the earliest of the one given, that of the call being
-        served, and those of the surrounding trio scopes. Raises CallError, or EncodeError for arguments that cannot travel.
+        The effective deadline (an instant of the channel's clock) is the earliest of the one given, that of the call
+        being served, and those of the surrounding trio scopes. Raises CallError, or EncodeError for arguments that
+        cannot travel.
         """
         return self._caller.call(api, args, deadline, trace, attempt)
 
@@ -214,8 +215,8 @@ class Channel:
     async def run(self, *, task_status: trio.TaskStatus[Channel] = trio.TASK_STATUS_IGNORED) -> None:
         """Say hello, then serve the connection until it ends; `close_reason` says why it did.
 
-        Started once both sides have said hello, or once the connection has ended before that (see `closed`). Never raises
-        for what the peer did.
+        Started once both sides have said hello, or once the connection has ended before that (see `closed`). Never
+        raises for what the peer did.
         """
         is_started = False
         try:

@@ -6,7 +6,8 @@ and whatever was registered. Tuples arrive as lists. Sets, integers beyond 64 bi
 their place.
 
 `encode` and `decode` are self-contained msgpack. A frame's body is made by `pack_body` and read by `unpack_body`: there
-an array of at least `ATTACH` bytes is not copied into the msgpack text but attached, and arrives as a view of the frame.
+an array of at least `ATTACH` bytes is not copied into the msgpack text but attached, and arrives as a view of the
+frame.
 
     [kind, ...]                      a message
     [bin head, bin pad, bin a, ...]  the same message packed in `head`; its arrays refer to the bins a, ... by number
@@ -63,7 +64,7 @@ class Encoder:
     __slots__ = ("_attach", "attached", "pack")
 
     pack: Callable[[Any], bytes]
-    """Return the msgpack text. Raises one of REFUSED; call `reset` then, and after a text that is large or has attachments."""
+    """Return the msgpack text. Raises one of REFUSED: call `reset` then; `finish` where there may be attachments."""
 
     def __init__(self, *, attach: bool) -> None:
         self._attach = attach

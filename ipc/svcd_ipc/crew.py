@@ -1,8 +1,8 @@
 """Tasks that take turns reading a connection and running the calls that come over it.
 
-Starting a trio task per call, with a cancel scope of its own, costs as much as the rest of the call. Here a few hands are
-kept instead: each sits in a scope that is replaced only after it was cancelled, and takes one job after the other. The
-one that reads starts a call itself, in place; only if the handler has to wait does another hand go on reading. So a
+Starting a trio task per call, with a cancel scope of its own, costs as much as the rest of the call. Here a few hands
+are kept instead: each sits in a scope that is replaced only after it was cancelled, and takes one job after the other.
+The one that reads starts a call itself, in place; only if the handler has to wait does another hand go on reading. So a
 handler that answers without waiting costs no task switch at all.
 """
 

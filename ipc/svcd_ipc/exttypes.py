@@ -31,6 +31,8 @@ _DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
 
 _TIMEDELTA_FORM = Struct("<iiI")
 _BIGGEST_SHAPE = 64
+_DATES = ((dt.datetime, DATETIME), (dt.date, DATE), (dt.time, TIME))
+"""datetime before date, of which it is a subclass."""
 
 _packers: dict[type, tuple[int, Callable[[Any], bytes]]] = {}
 _unpackers: dict[int, Callable[[bytes], Any]] = {}
@@ -59,12 +61,9 @@ def pack_extension(value: Any) -> tuple[int, bytes] | None:
     for kind in type(value).__mro__:
         if found := _packers.get(kind):
             return found[0], found[1](value)
-    if isinstance(value, dt.datetime):  # Before date, of which it is a subclass.
-        return DATETIME, value.isoformat().encode()
-    if isinstance(value, dt.date):
-        return DATE, value.isoformat().encode()
-    if isinstance(value, dt.time):
-        return TIME, value.isoformat().encode()
+    for date_kind, code in _DATES:
+        if isinstance(value, date_kind):
+            return code, value.isoformat().encode()
     if isinstance(value, dt.timedelta):
         return TIMEDELTA, _TIMEDELTA_FORM.pack(value.days, value.seconds, value.microseconds)
     if hasattr(value, "dtype") and type(value).__module__ == "numpy":

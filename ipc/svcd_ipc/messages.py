@@ -182,7 +182,7 @@ def parse(message: list[Any], size: int) -> Event:
 
 
 def parse_faulty(message: list[Any], size: int, fault: str) -> Event:
-    """Return the event of a message in which a value was replaced by None, for the reason `fault`. Raises as `parse`."""
+    """Return the event of a message in which a value was replaced by None because of `fault`. Raises as `parse`."""
     event = parse(message, size)
     if not isinstance(event, (Call, Result, Item)):
         raise RemoteProtocolError(f"the peer sent a malformed {type(event).__name__.lower()}: {fault}")

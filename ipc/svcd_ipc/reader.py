@@ -1,9 +1,9 @@
 """Who reads a connection, and when.
 
-Exactly one task reads at a time. Usually it is a hand of the crew. On a channel that only makes calls, the hand steps back
-once nothing is in flight, and the next caller that finds the place vacant reads its own answer: that saves a task switch
-for each call of somebody who makes one call after the other. A minder puts a hand back when nobody has called for a
-while, so that a drain or the end of the connection is noticed on an idle channel too.
+Exactly one task reads at a time. Usually it is a hand of the crew. On a channel that only makes calls, the hand steps
+back once nothing is in flight, and the next caller that finds the place vacant reads its own answer: that saves a task
+switch for each call of somebody who makes one call after the other. A minder puts a hand back when nobody has called
+for a while, so that a drain or the end of the connection is noticed on an idle channel too.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Reader:
 
         With `starts_calls` a call is started in place, unless the last one of its api had to wait.
         """
-        connection, callee, outbox = self._connection, self._callee, self._outbox
+        connection, outbox = self._connection, self._outbox
         if outbox.size <= HIGH_WATER:
             self._stalled = 0
         try:
@@ -212,20 +212,27 @@ class Reader:
                     self._take[type(event)](event)
                 else:
                     outbox.corked = starts_calls and connection.has_more  # Answers to calls that came together.
-                    if outbox.size > HIGH_WATER:
-                        self._stall(event)
-                    elif (serving := callee.accept(event)) is None:
-                        pass
-                    elif not starts_calls or event.api in callee.waiting_apis:
-                        self._give(partial(callee.serve, serving))
-                    elif not callee.begin(serving):
-                        return serving
+                    if (waiting := self._take_call(event, starts_calls)) is not None:
+                        return waiting
                 if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):
                     break
         except RemoteProtocolError as error:
             self._end(error)
         if self._has_peer_ended:
             self._notice_end()
+        return None
+
+    def _take_call(self, event: Call, starts_calls: bool) -> Serving | None:
+        if self._outbox.size > HIGH_WATER:
+            self._stall(event)
+            return None
+        callee = self._callee
+        serving = callee.accept(event)
+        if serving is None:
+            return None
+        if starts_calls and event.api not in callee.waiting_apis:
+            return None if callee.begin(serving) else serving
+        self._give(partial(callee.serve, serving))
         return None
 
     def _stall(self, event: Call) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from svcd_ipc.codec import DecodeError, Encoder, decode, encode, pack_body, transfer, unpack_body
+from svcd_ipc.codec import DecodeError, decode, encode, pack_body, transfer, unpack_body
 
 whole = st.integers(-(2**63), 2**64 - 1)
 zones = st.timedeltas(dt.timedelta(hours=-23), dt.timedelta(hours=23)).map(
@@ -66,7 +66,7 @@ def test_arrays_arrive_as_they_were(array: np.ndarray[Any, Any], turned: bool) -
 @given(st.lists(st.integers(0, 70_000), max_size=4), values)
 def test_attached_arrays_find_their_places(sizes: list[int], beside: Any) -> None:
     message = [1, {"arrays": [np.arange(size, dtype="u1") for size in sizes], "beside": beside}]
-    body = b"".join(pack_body(message, Encoder(attach=True), 1, "args"))
+    body = b"".join(pack_body(message, of=1, root="args"))
     again = unpack_body(memoryview(bytearray(body)).toreadonly())
     assert [array.size for array in again[1]["arrays"]] == sizes
     assert all((array == np.arange(array.size, dtype="u1")).all() for array in again[1]["arrays"])
@@ -82,7 +82,7 @@ def test_random_bytes_are_a_value_or_a_decode_error(data: bytes) -> None:
 
 @given(values, st.data())
 def test_a_changed_byte_is_a_value_or_a_decode_error(value: Any, data: st.DataObject) -> None:
-    body = bytearray(b"".join(pack_body([1, value, np.arange(9)], Encoder(attach=True), 1, "args")))
+    body = bytearray(b"".join(pack_body([1, value, np.arange(9)], of=1, root="args")))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(DecodeError):
         unpack_body(memoryview(body))
