@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from running import RunningApp, write_app
+from svcd.host.cgroup_tree import Around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,12 +59,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, and so count, what this machine cannot run."""
     lacking = {
         "root": None if os.geteuid() == 0 else "needs root",
+        "cgroup": _why_no_memory_groups(),
         "systemd": None if _can_boot_systemd() else "needs root, unshare and /lib/systemd/systemd",
     }
     for item in items:
         for capability, reason in lacking.items():
             if reason and item.get_closest_marker(capability):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_no_memory_groups() -> str | None:
+    """Why no process here can be given a control group that limits its memory."""
+    if os.geteuid() != 0:
+        return "needs root"
+    around = Around.read()
+    # Of version 2 groups are made in a delegated subtree only, and a test runner is in none as a rule.
+    return None if "memory" in around.first else "needs control groups of version 1 with the memory controller"
 
 
 def _can_boot_systemd() -> bool:

@@ -75,7 +75,8 @@ class Launcher:
         identity = boot.Identity(
             app="a", service=replica.spec.name, replica=replica.index, generation=replica.generation, nonce="n"
         )
-        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, boot.Address(f"/{replica.process_id}", "s")
+        address = boot.Address(f"/{replica.process_id}", "s")
+        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, address
 
     def clear(self, process_id: str) -> None:
         """There is no socket."""

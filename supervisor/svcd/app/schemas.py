@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, Required
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypedDict
 
 from svcd.app.annotations import is_list, is_plain, result_kinds, with_arrays
@@ -161,10 +162,19 @@ class ApiSchema:
         """Return doc and JSON Schemas, as `svcd.schema` answers them."""
         return {
             "doc": inspect.getdoc(self._function) or "",
-            "input": json_schema(self._input, "validation"),
+            "input": self._input_schema(),
             "output": json_schema(self._output, "serialization"),
             "is_stream": self.is_stream,
         }
+
+    def _input_schema(self) -> dict[str, Any]:
+        schema = json_schema(self._input, "validation")
+        for name, field in schema.get("properties", {}).items():
+            default = self.signature.parameters[name].default
+            if default is not inspect.Parameter.empty:
+                with suppress(PydanticSerializationError):  # one that has no JSON form
+                    field["default"] = from_json(to_json(default, bytes_mode="base64"))
+        return schema
 
     def only_field(self, wanted: type) -> str | None:
         """Return the parameter that a raw body of this type (bytes or str) goes to.

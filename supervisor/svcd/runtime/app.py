@@ -123,7 +123,8 @@ class App:
 
     def routes(self, caller: str) -> dict[str, Any]:
         """Routes of everything `caller` may call."""
-        return {name: self.services[name].route(self._addresses) for name in sorted(callees(self.services[caller].spec))}
+        names = sorted(callees(self.services[caller].spec))
+        return {name: self.services[name].route(self._addresses) for name in names}
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""

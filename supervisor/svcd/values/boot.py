@@ -107,7 +107,9 @@ def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
         return ReplicaBoot(**data)
     if role == "ingress":
         data["limits"] = HttpLimits(**data["limits"])
-        cors = {name: tuple(value) if isinstance(value, list) else value for name, value in data["cors"].items()}
+        cors: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data["cors"].items()
+        }
         data["cors"] = Cors(**cors)
         return IngressBoot(**data)
     raise ValueError(f"unknown role {role!r} in a boot document")

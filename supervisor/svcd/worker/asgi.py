@@ -124,7 +124,8 @@ class AsgiResponse:
         except Exception as error:  # noqa: BLE001 - it belongs to who reads the response, or else to the log
             if self._is_complete:
                 traceback.print_exception(error, file=sys.stderr)
-            self._error = error
+            else:
+                self._error = error
         finally:
             self._out.close()
             self._slot.drop()
@@ -171,7 +172,7 @@ class Lifespan:
     def __init__(self, app: Any, state: dict[str, Any]) -> None:
         self._app = app
         self._state = state
-        self._told, self._news = trio.open_memory_channel[Message](2)
+        self._told, self._news = trio.open_memory_channel[Any](2)
         self._step = trio.Event()
         self._failed = False
         self._error: Exception | None = None

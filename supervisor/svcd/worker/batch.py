@@ -227,20 +227,25 @@ class Run:
                 value = await self._kernel(join, self._drop)
             parts = self._rows.split(value, [piece.rows for piece in live])
         except NothingLeft:
-            pass
+            halves: Sequence[Sequence[Piece]] = ()
         except _ENDS as error:
-            if self._halves and len(live) > 1 and isinstance(error, Exception) and not isinstance(error, BadResult):
-                middle = len(live) // 2
-                await self._serve(live[:middle])
-                await self._serve(live[middle:])
-            else:
-                for piece in live:
-                    _call_of(piece).fail(error)
+            halves = self._halves_of(live, error)
+            for piece in () if halves else live:
+                _call_of(piece).fail(error)
         else:
+            halves = ()
             for piece, part in zip(live, parts, strict=True):
                 _call_of(piece).succeed(piece, part)
         for piece in set(pieces).difference(live):
             _call_of(piece).fail(DeadlineExceeded(f"{self._rows.title}: the deadline passed before its batch was run"))
+        for half in halves:
+            await self._serve(half)
+
+    def _halves_of(self, pieces: Sequence[Piece], error: BaseException) -> Sequence[Sequence[Piece]]:
+        """Return what to run again after an error; nothing where that would not help, or may not be done."""
+        may_help = len(pieces) > 1 and isinstance(error, Exception) and not isinstance(error, BadResult)
+        middle = len(pieces) // 2
+        return (pieces[:middle], pieces[middle:]) if may_help and self._halves else ()
 
     def _drop(self) -> None:
         self._holders -= 1

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
+from running import SVCD, wait_until
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from running import RunningApp
 
 SERVICE = """
@@ -33,11 +38,34 @@ SERVICE = """
     AT_START = {"fds": descriptors(), "status": status(), "umask": os.umask(0), "pdeathsig": prctl(2)}
     os.umask(AT_START["umask"])
 
+    def knock(path):
+        from svcd.link.blocking import BlockingClient
+        BlockingClient(path, {"service": "Probe", "replica": 0}).close()
+
+    def attempt(what, path):
+        deeds = {
+            "read": lambda: open(path, "rb").read(1),
+            "list": lambda: os.listdir(path),
+            "write": lambda: open(path + "/made", "w"),
+            "remove": lambda: os.unlink(path),
+            "signal": lambda: os.kill(int(path), 0),
+            "knock": lambda: knock(path),
+        }
+        try:
+            deeds[what]()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "done"
+
     @svcd.service(envs={"NEIGHBOUR": "x", "NEIGHBOURS_KEY": "x"})
     class Neighbour:
         @svcd.api
         def hello(self) -> str:
-            return "hello"
+            return f"hello from {os.getuid()}"
+
+        @svcd.api
+        def attempt(self, what: str, path: str) -> str:
+            return attempt(what, path)
 
     @svcd.service
     class Probe:
@@ -79,21 +107,8 @@ SERVICE = """
             return len(self.eaten)
 
         @svcd.api
-        def read(self, path: str) -> str:
-            try:
-                return open(path).read(100)
-            except OSError as error:
-                return type(error).__name__
-
-        @svcd.api
-        def connect(self, path: str) -> str:
-            import socket
-            with socket.socket(socket.AF_UNIX) as sock:
-                try:
-                    sock.connect(path)
-                except OSError as error:
-                    return type(error).__name__
-            return "connected"
+        def attempt(self, what: str, path: str) -> str:
+            return attempt(what, path)
 
         @svcd.api
         def threads(self) -> list:
@@ -103,9 +118,30 @@ SERVICE = """
 """
 
 
-def call(app: RunningApp, api: str, **args: Any) -> Any:
-    """Call an api of the service straight at its replica; return its value."""
-    return json.loads(app.svcd("call", f"Probe.{api}", json.dumps(args)).stdout)
+def start(app: RunningApp, *wrapper: str | Path, wait: bool = True) -> RunningApp:
+    """Run `svcd up` through a program that becomes the command it is given."""
+    with (app.base / "stderr").open("wb") as stderr:
+        app.daemon = subprocess.Popen(
+            [*wrapper, *SVCD, "up", *app.options],
+            env=app.env,
+            cwd=app.base,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    if wait:
+        wait_until(lambda: "ready after" in app.stderr or app.daemon_ended, "the app to be ready")
+        assert not app.daemon_ended, app.stderr + app.log("daemon")
+    return app
+
+
+def call(app: RunningApp, api: str, *, service: str = "Probe", **args: Any) -> Any:
+    """Call an api straight at a replica of the service; return its value. Text comes as it is."""
+    said = app.svcd("call", f"{service}.{api}", json.dumps(args)).stdout
+    try:
+        return json.loads(said)
+    except ValueError:
+        return said.removesuffix("\n")
 
 
 def limits(text: str) -> dict[str, tuple[str, str]]:
@@ -114,4 +150,4 @@ def limits(text: str) -> dict[str, tuple[str, str]]:
     return {name: tuple(line[26:].split()[:2]) for name, line in zip(rows, text.splitlines()[1:], strict=True)}  # type: ignore[misc]  # two words
 
 
-__all__ = ["SERVICE", "call", "limits"]
+__all__ = ["SERVICE", "call", "limits", "start"]

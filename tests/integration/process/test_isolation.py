@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from probe import SERVICE, call, limits
+from probe import SERVICE, call, limits, start
 
-from running import PATIENCE, SVCD, RunningApp, wait_until, write_app
+from running import PATIENCE, RunningApp, write_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,16 +66,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     folder = write_app(tmp_path_factory.mktemp("app"), SERVICE, entry="Probe")
     (folder / "planted").write_text("hunter2")
     with RunningApp(folder, env=HOST) as app:
-        with (app.base / "stderr").open("wb") as stderr:
-            app.daemon = subprocess.Popen(
-                [sys.executable, "-E", POLLUTER, folder / "planted", *SVCD, "up", *app.options],
-                env=app.env,
-                cwd=app.base,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
-        wait_until(lambda: "ready after" in app.stderr or app.daemon_ended, "the app to be ready")
-        assert not app.daemon_ended, app.stderr + app.log("daemon")
+        start(app, sys.executable, "-E", POLLUTER, folder / "planted")
         yield app
 
 
