@@ -94,6 +94,19 @@ CASES = [
     Case("Deadlines", "too_slow_plainly", raises=svcd.DeadlineExceeded, saying=("Slow", "sleep")),
     Case("Deadlines", "shrinking", gives=True),
     Case("Crowd", "rush", {"calls": 5}, gives=[1] * 5),
+    Case(
+        "Batches",
+        "squares",
+        {"sizes": [3, 0, 40, 1]},
+        gives=[[x * x for x in range(n * 100, n * 100 + k)] for n, k in enumerate([3, 0, 40, 1])],
+    ),
+    Case("Batches", "squares", {"x": [[1, 2], [3, 4]]}, gives=np.array([[1, 4], [9, 16]]), service="Model"),
+    Case("Batches", "squares", {"x": 3}, raises=svcd.InvalidArgument, saying=("Model.squares: x: ",), service="Model"),
+    Case("Batches", "shared_runs", gives=True),
+    Case("Batches", "lengths", gives=[[[f"n{n}"] * n, [2.0 * n * (-1) ** n] * n] for n in range(1, 5)]),
+    Case("Batches", "one_is_bad", {"api": "roots"}, gives=["2.0", "2.0", "2.0", "-1.0 has no root", "2.0"]),
+    Case("Batches", "one_is_bad", {"api": "lengths"}, gives=["n0", "n1", "n2", "a bad name in 1", "n4"]),
+    Case("Batches", "too_few", raises=svcd.BadResult, saying=("Model.too_few returned 2 rows for a batch of 3",)),
 ]
 
 

@@ -265,5 +265,5 @@ def _standing_for(pieces: Sequence[Piece]) -> IncomingCall | None:
     calls = [call for piece in pieces if (call := _call_of(piece).call) is not None]
     if not calls:
         return None
-    deadlines = [call.deadline for call in calls]
-    return replace(calls[0], deadline=None if None in deadlines else max(filter(None, deadlines)))
+    latest = max(inf if call.deadline is None else call.deadline for call in calls)
+    return replace(calls[0], deadline=None if latest == inf else latest)
