@@ -62,6 +62,25 @@ def is_list(annotation: Any) -> bool:
     return (origin or annotation) in _LISTS
 
 
+def item_of(annotation: Any) -> Any:
+    """Return the type of a list's items; Any where it is not told, or is no list."""
+    origin, arms = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Annotated, typing.Union, types.UnionType):
+        return next((item_of(arm) for arm in arms if is_list(arm)), Any)
+    return arms[0] if origin in _LISTS and len(set(arms) - {...}) == 1 else Any
+
+
+def admits(annotation: Any, wanted: type) -> bool:
+    """Whether a value of this very type is what an annotation means, perhaps beside None."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return admits(typing.get_args(annotation)[0], wanted)
+    if annotation is Any or annotation is wanted:
+        return True
+    arms = typing.get_args(annotation) if origin in (typing.Union, types.UnionType) else ()
+    return wanted in arms and all(arm in (wanted, type(None)) for arm in arms)
+
+
 def result_kinds(annotation: Any) -> set[str]:
     """Return what a value of this type may be for a protocol that knows `text`, `bytes` and `json` only."""
     if annotation is Any or annotation is object:

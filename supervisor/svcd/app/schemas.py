@@ -14,12 +14,14 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, Required
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypedDict
 
-from svcd.app.annotations import is_list, is_plain, result_kinds, with_arrays
+from svcd.app.adapters import CONFIG, adapter, details_of
+from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays
 from svcd.app.declare import apis_of
+from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
 from svcd_ipc.errors import BadResult, InvalidArgument
 
@@ -28,13 +30,6 @@ if TYPE_CHECKING:
 
     from svcd.app.declare import ApiDeclaration
 
-_CONFIG = ConfigDict(
-    extra="forbid",
-    arbitrary_types_allowed=True,
-    val_json_bytes="base64",
-    ser_json_bytes="base64",
-    protected_namespaces=(),
-)
 _ITERATORS = (AsyncIterator, AsyncIterable, AsyncGenerator, Iterator, Iterable, Generator)
 
 
@@ -90,8 +85,8 @@ class ApiSchema:
             fields[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
         functional: Any = TypedDict  # with computed fields, which type checkers know nothing of
         shape = functional(self.name, fields)
-        shape.__pydantic_config__ = {**_CONFIG, "extra": extra}
-        return _adapter(shape, self.title)
+        shape.__pydantic_config__ = {**CONFIG, "extra": extra}
+        return adapter(shape, self.title)
 
     @cached_property
     def validate(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -112,16 +107,30 @@ class ApiSchema:
         Strict: what the JSON Schema of the api does not allow is refused, such as "3" for a number.
         """
         try:
-            return self._input.validator.validate_json(body, strict=True)  # type: ignore[no-any-return]  # a dict, says the schema
+            return self._from_json(body)
+        except ValidationError as error:
+            if not any(map(_is_whole, error.errors(include_url=False, include_context=False))):
+                raise self.invalid(error) from None
+        try:
+            return self._from_json(to_json(_with_integers(from_json(body))))
         except ValidationError as error:
             raise self.invalid(error) from None
 
+    def _from_json(self, body: bytes) -> dict[str, Any]:
+        return self._input.validator.validate_json(body, strict=True)  # type: ignore[no-any-return]  # a dict, says the schema
+
+    @cached_property
+    def form(self) -> FormSchema:
+        """What reads the arguments out of a form."""
+        names = [p.name for p in self.signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        return FormSchema(self, {name: self.hints.get(name, Any) for name in names})
+
     def invalid(self, error: ValidationError) -> InvalidArgument:
         """Return the error that names the wrong fields, dotted where they lie deeper, `body` where it is the whole."""
-        details = [
-            {"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]}
-            for item in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
+        return self.refusal(details_of(error))
+
+    def refusal(self, details: list[dict[str, Any]]) -> InvalidArgument:
+        """Return the error that names these fields."""
         text = "; ".join(f"{detail['field']}: {detail['message']}" for detail in details)
         return InvalidArgument(f"{self.title}: {text}", details=details)
 
@@ -129,7 +138,7 @@ class ApiSchema:
 
     @cached_property
     def _output(self) -> TypeAdapter[Any]:
-        return _adapter(with_arrays(self.hints.get("return", Any)), self.title)
+        return adapter(with_arrays(self.hints.get("return", Any)), self.title)
 
     @cached_property
     def rebuild(self) -> Callable[[Any], Any] | None:
@@ -182,22 +191,13 @@ class ApiSchema:
         It is the only parameter of that type, or one without annotation where it is alone, and no other is required.
         """
         parameters = [p for p in self.signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        fitting = [p for p in parameters if _admits(self.hints.get(p.name, Any), wanted)]
+        fitting = [p for p in parameters if admits(self.hints.get(p.name, Any), wanted)]
         exact = [p for p in fitting if self.hints.get(p.name, Any) is not Any]
         chosen = exact or fitting
         if len(chosen) != 1:
             return None
         others_optional = all(p is chosen[0] or p.default is not p.empty for p in parameters)
         return chosen[0].name if others_optional else None
-
-    def takes_text(self, name: str) -> bool:
-        """Whether a parameter takes a text as it stands, so that it is not to be read as JSON."""
-        hint = self.hints.get(name, Any)
-        return hint is Any or _admits(hint, str) or _admits(hint, bytes)
-
-    def takes_list(self, name: str) -> bool:
-        """Whether a parameter takes a list."""
-        return is_list(self.hints.get(name, Any))
 
     def result_kinds(self) -> set[str]:
         """Return what the results (or items) may be for a protocol that knows `text`, `bytes` and `json`."""
@@ -213,18 +213,6 @@ def schemas_of(cls: type, owner: str) -> dict[str, ApiSchema]:
     return {name: ApiSchema(owner, api, getattr(cls, api.attribute)) for name, api in apis_of(cls).items()}
 
 
-def _adapter(annotation: Any, title: str) -> TypeAdapter[Any]:
-    try:
-        try:
-            return TypeAdapter(annotation, config=_CONFIG)
-        except PydanticUserError as error:
-            if error.code != "type-adapter-config-unused":
-                raise
-            return TypeAdapter(annotation)  # a model or dataclass has its own configuration
-    except PydanticSchemaGenerationError as error:
-        raise TypeError(f"{title}: the annotation {annotation!r} cannot be checked: {error}") from error
-
-
 def _item_type(annotation: Any) -> Any:
     if typing.get_origin(annotation) in _ITERATORS:
         args = typing.get_args(annotation)
@@ -232,13 +220,17 @@ def _item_type(annotation: Any) -> Any:
     return Any
 
 
-def _admits(annotation: Any, wanted: type) -> bool:
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _admits(typing.get_args(annotation)[0], wanted)
-    if annotation is Any or annotation is wanted:
-        return True
-    arms = typing.get_args(annotation)
-    return wanted in arms and all(arm in (wanted, type(None)) for arm in arms)
+def _is_whole(error: Any) -> bool:
+    """Whether an error is about 1.0 for an integer, which JSON Schema takes and pydantic does not."""
+    return error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer()
+
+
+def _with_integers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _fallback(value: Any) -> Any:

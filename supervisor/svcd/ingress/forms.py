@@ -1,7 +1,7 @@
 """Forms: a multipart or urlencoded body as a map from field names to text or bytes.
 
-No I/O: the whole body is in memory, where the limit on bodies bounds it. A part with a file name is bytes,
-one without is UTF-8 text.
+No I/O: the whole body is in memory, where the limit on bodies bounds it. A part with a file name
+is bytes, and so is one whose content type is neither text nor JSON; any other is UTF-8 text.
 """
 
 from __future__ import annotations
@@ -109,12 +109,18 @@ class _Parts:
             raise _malformed(f"more than {MAX_FIELDS} fields")
         try:
             name = options[b"name"].decode()
-            self.fields.append((name, bytes(self._data) if b"filename" in options else self._data.decode()))
+            is_text = b"filename" not in options and _is_text(self._headers.get(b"content-type", b""))
+            self.fields.append((name, self._data.decode() if is_text else bytes(self._data)))
         except UnicodeDecodeError:
             raise _malformed("a name or a text field is not UTF-8; give binary fields a file name") from None
 
     def _end(self) -> None:
         self.complete = True
+
+
+def _is_text(content_type: bytes) -> bool:
+    kind = content_type.partition(b";")[0].strip().lower()
+    return not kind or kind.startswith(b"text/") or kind.endswith((b"/json", b"+json"))
 
 
 def _malformed(why: str) -> Exception:

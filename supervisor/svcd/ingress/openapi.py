@@ -153,20 +153,34 @@ def _bodies(api: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 
 def _form_schema(schema: Schema) -> Schema:
-    fields = {name: _BINARY if _is_bytes(field) else field for name, field in schema["properties"].items()}
+    """Return the schema of a form: bytes are parts of their own, and a list may be one field with its only item."""
+    fields = {name: _form_field(field) for name, field in schema["properties"].items()}
     return {**schema, "properties": fields}
+
+
+def _form_field(field: Schema) -> Schema:
+    if _is_bytes(field) or _is_bytes(field.get("items", {})):
+        return _BINARY
+    if "items" in field:
+        return {"anyOf": [field, field["items"]]}
+    arms = field.get("anyOf", ())
+    items = [arm["items"] for arm in arms if "items" in arm]
+    return {**field, "anyOf": [*arms, *items]} if items else field
 
 
 def _encoding(fields: dict[str, Schema]) -> dict[str, Any]:
     """Say what a part is where the specification's default (by type) would be something else."""
-    told = {name: {"contentType": BYTES if _is_bytes(field) else JSON} for name, field in fields.items()}
-    told = {name: told[name] for name, field in fields.items() if _is_bytes(field) or not _is_scalar(field)}
+    told = {
+        name: {"contentType": BYTES if _form_field(field) is _BINARY else JSON}
+        for name, field in fields.items()
+        if not _is_scalar(field) or _is_bytes(field)
+    }
     return {"encoding": told} if told else {}
 
 
 def _is_scalar(field: Schema) -> bool:
     if "anyOf" in field:
-        return all(map(_is_scalar, field["anyOf"]))
+        return all(_is_scalar(arm) for arm in field["anyOf"])
     return field.get("type") in _SCALARS or "enum" in field or "const" in field
 
 

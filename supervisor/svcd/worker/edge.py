@@ -7,8 +7,8 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
     text/*                              the api's single str parameter
     anything else                       the api's single bytes parameter
 
-JSON is taken at its word, as the api's schema has it: the text "3" is no number. A form has nothing but text, so there
-it is one. A result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
+JSON is taken at its word, as the api's schema has it: the text "3" is no number. Forms are read by `svcd.app.forms`. A
+result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
 otherwise, unless `accept` chooses another of the forms that `media.offers` names.
 """
 
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
-
-from pydantic_core import from_json
 
 from svcd.values import media
 from svcd.values.media import Accept
@@ -57,7 +55,7 @@ async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> A
 def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
     """Return the validated arguments that a request holds."""
     if "form" in request:
-        return schema.validate(_form(schema, request["form"]))
+        return schema.form.validate(request["form"])
     body, media_type = request["body"], (request.get("type") or "").partition(";")[0].strip().lower()
     if media_type in ("", media.JSON) or media_type.endswith("+json"):
         return schema.validate_json(body or b"{}")
@@ -93,29 +91,6 @@ def _text(schema: ApiSchema, body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError as error:
         raise _bad_body(schema, f"not UTF-8: {error}") from None
-
-
-def _form(schema: ApiSchema, form: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a form.
-
-    A text that its parameter does not take as it stands is read as JSON where it is JSON. A parameter that takes a list
-    gets one from a field that came once: nothing in a form tells the two apart.
-    """
-    args: dict[str, Any] = {}
-    for name, value in form.items():
-        values = [_form_value(schema, name, each) for each in (value if isinstance(value, list) else [value])]
-        single = not isinstance(value, list) and not (schema.takes_list(name) and not isinstance(values[0], list))
-        args[name] = values[0] if single else values
-    return args
-
-
-def _form_value(schema: ApiSchema, name: str, value: str | bytes) -> Any:
-    if isinstance(value, str) and not schema.takes_text(name):
-        try:
-            return from_json(value)
-        except ValueError:
-            pass  # validation says what is wrong with it
-    return value
 
 
 def _bad_body(schema: ApiSchema, message: str) -> InvalidArgument:

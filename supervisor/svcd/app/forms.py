@@ -1,0 +1,137 @@
+"""Arguments out of a form, where all that comes is text and bytes.
+
+A text is taken as it stands where its parameter takes text or bytes. Else it is read as JSON or, where that does not
+fit, as the string that it would be in JSON (a date, the value of an enum); strict, so that what fits is what the JSON
+Schema of the api allows. Nothing in a form tells a list of one from its only item: a parameter that takes a list takes
+both.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from svcd.app.adapters import adapter, details_of
+from svcd.app.annotations import admits, is_list, item_of, with_arrays
+from svcd_ipc.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import TypeAdapter
+
+    from svcd.app.schemas import ApiSchema
+
+Value = str | bytes | list[str | bytes]
+"""What a field holds: a list when it came more than once."""
+
+
+class FormSchema:
+    """Reads the forms of one api.
+
+    Args:
+        schema: The api's, which validates the whole.
+        hints: Its parameters' annotations.
+    """
+
+    def __init__(self, schema: ApiSchema, hints: Mapping[str, Any]) -> None:
+        self._schema = schema
+        self._fields = {name: _Field(hint, schema.title) for name, hint in hints.items()}
+
+    def __repr__(self) -> str:
+        return f"<FormSchema {self._schema.title}>"
+
+    def validate(self, form: Mapping[str, Value]) -> dict[str, Any]:
+        """Return the arguments that a form holds, or raise InvalidArgument naming each wrong field."""
+        args: dict[str, Any] = {}
+        details: list[dict[str, Any]] = []
+        for name, value in form.items():
+            args[name] = value
+            if name in self._fields:
+                try:
+                    args[name] = self._fields[name].read(value)
+                except ValidationError as error:
+                    details += details_of(error, within=(name,))
+        if details:
+            raise self._schema.refusal(details + self._missing_or_unknown(args, {item["field"] for item in details}))
+        return self._schema.validate(args)
+
+    def _missing_or_unknown(self, args: dict[str, Any], wrong: set[str]) -> list[dict[str, Any]]:
+        """Return what else is wrong, so that all is said at once."""
+        try:
+            self._schema.validate(args)
+        except InvalidArgument as error:
+            known = {field.partition(".")[0] for field in wrong}
+            return [item for item in error.details if item["field"].partition(".")[0] not in known]
+        return []
+
+
+class _Field:
+    """One parameter."""
+
+    def __init__(self, hint: Any, title: str) -> None:
+        self._hint = hint
+        self._title = title
+
+    def read(self, value: Value) -> Any:
+        """Return the argument, or what validates as it. Raises ValidationError."""
+        if isinstance(value, list):
+            return self._read_list(value)
+        if isinstance(value, bytes):
+            return [value] if is_list(self._hint) else value
+        taken = _as_it_stands(self._hint, value)
+        return self._read_text(value) if taken is None else taken
+
+    def _read_text(self, text: str) -> Any:
+        if not is_list(self._hint):
+            return self._first_fitting((text, _string(text)))
+        item = _as_it_stands(item_of(self._hint), text)
+        if isinstance(item, bytes):
+            return [item]
+        if text.lstrip().startswith("[") and _is_json(text):
+            return self._first_fitting((text,))
+        return self._first_fitting((text, _string(text), f"[{_string(text)}]", f"[{text}]"))
+
+    def _read_list(self, values: list[str | bytes]) -> Any:
+        hint = item_of(self._hint)
+        items = [value if isinstance(value, bytes) else _as_it_stands(hint, value) for value in values]
+        if None not in items:
+            return items
+        texts = [value for value in values if isinstance(value, str)]
+        read = ",".join(value if _is_json(value) else _string(value) for value in texts)
+        return self._first_fitting((f"[{read}]", f"[{','.join(map(_string, texts))}]"))
+
+    def _first_fitting(self, candidates: Iterable[str]) -> Any:
+        """Return the value of the first JSON text that fits. Raises the error of the first that is JSON at all."""
+        errors = []
+        for text in candidates:
+            try:
+                return self._adapter.validator.validate_json(text, strict=True)
+            except ValidationError as error:
+                errors.append(error)
+        raise next((error for error in errors if error.errors()[0]["type"] != "json_invalid"), errors[-1])
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return adapter(with_arrays(self._hint), self._title)
+
+
+def _as_it_stands(hint: Any, text: str) -> str | bytes | None:
+    if admits(hint, str):
+        return text
+    return text.encode() if admits(hint, bytes) else None
+
+
+def _string(text: str) -> str:
+    return to_json(text).decode()
+
+
+def _is_json(text: str) -> bool:
+    with suppress(ValueError):
+        from_json(text)
+        return True
+    return False
