@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator  # noqa: TC003  (annotations of apis are read at run time)
 from pathlib import Path
 
@@ -150,3 +151,27 @@ class First:
     @svcd.api
     async def retry(self, slow: bool) -> int:
         return await self.last.who(slow=slow)
+
+
+@svcd.service
+class Batched:
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    @svcd.api(batchable=True, max_batch_size=64, max_latency_ms=20)
+    def double(self, x: list[int]) -> list[int]:
+        self.batches.append(x)
+        time.sleep(0.02)  # a kernel that takes as long for one row as for all, and longer than 64 callers to return
+        return [2 * row for row in x]
+
+    @svcd.api(batchable=True)
+    def hold(self, x: list[int]) -> list[int]:
+        note(f"held-{len(self.batches)}")
+        self.batches.append(x)
+        while not (NOTES / "go-on").exists():
+            time.sleep(0.005)
+        return x
+
+    @svcd.api
+    async def seen(self) -> list[list[int]]:
+        return self.batches
