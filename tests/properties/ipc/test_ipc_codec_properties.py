@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -38,6 +38,7 @@ numbers = hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes() | 
 arrays = hnp.arrays(numbers, hnp.array_shapes(min_dims=0, min_side=0, max_side=40))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(values)
 def test_values_arrive_as_they_were(value: Any) -> None:
     again = transfer(value)
@@ -45,6 +46,7 @@ def test_values_arrive_as_they_were(value: Any) -> None:
     assert decode(encode(value)) == value
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.floats())
 def test_floats_arrive_bit_for_bit(value: float) -> None:
     again = decode(encode(value))
@@ -52,6 +54,7 @@ def test_floats_arrive_bit_for_bit(value: float) -> None:
     assert math.copysign(1, again) == math.copysign(1, value)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(arrays, st.booleans())
 def test_arrays_arrive_as_they_were(array: np.ndarray[Any, Any], turned: bool) -> None:
     if turned:
@@ -63,6 +66,7 @@ def test_arrays_arrive_as_they_were(array: np.ndarray[Any, Any], turned: bool) -
         assert not again.flags.writeable
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers(0, 70_000), max_size=4), values)
 def test_attached_arrays_find_their_places(sizes: list[int], beside: Any) -> None:
     message = [1, {"arrays": [np.arange(size, dtype="u1") for size in sizes], "beside": beside}]
@@ -73,6 +77,7 @@ def test_attached_arrays_find_their_places(sizes: list[int], beside: Any) -> Non
     assert again[1]["beside"] == beside
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary())
 def test_random_bytes_are_a_value_or_a_decode_error(data: bytes) -> None:
     for read in (decode, lambda data: unpack_body(data or b"\xc1")):
@@ -80,6 +85,7 @@ def test_random_bytes_are_a_value_or_a_decode_error(data: bytes) -> None:
             read(data)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(values, st.data())
 def test_a_changed_byte_is_a_value_or_a_decode_error(value: Any, data: st.DataObject) -> None:
     body = bytearray(b"".join(pack_body([1, value, np.arange(9)], of=1, root="args")))

@@ -41,6 +41,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 apis = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(apis, st.binary(max_size=300)), max_size=20), st.lists(st.integers(0), max_size=30))
 def test_any_cut_gives_the_same_events(calls: list[tuple[str, bytes]], places: list[int]) -> None:
     sender = Connection()
@@ -56,12 +57,14 @@ def test_any_cut_gives_the_same_events(calls: list[tuple[str, bytes]], places: l
     assert [(event.api, event.args["x"]) for event in found[1:] if isinstance(event, Call)] == calls
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=2000), st.booleans(), st.lists(st.integers(0), max_size=5))
 def test_random_bytes_give_events_or_the_protocol_error(data: bytes, greeted: bool, places: list[int]) -> None:
     connection = Connection(limit=10_000)
     survive(connection, cut((HELLO if greeted else b"") + data, places))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(messages, max_size=8), st.booleans())
 def test_random_messages_give_events_or_the_protocol_error(sent: list[list[Any]], has_calls: bool) -> None:
     connection = Connection()
@@ -172,4 +175,4 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=50, stateful_step_count=40)
+TestConversation.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
