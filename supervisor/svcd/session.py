@@ -163,6 +163,7 @@ class Session:
             places=self._places,
             processes=processes,
             environ=os.environ,
+            descriptors=self._descriptors,
             tell=self._reporter.note,
         )
         app = resolve(self._documents, graph, default_python=self._program.python)

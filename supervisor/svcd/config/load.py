@@ -77,6 +77,13 @@ class Documents:
         entry = python_entry(merge(spelled(self.layers, [service])), service)
         return interpreter(entry, self.sources.environ) if entry else None
 
+    def user_for(self, service: str) -> tuple[str, str]:
+        """Return user and group that the configuration names for a service, "" for none."""
+        stack = merge(spelled(self.layers, [service]))
+        found = [stack.get(("services", service, key)) for key in ("user", "group")]
+        user, group = (str(entries[-1].value) if entries else "" for entries in found)
+        return user, group
+
 
 def safe_name(folder: str) -> str:
     """Make an app's name of a folder's: at most 32 letters, digits, dots, dashes and underscores."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from svcd.values.errors import DiscoveryError
+from svcd.values.specs import Process
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,6 +28,8 @@ class Reading:
     targets: list[str]
     asked_by: str = field(default="", compare=False)
     """Who names the targets, as the middle of an error message."""
+    process: Process = field(default_factory=Process, compare=False)
+    """Whose user it runs as: what a module does when it is imported, its service may do."""
 
 
 def readings(documents: Documents, default_python: str) -> Generator[Reading, Report, Report]:
@@ -45,7 +48,8 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
             raise DiscoveryError(_unreadable(target, python, why))
         seen.add((python, target))
         asked_by = f" (app.service, {documents.entry_place})" if target == documents.entry else ""
-        report = yield Reading(python, [target], asked_by)
+        user, group = documents.user_for(_class_name(target))
+        report = yield Reading(python, [target], asked_by, Process(user=user, group=group))
         _check(report)
         graph["entry"] = graph["entry"] or report["entry"]
         for name, service in report["services"].items():
@@ -62,7 +66,11 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
 
 def _python(documents: Documents, target: str, default: str) -> str:
     """The interpreter configured for a target; before it is read, its class name stands for the service's name."""
-    return documents.python_for(target.rpartition(":")[2]) or default
+    return documents.python_for(_class_name(target)) or default
+
+
+def _class_name(target: str) -> str:
+    return target.rpartition(":")[2]
 
 
 def _check(report: Report) -> None:
@@ -72,7 +80,7 @@ def _check(report: Report) -> None:
 
 
 def _unreadable(target: str, python: str, why: str) -> str:
-    name = target.rpartition(":")[2]
+    name = _class_name(target)
     return (
         f"{target}: {why or 'cannot be imported'}; if it lives in another virtual environment, name that one's"
         f' interpreter: [services.{name}] python = "..." (tried {python})'

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from svcd.runtime.discovery import Reading
     from svcd.runtime.replica import Replica
     from svcd.values.places import Places
-    from svcd.values.specs import AppSpec, DependencySpec, ServiceSpec
+    from svcd.values.specs import AppSpec, DependencySpec, Process, ServiceSpec
 
 BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 HTTP_SOCKET = "http"
@@ -159,15 +159,15 @@ def replica_environment(
         "SVCD_SERVICE": spec.name,
         "SVCD_REPLICA": process_id,
     }
-    usual = {**_identity_variables(spec), **thread_variables(spec.resources.cpu, spec.envs)}
+    usual = {**_identity_variables(spec.process), **thread_variables(spec.resources.cpu, spec.envs)}
     return build(spec.envs, host_environment, extra=extra, usual=usual)
 
 
-def _identity_variables(spec: ServiceSpec) -> Mapping[str, str | None]:
-    if not spec.process.user:
+def _identity_variables(process: Process) -> Mapping[str, str | None]:
+    if not process.user:
         return {}
     try:
-        return find_user(spec.process.user, spec.process.group).variables
+        return find_user(process.user, process.group).variables
     except UnknownUserError:  # a start refuses it; `svcd env` may be asked on another machine
         return {}
 
@@ -191,7 +191,7 @@ def discovery_order(
     return Spawn(
         id=name,
         argv=worker_argv(reading.python),
-        env=discovery_environment(host_environment) | {"SVCD_REPLICA": name},
+        env=discovery_environment(host_environment, reading.process) | {"SVCD_REPLICA": name},
         cwd=root,
         stdin=boot.dump(document),
         log=places.log("discovery"),
@@ -199,9 +199,10 @@ def discovery_order(
     )
 
 
-def discovery_environment(host_environment: Mapping[str, str]) -> dict[str, str]:
+def discovery_environment(host_environment: Mapping[str, str], process: Process | None = None) -> dict[str, str]:
     """Environment of a process that only reads declarations: it sees no GPU, and no service's own variables."""
-    return build({}, host_environment, extra={"CUDA_VISIBLE_DEVICES": ""})
+    usual = _identity_variables(process) if process else {}
+    return build({}, host_environment, extra={"CUDA_VISIBLE_DEVICES": ""}, usual=usual)
 
 
 def worker_argv(python: str) -> list[str]:

@@ -5,21 +5,27 @@ User code is imported there, so it may take long, hang or crash; the error says 
 
 from __future__ import annotations
 
+import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.host.sockets import make_folder, open_to_users
 from svcd.runtime.discovery import readings
 from svcd.runtime.launch import discovery_order
 from svcd.runtime.reports import take_report
-from svcd.values.errors import DiscoveryError
+from svcd.runtime.settings import user_ids
+from svcd.values.errors import DiscoveryError, SettingsError
 from svcd.values.orders import Exited, SpawnFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from svcd.config import Documents
+    from svcd.host.limits import Descriptors
     from svcd.runtime.discovery import Reading
     from svcd.runtime.processes import Processes
     from svcd.values.orders import Spawn
@@ -40,6 +46,7 @@ async def read_graph(
     places: Places,
     processes: Processes,
     environ: Mapping[str, str],
+    descriptors: Descriptors,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return the graph. Raises DiscoveryError.
@@ -50,6 +57,7 @@ async def read_graph(
         places: The app's directories.
         processes: Of the keeper.
         environ: The daemon's own variables.
+        descriptors: The limit that svcd was started with.
         tell: Takes a line for people when it takes long.
     """
     reading = readings(documents, python)
@@ -57,14 +65,36 @@ async def read_graph(
     number = 0
     while True:
         number += 1
-        path = f"{places.data_sockets}/graph{number}.json"
+        user = _user_of(request)
+        path = _place_for_report(places, number, user)
         order = discovery_order(number, request, str(documents.root), path, places, environ)
+        order = replace(order, user=user, rlimits={"nofile": [*descriptors]})
         ended = await _read_one(order, request, processes, tell)
         try:
             request = reading.send(take_report(path, request, ended.code, ended.last_lines))
         except StopIteration as finished:
             graph: dict[str, Any] = finished.value
             return graph
+
+
+def _user_of(request: Reading) -> list[int]:
+    """Whom the child becomes. An svcd that may not do that reads first, and then says all that it can't do."""
+    if os.geteuid() != 0:
+        return []
+    try:
+        return user_ids(request.process)
+    except SettingsError as error:
+        raise SettingsError(f"cannot import {', '.join(request.targets)} as its user: {error}") from None
+
+
+def _place_for_report(places: Places, number: int, user: Sequence[int]) -> str:
+    """Return a path that the child can write to; it goes with all that is in the folder of sockets."""
+    if not user:
+        return f"{places.data_sockets}/graph{number}.json"
+    open_to_users(places)
+    folder = Path(places.data_sockets) / f"graph{number}"
+    make_folder(folder, user[0])
+    return f"{folder}/graph.json"
 
 
 async def _read_one(order: Spawn, request: Reading, processes: Processes, tell: Callable[[str], None]) -> Exited:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 STRANGER = """
-    @svcd.service
+    IMPORTED_BY = os.getuid()
+
+    @svcd.service(version=f"declared by {IMPORTED_BY}")
     class Stranger:
         @svcd.api
         def attempt(self, what: str, path: str) -> str:
@@ -101,6 +103,11 @@ def test_each_is_who_it_should_be(app: RunningApp) -> None:
     stranger = call(app, "look", service="Stranger")
     assert stranger["ids"] == stranger["groups"] * 2 == [4711, 4711]
     assert "USER" not in stranger["environ"]
+
+
+def test_declarations_are_read_as_the_entry_s_user(app: RunningApp) -> None:
+    """Else what a module does when it is imported would be done as root."""
+    assert app.row("Stranger")["version"] == f"declared by {pwd.getpwnam('games').pw_uid}"
 
 
 def test_those_that_depend_on_each_other_work_together(app: RunningApp) -> None:
@@ -197,15 +204,25 @@ def test_only_root_starts_processes_of_others(open_place: Path) -> None:
     assert "services.Probe.rlimits.nofile: unlimited is above svcd's own hard limit" in done.stderr
 
 
-def test_a_user_that_does_not_exist(open_place: Path) -> None:
-    folder = write_app(
-        open_place / "unknown",
-        SERVICE,
-        '[services.Probe]\nuser = "no-such"\n[services.Neighbour]\ngroup = "no-group"',
-        entry="Probe",
-    )
-    with RunningApp(folder) as app:
+@pytest.mark.parametrize(
+    ("toml", "errors"),
+    [
+        (
+            '[services.Neighbour]\nuser = "no-such"\n[services.Probe]\ngroup = "mail"',
+            ["services.Neighbour.user: no user no-such on this machine"],
+        ),
+        (
+            '[services.Probe]\ngroup = "no-group"',
+            ["cannot import service:Probe as its user: no group no-group on this machine"],
+        ),
+    ],
+)
+def test_a_user_that_does_not_exist(open_place: Path, tmp_path: Path, toml: str, errors: list[str]) -> None:
+    folder = write_app(tmp_path / "unknown", SERVICE, toml, entry="Probe")
+    folder.chmod(0o755)
+    with RunningApp(folder, options=("--set", f"app.python={open_place}/venv/bin/python")) as app:
+        app.base.chmod(0o755)
         app.up(wait=False)
         wait_until(lambda: app.daemon_ended, "svcd to give up")
-        assert "services.Probe.user: no user no-such on this machine" in app.stderr
-        assert "services.Neighbour.group: no group no-group on this machine" in app.stderr
+        for error in errors:
+            assert error in app.stderr

@@ -24,6 +24,9 @@ class Documents:
     def python_for(self, service: str) -> str | None:
         return self._pythons.get(service)
 
+    def user_for(self, service: str) -> tuple[str, str]:
+        return "", ""
+
 
 def service(target: str, *edges: tuple[str, str | None]) -> Report:
     dependencies = [{"name": e.rpartition(":")[2].lower(), "service": name, "target": e} for e, name in edges]
