@@ -349,5 +349,8 @@ class Connection:
         body = encoder.finish(text)
         size = sum(map(len, body))
         if size > self.limit:
-            raise EncodeError(f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit}")
+            raise EncodeError(
+                f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit};"
+                " send it in pieces, as a stream"
+            )
         return [_LENGTH.pack(size), *body]

@@ -90,18 +90,33 @@ def daemon_of(sources: Sources) -> BlockingClient:
     where = places_of(sources)
     client = connect(where)
     if client is None:
-        fail(f"the app is not running (nobody answers at {where.control}); `svcd up` starts it", EXIT_NOT_RUNNING)
+        _not_running(where)
     return client
 
 
+def _not_running(where: Places) -> NoReturn:
+    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - only for the message
+
+    if pid := daemon_pid(where):
+        fail(f"the app is on its way up or down (pid {pid}) and answers nothing now; try again", EXIT_NOT_RUNNING)
+    fail(f"the app is not running (nobody answers at {where.control}); `svcd up` starts it", EXIT_NOT_RUNNING)
+
+
 def connect(where: Places) -> BlockingClient | None:
-    """Connect to the daemon there; None when there is none."""
+    """Connect to the daemon there; None when there is none, or one that is just ending."""
     from svcd.link.blocking import BlockingClient  # noqa: PLC0415 - commands that need no daemon need no msgpack
+    from svcd_ipc.errors import DeadlineExceeded, ProtocolError, ReplicaLost  # noqa: PLC0415 - as above
 
     try:
         return BlockingClient(where.control, {"role": "cli"})
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, ConnectionRefusedError, ReplicaLost):
         return None
+    except PermissionError:
+        fail(f"{where.control} belongs to another user; ask as the one who ran `svcd up`")
+    except DeadlineExceeded:
+        fail(f"the daemon accepts at {where.control} but says nothing; is it stopped or stuck?", EXIT_TIMED_OUT)
+    except ProtocolError as error:
+        fail(f"what answers at {where.control} does not speak as this svcd does ({error}); are they of one version?")
 
 
 def wait_ended(where: Places, deadline: float = inf) -> bool:

@@ -20,17 +20,24 @@ if TYPE_CHECKING:
 
     from svcd_ipc.messages import Event
 
+HELLO_LIMIT = 10.0
+"""Seconds for the other side to say hello; one that is stopped or wedged accepts connections all the same."""
 _READ_SIZE = 64 * 1024
 _WINDOW = 64
 
 
 class BlockingClient:
-    """One connection to a socket at which somebody serves. Raises OSError when nobody does."""
+    """One connection to a socket at which somebody serves.
+
+    Raises OSError when nobody does, RemoteProtocolError when it refuses or speaks something else, ReplicaLost when it
+    is just ending, DeadlineExceeded when it says nothing.
+    """
 
     def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._connection = Connection()
-        self._deadline: float | None = None
+        self._deadline: float | None = time.monotonic() + HELLO_LIMIT
+        self.peer: Hello | None = None
         try:
             self._socket.connect(str(path))
             self._send(self._connection.send_hello(identity))
@@ -96,7 +103,7 @@ class BlockingClient:
         event = self._next()
         if isinstance(event, Hello):
             return event
-        raise RemoteProtocolError(f"refused: {event.message}" if isinstance(event, Error) else "no hello")
+        raise RemoteProtocolError(f"a {type(event).__name__} came where a hello has to be")
 
     def _next(self) -> Event:
         while True:
@@ -106,6 +113,8 @@ class BlockingClient:
             elif isinstance(event, Ping):
                 self._send(self._connection.send_pong(event.token))
             elif isinstance(event, Error) and event.id == 0:
+                if self.peer is None:
+                    raise RemoteProtocolError(f"refused: {event.message}")
                 raise ReplicaLost(f"the other side ended the connection: {event.message}")
             else:
                 return event

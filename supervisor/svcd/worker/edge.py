@@ -21,6 +21,7 @@ from svcd.values import media
 from svcd.values.media import Accept
 from svcd_ipc import codec
 from svcd_ipc.errors import BadResult, EncodeError, InvalidArgument
+from svcd_ipc.frames import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from svcd.app.schemas import ApiSchema
     from svcd.worker.serve import LiveService, Slot
 
+LARGEST_ANSWER = DEFAULT_LIMIT - 1024
+"""Bytes of a result in the form that HTTP sends; the rest of a frame is its envelope."""
 _LINE_END = re.compile("\r\n|\r|\n")  # not str.splitlines, which ends lines in many more places
 _BUFFERS = (bytes, bytearray, memoryview)
 
@@ -49,7 +52,12 @@ async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> A
     result = await api.run(arguments(api.schema, request), slot)
     if api.declaration.is_stream:
         return HttpStream(result, api.schema, accept)
-    return list(encode(result, api.schema, accept))
+    content_type, body = encode(result, api.schema, accept)
+    if len(body) > LARGEST_ANSWER:
+        raise BadResult(
+            f"{api.schema.title} returned {len(body)} bytes; an answer has at most {LARGEST_ANSWER}: yield it in pieces"
+        )
+    return [content_type, body]
 
 
 def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
