@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from leftovers import VARIABLE, assert_none_left, marked, new_mark
 from svcd.host.processes import descendants, environment_of, read_stat
+from svcd.link.blocking import BlockingClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -137,9 +138,15 @@ class RunningApp:
         rows: list[dict[str, Any]] = json.loads(self.svcd("ps", "--json").stdout)
         return rows
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The same, asked of the daemon by this process: a tenth of the time."""
+        with BlockingClient(self.runtime / "control.sock", {"role": "test"}) as daemon:
+            rows: list[dict[str, Any]] = daemon.call("ps", {}, timeout=PATIENCE)
+            return rows
+
     def row(self, service: str, replica: int = 0) -> dict[str, Any]:
         """The row of one replica."""
-        return next(row for row in self.ps() if row["service"] == service and row["replica"] == replica)
+        return next(row for row in self.rows() if row["service"] == service and row["replica"] == replica)
 
     @property
     def url(self) -> str:

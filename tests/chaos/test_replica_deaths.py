@@ -90,7 +90,7 @@ def back(app: RunningApp, service: str, before: dict[str, Any]) -> bool:
 
 def untouched(app: RunningApp, but: str) -> dict[tuple[str, int], tuple[int, int]]:
     """Pid and restarts of every replica of the other services."""
-    rows = [row for row in app.ps() if row["service"] != but]
+    rows = [row for row in app.rows() if row["service"] != but]
     return {(row["service"], row["replica"]): (row["pid"], row["restarts"]) for row in rows}
 
 
@@ -119,7 +119,7 @@ def test_one_of_two_classifiers_dies_and_no_client_sees_it(
     make_app: MakeApp, measured: Callable[[str, float], None], api: str
 ) -> None:
     app = make_app(PIPELINE, TWO_CLASSIFIERS, entry="Pipeline").up()
-    wait_until(lambda: all(row["state"] == "ready" for row in app.ps()), "both classifiers")
+    wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "both classifiers")
     before, others = app.row("Classifier"), untouched(app, "Classifier")
     with SteadyStream(app.url, api) as stream:
         killed = kill(app, "Classifier")
