@@ -50,7 +50,7 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
         asked_by = f" (app.service, {documents.entry_place})" if target == documents.entry else ""
         user, group = documents.user_for(_class_name(target))
         report = yield Reading(python, [target], asked_by, Process(user=user, group=group))
-        _check(report)
+        _check(report, "" if target == documents.entry or _is_named(documents, target) else _hint(target, python))
         graph["entry"] = graph["entry"] or report["entry"]
         for name, service in report["services"].items():
             graph["services"].setdefault(name, service)
@@ -73,17 +73,25 @@ def _class_name(target: str) -> str:
     return target.rpartition(":")[2]
 
 
-def _check(report: Report) -> None:
+def _is_named(documents: Documents, target: str) -> bool:
+    """Whether the configuration names the interpreter of a target's service."""
+    return documents.python_for(_class_name(target)) is not None
+
+
+def _check(report: Report, hint: str) -> None:
     error = report.get("error")
     if error:
-        raise DiscoveryError(error["message"], error["traceback"])
+        raise DiscoveryError(error["message"] + hint, error["traceback"])
 
 
 def _unreadable(target: str, python: str, why: str) -> str:
-    name = _class_name(target)
+    return f"{target}: {why or 'cannot be imported'}{_hint(target, python)}"
+
+
+def _hint(target: str, python: str) -> str:
     return (
-        f"{target}: {why or 'cannot be imported'}; if it lives in another virtual environment, name that one's"
-        f' interpreter: [services.{name}] python = "..." (tried {python})'
+        f"; if {target} lives in another virtual environment, name that one's interpreter:"
+        f' [services.{_class_name(target)}] python = "..." (tried {python})'
     )
 
 
