@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, NamedTuple
 
-from svcd.host.processes import ProcessStat, descendants, read_stat
+import psutil
+
+from svcd.host.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-_PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
+_Key = tuple[int, float]
+"""(pid, when it started): a pid that was taken by another process is told by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +28,45 @@ class Usage:
     """Resident memory; pages that two of the processes share count twice."""
 
 
+class _Sample(NamedTuple):
+    key: _Key
+    cpu_seconds: float
+    resident: int
+
+
 class UsageMeter:
     """Remembers the CPU time of each process from one look to the next."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last: dict[tuple[int, int], tuple[float, int]] = {}
-        """(pid, start) -> (when, CPU ticks)."""
+        self._last: dict[_Key, tuple[float, float]] = {}
+        """When each was looked at, and the CPU seconds that it had used."""
 
     def look(self, pids: Iterable[int]) -> dict[int, Usage]:
         """Return the usage of the tree below each of these processes; those that are no more are left out."""
         now = self._clock()
-        seen: dict[tuple[int, int], tuple[float, int]] = {}
+        seen: dict[_Key, tuple[float, float]] = {}
         usages = {}
         for top in pids:
-            stats = [stat for pid in (top, *descendants(top)) if (stat := read_stat(pid))]
-            if stats and stats[0].pid == top:
-                cpu = sum(self._cpu_percent(stat, now) for stat in stats)
-                usages[top] = Usage(round(cpu, 1), sum(stat.resident for stat in stats) * _PAGE_SIZE)
-            seen |= {(stat.pid, stat.start): (now, stat.cpu_ticks) for stat in stats}
+            samples = [sample for pid in (top, *descendants(top)) if (sample := _sample(pid))]
+            if samples and samples[0].key[0] == top:
+                cpu = sum(self._cpu_percent(sample, now) for sample in samples)
+                usages[top] = Usage(round(cpu, 1), sum(sample.resident for sample in samples))
+            seen |= {sample.key: (now, sample.cpu_seconds) for sample in samples}
         self._last = seen
         return usages
 
-    def _cpu_percent(self, stat: ProcessStat, now: float) -> float:
-        before = self._last.get((stat.pid, stat.start))
+    def _cpu_percent(self, sample: _Sample, now: float) -> float:
+        before = self._last.get(sample.key)
         if before is None or now <= before[0]:
             return 0.0
-        return 100 * (stat.cpu_ticks - before[1]) / _TICKS_PER_SECOND / (now - before[0])
+        return 100 * (sample.cpu_seconds - before[1]) / (now - before[0])
+
+
+def _sample(pid: int) -> _Sample | None:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            return _Sample((pid, process.create_time()), times.user + times.system, process.memory_info().rss)
+    return None
