@@ -151,9 +151,8 @@ class ControlGroups:
         except _Undelegated as error:
             return cls(why_not=str(error))
         given = (top / "cgroup.subtree_control").read_text().split()
-        if "memory" not in given:
-            return cls(why_not=f"{top} has no memory controller to give")
-        return cls(top, top if "cpu" in given else None)
+        memory, cpu = (top if name in given else None for name in ("memory", "cpu"))
+        return cls(memory, cpu, why_not="" if memory else f"{top} has no memory controller to give")
 
     def of(self, app: str, process_id: str, *, memory: int | None, cpu: float | None) -> list[list[Any]]:
         """Return the groups of one process, as `Spawn.cgroups`. cpu: cores, None where affinity says it all."""
