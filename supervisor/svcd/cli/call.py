@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import EXIT_NO_SUCH_SERVICE, EXIT_USAGE, app_options, call_errors, daemon_of, fail, sources_of
+from svcd.cli.common import (
+    EXIT_NO_SUCH_SERVICE,
+    EXIT_TIMED_OUT,
+    EXIT_USAGE,
+    app_options,
+    call_errors,
+    daemon_of,
+    fail,
+    sources_of,
+)
 from svcd.link.blocking import BlockingClient
+from svcd_ipc.errors import DeadlineExceeded, ReplicaLost
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+START_LIMIT = 60.0
+"""Seconds to wait for a service that starts, unless --timeout says how long to wait for all."""
 
 
 @click.command("call")
@@ -29,28 +44,45 @@ def command(
     timeout: float | None,
     content_type: str,
 ) -> None:
-    """Call an api of any service of the running app, straight at a replica.
+    """Call an api of any service of the running app, straight at a replica. While it starts, the call waits.
 
     JSON is an object of keyword arguments; `-` reads the body from standard input, `@FILE` from a file.
     """
     service, _, api = target.rpartition(".")
     if not service:
         fail(f"{target!r} is not SERVICE.API, such as Classifier.classify", EXIT_USAGE)
+    args = {"api": api, "body": _body(body), "type": content_type, "accept": "*/*"}
     with call_errors():
-        found = _find(service, api, daemon_of(sources_of(files, profile, sets)))
-        args = {"api": api, "body": _body(body), "type": content_type, "accept": "*/*"}
-        with BlockingClient(found["socket"], {"role": "cli", "secret": found["secret"]}) as replica:
-            timeout = found["timeout"] if timeout is None else timeout
+        found = _find(service, api, daemon_of(sources_of(files, profile, sets)), timeout or START_LIMIT)
+        timeout = found["timeout"] if timeout is None else timeout
+        client = BlockingClient(found["socket"], {"role": "cli", "secret": found["secret"]})
+        with _named(found["service"], api, timeout), client as replica:
             if found["is_stream"]:
                 _print_stream(replica.stream("svcd.http", args, timeout=timeout))
             else:
-                _, answer = replica.call("svcd.http", args, timeout=timeout)
-                _write(answer, newline=sys.stdout.isatty() or not answer.endswith(b"\n"))
+                kind, answer = replica.call("svcd.http", args, timeout=timeout)
+                # Bytes for a file or a pipe stay what they are.
+                is_text = kind.startswith(("text/", "application/json")) or sys.stdout.isatty()
+                _write(answer, newline=is_text and not answer.endswith(b"\n"))
 
 
-def _find(service: str, api: str, daemon: BlockingClient) -> dict[str, Any]:
-    with daemon:
-        found: dict[str, Any] = daemon.call("where", {"service": service}, timeout=10)
+@contextmanager
+def _named(service: str, api: str, timeout: float) -> Iterator[None]:
+    """Say of which call it is that there is no answer, and what to do next."""
+    try:
+        yield
+    except DeadlineExceeded:
+        fail(f"{service}.{api}: no answer within {timeout:g} s; --timeout gives it more", EXIT_TIMED_OUT)
+    except ReplicaLost:
+        fail(f"{service}.{api}: the replica was lost while the call ran; `svcd logs {service}` has its last words")
+
+
+def _find(service: str, api: str, daemon: BlockingClient, timeout: float) -> dict[str, Any]:
+    try:
+        with daemon:
+            found: dict[str, Any] = daemon.call("where", {"service": service}, timeout=timeout)
+    except DeadlineExceeded:
+        fail(f"{service} is not ready after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
     if "unknown" in found:
         fail(f"no service {service}; this app has {', '.join(found['services'])}", EXIT_NO_SUCH_SERVICE)
     known = {entry["name"]: entry for entry in found["apis"]}
@@ -63,16 +95,21 @@ def _body(text: str) -> bytes:
     if text == "-":
         return sys.stdin.buffer.read()
     if text.startswith("@"):
-        with click.open_file(text[1:], "rb") as file:
-            content: bytes = file.read()
-            return content
+        try:
+            return Path(text[1:]).read_bytes()
+        except OSError as error:
+            fail(f"{text[1:]}: {error.strerror}", EXIT_USAGE)
     return text.encode()
 
 
 def _print_stream(chunks: Any) -> None:
     next(chunks)  # the content type
+    last = b"\n"
     for chunk in chunks:
+        last = chunk or last
         _write(chunk, newline=False)
+    if sys.stdout.isatty() and not last.endswith(b"\n"):
+        _write(b"", newline=True)
 
 
 def _write(data: bytes, *, newline: bool) -> None:

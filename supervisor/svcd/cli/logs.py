@@ -35,10 +35,13 @@ def command(
 ) -> None:
     """Show the logs of all services, or of those named; also after the app has stopped.
 
-    The daemon's own log is called daemon. `--file` names the app's TOML file here, since -f follows.
+    Times are UTC. The daemon's own log is called daemon. `--file` names the app's TOML file here, since -f follows.
     """
     folder = Path(places_of(sources_of(files, profile, sets)).logs)
     found = _choose(folder, services)
+    for name in services:
+        if not _logs_of(folder, name):
+            _missing(folder, name, go_on=follow)
     try:
         _show(folder, found, services, lines, follow=follow)
     except KeyboardInterrupt:
@@ -59,26 +62,43 @@ def _show(folder: Path, found: list[Path], services: tuple[str, ...], lines: int
 
 def _choose(folder: Path, services: tuple[str, ...]) -> list[Path]:
     """The log files meant: `Vote.0.log` for Vote or Vote/0, `ingress.log`, `daemon.log`."""
-    logs = sorted(folder.glob("*.log"))
     if not services:
-        return [path for path in logs if path.stem not in {"daemon", "discovery"}]
-    chosen = []
-    for wanted in services:
-        name = wanted.lower().replace("/", ".")
-        matching = [path for path in logs if path.stem.lower() == name or path.stem.lower().rpartition(".")[0] == name]
-        if not matching:
-            known = sorted({_title(path).partition("/")[0] for path in logs})
-            fail(f"no log of {wanted} in {folder}; there is {', '.join(known) or 'none'}", EXIT_NO_SUCH_SERVICE)
-        chosen += matching
-    return chosen
+        return [path for path in _all(folder) if path.stem not in {"daemon", "discovery"}]
+    return [path for name in services for path in _logs_of(folder, name)]
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.log"))
+
+
+def _logs_of(folder: Path, wanted: str) -> list[Path]:
+    name = wanted.lower().replace("/", ".")
+    return [path for path in _all(folder) if name in {path.stem.lower(), path.stem.lower().rpartition(".")[0]}]
+
+
+def _missing(folder: Path, wanted: str, *, go_on: bool) -> None:
+    """A log begins with the first line: nothing tells a service that is silent from one that is misspelt."""
+    known = sorted({_title(path).partition("/")[0] for path in _all(folder)})
+    message = (
+        f"{wanted} has printed nothing, or there is no such service; in {folder} is {', '.join(known) or 'no log'}"
+    )
+    if not go_on:
+        fail(message, EXIT_NO_SUCH_SERVICE)
+    click.echo(f"svcd: {message}", err=True)
 
 
 def _print(lines: list[tuple[LogLine, Path]]) -> bool:
     for line, path in sorted(lines, key=lambda item: item[0].stamp):
         title = _title(path)
         colour = _COLOURS[sum(title.encode()) % len(_COLOURS)]
-        click.echo(f"{click.style(f'{line.stamp[11:23]} {title:<16}', fg=colour)} {line.text}")
+        click.echo(f"{click.style(f'{_time(line.stamp)} {title:<16}', fg=colour)} {line.text}")
     return bool(lines)
+
+
+def _time(stamp: str) -> str:
+    """The time of day, in UTC; with the date when that is not today."""
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    return stamp[11:23] if stamp.startswith(today) else stamp[:23].replace("T", " ")
 
 
 def _title(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -63,4 +64,5 @@ def main() -> None:
         from svcd.cli.parts import begin  # noqa: PLC0415 - only the packed program gets here
 
         begin(sys.argv[1:])
-    cli(prog_name="svcd")
+    # https://no-color.org: set and not empty. None lets click look whether the output is a terminal.
+    cli(prog_name="svcd", color=False if os.environ.get("NO_COLOR") else None)

@@ -59,7 +59,7 @@ def command() -> None:
     """A systemd unit for the app."""
 
 
-@command.command("print")
+@command.command("print", short_help="print a unit that runs the app")
 @app_options
 def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...]) -> None:
     """Print a unit that runs the app: `svcd unit print > /etc/systemd/system/svcd-NAME.service`.

@@ -67,7 +67,10 @@ def command(
     documents = documents_of(sources_of(files, profile, sets))
     where = places(documents.app_name, os.environ, os.getuid())
     if detach or wait:
-        _detach(words_of(files, profile, sets), where, wait=wait, timeout=timeout)
+        try:
+            _detach(words_of(files, profile, sets), where, wait=wait, timeout=timeout)
+        except KeyboardInterrupt:
+            fail("interrupted; the app goes on starting in the background, `svcd down` stops it")
     else:
         sys.exit(_run(documents, where, report_fd))
 

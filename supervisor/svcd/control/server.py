@@ -66,20 +66,22 @@ class Control:
         return news()
 
     async def where(self, service: str) -> dict[str, Any]:
-        """Address of a ready replica of a service, and its apis. Raises ServiceUnavailable when there is none."""
+        """Address of a ready replica of a service, and its apis; waits while it starts. Raises ServiceUnavailable."""
         name = self._name(service)
         if name is None:
             return self._unknown(service)
         found = self._app.services[name]
-        for replica in found.replicas:
-            if replica.state is State.READY:
-                apis = [asdict(api) for api in found.spec.apis]
-                timeout = found.spec.traffic.timeout
-                path, secret = self._app.address_of(replica)
-                return {"service": name, "socket": path, "secret": secret, "apis": apis, "timeout": timeout}
-        raise ServiceUnavailable(
-            f"{name} has no ready replica: it is {found.state} ({found.reason or 'no reason given'})"
-        )
+        while True:
+            news = self._bus.news
+            for replica in found.replicas:
+                if replica.state is State.READY:
+                    apis = [asdict(api) for api in found.spec.apis]
+                    timeout = found.spec.traffic.timeout
+                    path, secret = self._app.address_of(replica)
+                    return {"service": name, "socket": path, "secret": secret, "apis": apis, "timeout": timeout}
+            if found.state != "starting":
+                raise ServiceUnavailable(f"{name} is {found.state}" + (f": {found.reason}" if found.reason else ""))
+            await news.wait()
 
     async def events(self, *, past: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A stream of changes."""

@@ -28,6 +28,11 @@ class Bus:
         """How many changes there have been."""
         return f"<Bus {self._count} changes>"
 
+    @property
+    def news(self) -> trio.Event:
+        """Set with the next change; take it before looking at what may change."""
+        return self._news
+
     def tell(self, change: Change) -> None:
         """Append a change and wake the listeners."""
         self._numbered.append((self._count, change))
