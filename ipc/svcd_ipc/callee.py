@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from svcd_ipc.errors import (
     ReplicaLost,
     UnknownApi,
 )
+from svcd_ipc.taking import Input
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from svcd_ipc.calls import Handler
     from svcd_ipc.connection import Chunks, Connection
     from svcd_ipc.crew import Hand
-    from svcd_ipc.messages import Call, Hello, Load
+    from svcd_ipc.messages import Call, Fed, Feed, Hello, Load
     from svcd_ipc.outbox import Outbox
 
 _STREAMED: Final = object()
@@ -85,8 +87,10 @@ class Callee:
         connection: Connection,
         outbox: Outbox,
         alarm: Alarm,
+        window: int,
     ) -> None:
         self._name = name
+        self._window = window
         self._handler = handler or _no_handler
         self._admit = admit
         self._release = release
@@ -98,6 +102,8 @@ class Callee:
         self._context = contextvars.copy_context()
         self.waiting_apis: set[str] = set()
         """Apis whose last call had to wait: they get a hand of their own at once."""
+        self._inputs: dict[int, list[Input]] = {}
+        """Of running calls that have arguments which are streams."""
         self.running: dict[int, Serving] = {}
         self.is_draining = False
         self.peer: Hello | None = None
@@ -116,6 +122,8 @@ class Callee:
             self.refuse_busy(event)
             return None
         serving = self.running[event.id] = Serving(event, call)
+        if event.inputs:
+            self._open_inputs(event, call)
         if serving.deadline < self._alarm.armed:
             self._alarm.by(serving.deadline)
         return serving
@@ -185,6 +193,29 @@ class Callee:
         if serving is not None and serving.bell is not None:
             serving.bell.ring()
 
+    def take_feed(self, event: Feed) -> None:
+        """Hand an item to the argument that it belongs to."""
+        self._inputs[event.id][event.input].push(event)
+
+    def take_fed(self, event: Fed) -> None:
+        """Complete an argument."""
+        self._inputs[event.id][event.input].complete()
+
+    def _open_inputs(self, event: Call, call: IncomingCall) -> None:
+        """Put an iterator in the place of each argument that is a stream."""
+        inputs = self._inputs[event.id] = []
+        for index, name in enumerate(event.inputs):
+            made = Input(f"{event.api}.{name}", window=self._window, want=partial(self._want, event.id, index))
+            inputs.append(made)
+            call.args[name] = made
+
+    def _want(self, number: int, index: int, count: int) -> None:
+        self._outbox.put(self._connection.send_want(number, index, count), join=True)
+
+    def _close_inputs(self, number: int) -> None:
+        for made in self._inputs.pop(number, ()):
+            made.over()
+
     def expire(self, now: float) -> float:
         """End calls whose deadline has passed; return the earliest one left."""
         earliest = inf
@@ -232,6 +263,8 @@ class Callee:
         number = serving.id
         if self.running.pop(number, None) is None:
             return
+        if self._inputs:
+            self._close_inputs(number)
         try:
             if value is _STREAMED:
                 chunks = self._connection.send_end(number, self._load())
@@ -256,6 +289,7 @@ class Callee:
 
     def _answer_error(self, serving: Serving, error: CallError) -> None:
         if self.running.pop(serving.id, None) is not None:
+            self._close_inputs(serving.id)
             self._put(self._connection.send_error(serving.id, error, self._load()))
 
     def _refuse(self, event: Call, error: CallError) -> None:

@@ -10,11 +10,12 @@ from trio.lowlevel import checkpoint_if_cancelled
 
 from svcd_ipc.calls import current
 from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable, from_wire
-from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result
+from svcd_ipc.feeding import Feeding
+from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
 from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.connection import Connection
@@ -40,6 +41,10 @@ class Caller:
         self._last_ping = 0
         self.reader: Reader
         """Set by the channel, which makes it after this."""
+        self.nursery: trio.Nursery
+        """Set by the channel when it runs; iterators that feed arguments run there."""
+        self._feedings: dict[int, Feeding] = {}
+        """By call."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.is_open = False
@@ -47,14 +52,21 @@ class Caller:
         self.peer_load: Load = (0, 0)
 
     async def call(
-        self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        deadline: float | None,
+        trace: str | None,
+        attempt: int,
+        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
     ) -> Any:
         """See `Channel.call`."""
         give_up, told = self._deadlines(deadline)
         if told == -inf:
             await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
         pending = Pending(api, give_up)
-        self._send(pending, args, told, trace, attempt, 0)
+        feeding = self._feeding(pending, inputs) if inputs else None
+        self._send(pending, args, told, trace, attempt, 0, feeding)
         try:
             if self.reader.is_vacant:
                 await self.reader.read_until_settled(pending)
@@ -63,6 +75,9 @@ class Caller:
         except (trio.Cancelled, KeyboardInterrupt):
             self._let_go(pending)
             raise
+        finally:
+            if feeding is not None:
+                await feeding.close()
         error = pending.error
         if error is None:
             return pending.value
@@ -71,18 +86,24 @@ class Caller:
         raise error
 
     def stream(
-        self, api: str, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
+        self,
+        api: str,
+        args: Mapping[str, Any],
+        deadline: float | None,
+        trace: str | None,
+        attempt: int,
+        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
     ) -> Stream:
         """See `Channel.stream`."""
         give_up, told = self._deadlines(deadline)
         arrivals = Arrivals(api, give_up)
-        return Stream(
-            arrivals,
-            window=self._window,
-            send=lambda: self._send_streaming(arrivals, args, told, trace, attempt),
-            give_credit=self._give_credit,
-            let_go=self._let_go,
-        )
+        feeding = self._feeding(arrivals, inputs) if inputs else None
+
+        def send() -> None:
+            self._send(arrivals, args, told, trace, attempt, self._window, feeding)
+            self.reader.resume()
+
+        return Stream(arrivals, window=self._window, send=send, give_credit=self._give_credit, let_go=self._let_go)
 
     async def ping(self) -> float:
         """See `Channel.ping`."""
@@ -111,6 +132,8 @@ class Caller:
         """Give a call its answer."""
         self.peer_load = event.load
         pending = self.pending.pop(event.id)
+        if self._feedings:
+            self._stop_feeding(event.id)
         if isinstance(event, Result):
             if event.fault is None:
                 pending.settle(event.value)
@@ -128,6 +151,10 @@ class Caller:
         pending = self.pending[event.id]
         if isinstance(pending, Arrivals):
             pending.push(event)
+
+    def take_want(self, event: Want) -> None:
+        """Feed an argument, or go on feeding it."""
+        self._feedings[event.id].want(event.input)
 
     def take_pong(self, event: Pong) -> None:
         """Wake whoever sent the ping; nobody may wait for it any more."""
@@ -154,6 +181,8 @@ class Caller:
         self._end_reason = reason
         self.is_open = False
         left = self._outbox.total - self._outbox.size
+        for number in list(self._feedings):
+            self._stop_feeding(number)
         for pending in [*self.pending.values(), *self._pings.values()]:
             pending.settle(None, self._loss(pending.api, reason, has_left=left > pending.start))
         self.pending.clear()
@@ -172,6 +201,7 @@ class Caller:
         trace: str | None,
         attempt: int,
         window: int,
+        feeding: Feeding | None,
     ) -> None:
         if not self.is_open:
             self._check_open(pending.api)
@@ -180,17 +210,28 @@ class Caller:
         if pending.deadline < self._alarm.armed:
             self._alarm.by(pending.deadline)
         # Arguments by position here and in what it calls: the interpreter is quicker with them.
-        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window)
+        names = feeding.names if feeding is not None else ()
+        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window, names)
+        if feeding is not None:
+            feeding.number = number
+            self._feedings[number] = feeding
         pending.id = number
         pending.start = self._outbox.total
         self.pending[number] = pending
         self._outbox.put(chunks, len(self.pending) > 1, True)
 
-    def _send_streaming(
-        self, arrivals: Arrivals, args: Mapping[str, Any], deadline: float | None, trace: str | None, attempt: int
-    ) -> None:
-        self._send(arrivals, args, deadline, trace, attempt, self._window)
-        self.reader.resume()
+    def _feeding(self, pending: Pending | Arrivals, inputs: Mapping[str, AsyncIterator[Any]]) -> Feeding:
+        def fail(error: BaseException) -> None:
+            if not pending.is_settled:
+                self._let_go(pending)
+                pending.settle(None, error)
+                self.reader.interrupt()  # The one who waits may be reading.
+
+        return Feeding(inputs, nursery=self.nursery, connection=self._connection, outbox=self._outbox, fail=fail)
+
+    def _stop_feeding(self, number: int) -> None:
+        if feeding := self._feedings.pop(number, None):
+            feeding.stop()
 
     def _check_open(self, api: str) -> None:
         if self._end_reason is not None:
@@ -222,6 +263,7 @@ class Caller:
     def _let_go(self, pending: Pending | Arrivals) -> None:
         """Forget a call and cancel it at the callee, unless it is settled."""
         if self.pending.pop(pending.id, None) is not None:
+            self._stop_feeding(pending.id)
             self._outbox.own()
             self._outbox.put(self._connection.send_cancel(pending.id), join=True)
 

@@ -23,13 +23,29 @@ from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
-from svcd_ipc.messages import Cancel, Credit, Drain, End, Error, Event, Hello, Item, Ping, Pong, Refused, Result
+from svcd_ipc.messages import (
+    Cancel,
+    Credit,
+    Drain,
+    End,
+    Error,
+    Event,
+    Fed,
+    Feed,
+    Hello,
+    Item,
+    Ping,
+    Pong,
+    Refused,
+    Result,
+    Want,
+)
 from svcd_ipc.outbox import Outbox
 from svcd_ipc.pending import Stream
 from svcd_ipc.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from svcd_ipc.messages import Load
 
@@ -108,6 +124,7 @@ class Channel:
             connection=self._connection,
             outbox=self._outbox,
             alarm=self._alarm,
+            window=limits.window,
         )
         self._dispatch: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((Result, End, Refused), self._caller.settle),
@@ -119,6 +136,9 @@ class Channel:
             Ping: lambda event: self._outbox.put(self._connection.send_pong(event.token), join=False),
             Drain: self._take_drain,
             Hello: self._take_hello,
+            Feed: self._callee.take_feed,
+            Fed: self._callee.take_fed,
+            Want: self._caller.take_want,
         }
         self._reader = Reader(
             self._sock,
@@ -163,14 +183,19 @@ class Channel:
         deadline: float | None = None,
         trace: str | None = None,
         attempt: int = 0,
+        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Await this to call the peer's api and get its value.
 
         The effective deadline (an instant of the channel's clock) is the earliest of the one given, that of the call
         being served, and those of the surrounding trio scopes. Raises CallError, or EncodeError for arguments that
         cannot travel.
+
+        `inputs` are arguments that are streams. Their items are taken one by one as the callee takes them, from a task
+        that has this one's context, and none before the callee has begun; what an iterator raises ends the call and is
+        raised here.
         """
-        return self._caller.call(api, args, deadline, trace, attempt)
+        return self._caller.call(api, args, deadline, trace, attempt, inputs)
 
     def stream(
         self,
@@ -180,9 +205,10 @@ class Channel:
         deadline: float | None = None,
         trace: str | None = None,
         attempt: int = 0,
+        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
     ) -> Stream:
-        """Return the items of an api that streams; for the deadline see `call`."""
-        return self._caller.stream(api, args, deadline, trace, attempt)
+        """Return the items of an api that streams; for the deadline and `inputs` see `call`."""
+        return self._caller.stream(api, args, deadline, trace, attempt, inputs)
 
     async def open(
         self,
@@ -221,7 +247,7 @@ class Channel:
         is_started = False
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._nursery = self._caller.nursery = nursery
                 if self._is_ending:
                     return
                 nursery.start_soon(self._outbox.run)

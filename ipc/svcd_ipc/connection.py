@@ -7,13 +7,13 @@ method, and then nothing was said. After a RemoteProtocolError only `send_goodby
 
 from __future__ import annotations
 
-from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from svcd_ipc import frames
 from svcd_ipc.codec import REFUSED, DecodeError, Encoder, UndecodableError, explain, unpack_body
 from svcd_ipc.errors import CallError, EncodeError, LocalProtocolError, RemoteProtocolError, to_wire
+from svcd_ipc.inputs import Inputs
 from svcd_ipc.messages import (
     MAGIC,
     VERSION,
@@ -23,6 +23,8 @@ from svcd_ipc.messages import (
     End,
     Error,
     Event,
+    Fed,
+    Feed,
     Hello,
     Item,
     Kind,
@@ -30,9 +32,11 @@ from svcd_ipc.messages import (
     Pong,
     Refused,
     Result,
+    Want,
     parse,
     parse_faulty,
 )
+from svcd_ipc.window import STREAM_BYTES, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +46,7 @@ if TYPE_CHECKING:
     Chunks = list[Buffer]
     """One frame in pieces. A memoryview among them shows the caller's own array, which must not change until sent."""
 
-STREAM_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of a stream that may be under way to a consumer that has not consumed them; one item may always be."""
+__all__ = ["STREAM_BYTES", "Connection"]
 
 _LENGTH = Struct("<I")
 
@@ -60,31 +63,7 @@ _NO_LOAD = (0, 0)
 _HELLO, _CALL, _RESULT, _BUSY, _ITEM = int(Kind.HELLO), int(Kind.CALL), int(Kind.RESULT), int(Kind.BUSY), int(Kind.ITEM)
 _ERROR, _END, _CREDIT, _CANCEL = int(Kind.ERROR), int(Kind.END), int(Kind.CREDIT), int(Kind.CANCEL)
 _PING, _PONG, _DRAIN = int(Kind.PING), int(Kind.PONG), int(Kind.DRAIN)
-
-
-class Window:
-    """What the producer of a stream may still send."""
-
-    __slots__ = ("credit", "sizes", "under_way")
-
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
-        self.sizes: deque[int] = deque()
-        self.under_way = 0
-
-    def take(self, size: int) -> None:
-        self.credit -= 1
-        self.sizes.append(size)
-        self.under_way += size
-
-    def give(self, count: int) -> None:
-        self.credit += count
-        for _ in range(count):
-            self.under_way -= self.sizes.popleft()
-
-    @property
-    def is_open(self) -> bool:
-        return self.credit > 0 and self.under_way < STREAM_BYTES
+_FEED, _FED, _WANT = int(Kind.FEED), int(Kind.FED), int(Kind.WANT)
 
 
 class Connection:
@@ -106,6 +85,7 @@ class Connection:
         """Open calls of this side: id -> items that may still come, or -1 once abandoned."""
         self._theirs: dict[int, Window | None] = {}
         """Open calls of the peer: id -> window of its stream, None when it wants one value."""
+        self._inputs = Inputs()
         self._pings: set[int] = set()
         self._ended = False
         self._checks: dict[type[Event], Callable[[Any], bool]] = {
@@ -114,6 +94,9 @@ class Connection:
             Item: self._take_item,
             Credit: self._take_credit,
             Cancel: self._take_cancel,
+            Feed: self._take_feed,
+            Fed: self._take_fed,
+            Want: self._take_want,
             Pong: self._take_pong,
             Hello: self._refuse_hello,
         }
@@ -183,6 +166,8 @@ class Connection:
             raise RemoteProtocolError(f"the peer made call {call.id} after call {self._last_theirs}")
         self._last_theirs = call.id
         self._theirs[call.id] = Window(call.window) if call.window else None
+        if call.inputs:
+            self._inputs.theirs[call.id] = [0] * len(call.inputs)
         return True
 
     def _settle_mine(self, event: Result | Error | End | Refused) -> bool:
@@ -192,6 +177,8 @@ class Connection:
         window = self._mine.pop(number, None)
         if window is None:
             raise RemoteProtocolError(f"the peer answered call {number}, which is not open")
+        if self._inputs.mine:
+            self._inputs.mine.pop(number, None)
         return window != _ABANDONED
 
     def _take_item(self, item: Item) -> bool:
@@ -216,6 +203,25 @@ class Connection:
             raise RemoteProtocolError(f"the peer gave credit {credit.count} for items of call {credit.id} it never got")
         window.give(credit.count)
         return True
+
+    def _take_feed(self, feed: Feed) -> bool:
+        if not self._is_theirs(feed.id, "fed"):
+            return False
+        self._inputs.take_feed(feed)
+        return True
+
+    def _take_fed(self, fed: Fed) -> bool:
+        if not self._is_theirs(fed.id, "fed"):
+            return False
+        self._inputs.take_fed(fed)
+        return True
+
+    def _take_want(self, want: Want) -> bool:
+        if not 0 < want.id <= self._last_mine:
+            raise RemoteProtocolError(f"the peer wanted items of call {want.id}, which was never made")
+        if self._mine.get(want.id, _ABANDONED) == _ABANDONED:
+            return False
+        return self._inputs.take_want(want)
 
     def _take_pong(self, pong: Pong) -> bool:
         if pong.token not in self._pings:
@@ -243,10 +249,16 @@ class Connection:
         trace: str | None = None,
         attempt: int = 0,
         window: int = 0,
+        inputs: Sequence[str] = (),
     ) -> tuple[int, Chunks]:
         """Return (id, frame) of a new call. Raises EncodeError for arguments that cannot travel."""
         number = self._last_mine + 1
-        chunks = self._frame([_CALL, number, api, args, deadline, trace, attempt, window], 3, "args")
+        message = [_CALL, number, api, args, deadline, trace, attempt, window]
+        if inputs:
+            message.append(list(inputs))
+        chunks = self._frame(message, 3, "args")
+        if inputs:
+            self._inputs.open(number, len(inputs))
         self._last_mine = number
         self._mine[number] = window
         return number, chunks
@@ -257,6 +269,8 @@ class Connection:
             self._check_theirs(number)
         chunks = self._frame([_RESULT, number, value, *load], 2, "result")
         del self._theirs[number]
+        if self._inputs.theirs:
+            self._inputs.theirs.pop(number, None)
         return chunks
 
     def send_error(self, number: int, error: CallError, load: Load = _NO_LOAD) -> Chunks:
@@ -269,13 +283,13 @@ class Connection:
             chunks = self._frame(
                 [_ERROR, number, code, message[:_SHORT].encode("ascii", "replace").decode(), {}, *load]
             )
-        del self._theirs[number]
+        self._forget_theirs(number)
         return chunks
 
     def send_busy(self, number: int, load: Load = _NO_LOAD) -> Chunks:
         """Answer that the call was not started."""
         self._check_theirs(number)
-        del self._theirs[number]
+        self._forget_theirs(number)
         return self._frame([_BUSY, number, *load])
 
     def may_send_item(self, number: int) -> bool:
@@ -296,7 +310,7 @@ class Connection:
     def send_end(self, number: int, load: Load = _NO_LOAD) -> Chunks:
         """Say that a stream is complete."""
         self._check_theirs(number)
-        del self._theirs[number]
+        self._forget_theirs(number)
         return self._frame([_END, number, *load])
 
     def send_credit(self, number: int, count: int) -> Chunks:
@@ -312,7 +326,29 @@ class Connection:
         if self._mine.get(number, _ABANDONED) == _ABANDONED:
             return []
         self._mine[number] = _ABANDONED
+        self._inputs.mine.pop(number, None)
         return self._frame([_CANCEL, number])
+
+    def may_feed(self, number: int, index: int) -> bool:
+        """Tell whether the callee wants one more item of an input of a call of this side."""
+        return self._inputs.may_feed(number, index)
+
+    def send_feed(self, number: int, index: int, value: Any) -> Chunks:
+        """Return one item of an input. Raises EncodeError; LocalProtocolError when it is not wanted."""
+        if not self._inputs.may_feed(number, index):
+            raise LocalProtocolError(f"call {number} wants no item of input {index}")
+        chunks = self._frame([_FEED, number, index, value], 3, "item")
+        self._inputs.feed(number, index, sum(map(len, chunks)))
+        return chunks
+
+    def send_fed(self, number: int, index: int) -> Chunks:
+        """Say that an input is complete."""
+        self._inputs.complete(number, index)
+        return self._frame([_FED, number, index])
+
+    def send_want(self, number: int, index: int, count: int) -> Chunks:
+        """Ask for so many more items of an input of the peer's call. No bytes when nothing more can come."""
+        return self._frame([_WANT, number, index, count]) if self._inputs.want(number, index, count) else []
 
     def send_ping(self, token: int) -> Chunks:
         """Ask for a pong."""
@@ -334,6 +370,10 @@ class Connection:
     def _check_theirs(self, number: int) -> None:
         if number not in self._theirs:
             raise LocalProtocolError(f"an answer to call {number}, which is not open")
+
+    def _forget_theirs(self, number: int) -> None:
+        del self._theirs[number]
+        self._inputs.theirs.pop(number, None)
 
     def _frame(self, message: list[Any], of: int = 0, root: str = "") -> Chunks:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors."""

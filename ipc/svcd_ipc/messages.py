@@ -10,10 +10,16 @@
     credit [7, id, count]
     cancel [8, id]
     ping   [9, token]     pong [10, token]     drain [11]
+    feed   [12, id, input, value]
+    fed    [13, id, input]
+    want   [14, id, input, count]
 
-Ids count up from 1 in each direction. call, credit and cancel speak of the sender's own calls, the others of the
-receiver's. Each call gets exactly one of result, error, busy or end, also after a cancel. `window` is how many items
-the caller takes before it gives credit; 0 means that it wants one value and no stream.
+Ids count up from 1 in each direction. call, credit, cancel, feed and fed speak of the sender's own calls, the others
+of the receiver's. Each call gets exactly one of result, error, busy or end, also after a cancel. `window` is how many
+items the caller takes before it gives credit; 0 means that it wants one value and no stream.
+
+Arguments that are streams are named in one more field at the end of a call, `[..., window, [name, ...]]`, and numbered
+as they stand there. Their items are fed one by one, each only once it was wanted, until the input is fed.
 """
 
 from __future__ import annotations
@@ -49,6 +55,9 @@ class Kind(IntEnum):
     PING = 9
     PONG = 10
     DRAIN = 11
+    FEED = 12
+    FED = 13
+    WANT = 14
 
 
 @dataclass(slots=True)
@@ -80,6 +89,8 @@ class Call:
     window: int
     fault: str | None = None
     """Why the arguments cannot be read here; they are incomplete then."""
+    inputs: tuple[str, ...] = ()
+    """Names of the arguments that are streams."""
 
 
 @dataclass(slots=True)
@@ -165,7 +176,36 @@ class Drain:
     """The peer takes no new calls."""
 
 
-Event = Hello | Call | Result | Error | Refused | Item | End | Credit | Cancel | Ping | Pong | Drain
+@dataclass(slots=True)
+class Feed:
+    """One item of an argument that is a stream."""
+
+    id: int
+    input: int
+    value: Any
+    size: int
+    """Bytes of its frame."""
+    fault: str | None = None
+
+
+@dataclass(slots=True)
+class Fed:
+    """An argument that is a stream is complete."""
+
+    id: int
+    input: int
+
+
+@dataclass(slots=True)
+class Want:
+    """The peer takes so many more items of an argument."""
+
+    id: int
+    input: int
+    count: int
+
+
+Event = Hello | Call | Result | Error | Refused | Item | End | Credit | Cancel | Ping | Pong | Drain | Feed | Fed | Want
 
 
 def parse(message: list[Any], size: int) -> Event:
@@ -184,7 +224,7 @@ def parse(message: list[Any], size: int) -> Event:
 def parse_faulty(message: list[Any], size: int, fault: str) -> Event:
     """Return the event of a message in which a value was replaced by None because of `fault`. Raises as `parse`."""
     event = parse(message, size)
-    if not isinstance(event, (Call, Result, Item)):
+    if not isinstance(event, (Call, Result, Item, Feed)):
         raise RemoteProtocolError(f"the peer sent a malformed {type(event).__name__.lower()}: {fault}")
     event.fault = fault
     return event
@@ -202,6 +242,8 @@ def _hello(message: list[Any], _size: int) -> Hello:
 
 
 def _call(message: list[Any], _size: int) -> Call:
+    if len(message) == 9:
+        return _call_with_inputs(message)
     _, number, api, args, deadline, trace, attempt, window = message
     if not (
         type(number) is int
@@ -215,6 +257,17 @@ def _call(message: list[Any], _size: int) -> Call:
     ):
         raise ValueError("a field has the wrong type")
     return Call(number, api, args, deadline, trace, attempt, window)
+
+
+def _call_with_inputs(message: list[Any]) -> Call:
+    *plain, names = message
+    call = _call(plain, 0)
+    _check(isinstance(names, list) and len(names) > 0, "names of inputs")
+    for name in names:
+        _check(type(name) is str and name not in call.args, "names of inputs that are no other arguments")
+    _check(len(set(names)) == len(names), "each input once")
+    call.inputs = tuple(names)
+    return call
 
 
 def _result(message: list[Any], _size: int) -> Result:
@@ -270,6 +323,21 @@ def _drain(message: list[Any], _size: int) -> Drain:
     return Drain()
 
 
+def _feed(message: list[Any], size: int) -> Feed:
+    _, number, index, value = message
+    return Feed(_natural(number), _natural(index), value, size)
+
+
+def _fed(message: list[Any], _size: int) -> Fed:
+    _, number, index = message
+    return Fed(_natural(number), _natural(index))
+
+
+def _want(message: list[Any], _size: int) -> Want:
+    _, number, index, count = message
+    return Want(_natural(number), _natural(index), _natural(count))
+
+
 def _natural(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r:.40} is no count")
@@ -282,5 +350,5 @@ def _check(good: bool, expected: str) -> None:
 
 
 _PARSERS: list[Callable[[list[Any], int], Event]] = [
-    *(_hello, _call, _result, _error, _busy, _item, _end, _credit, _cancel, _ping, _pong, _drain),
+    *(_hello, _call, _result, _error, _busy, _item, _end, _credit, _cancel, _ping, _pong, _drain, _feed, _fed, _want),
 ]

@@ -12,7 +12,7 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.connection import STREAM_BYTES
-from svcd_ipc.errors import CallError, InvalidArgument
+from svcd_ipc.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,8 @@ class Pending:
         self.start = 0
         """Bytes put before its frame, to tell whether any of it has left."""
         self.value: Any = None
-        self.error: CallError | None = None
+        self.error: BaseException | None = None
+        """What it ended with; no CallError where the caller's own iterator raised, which fed an argument."""
         self.is_settled = False
         self._task: Task | None = None
 
@@ -46,7 +47,7 @@ class Pending:
             self._task = current_task()
             await wait_task_rescheduled(self._abort)
 
-    def settle(self, value: Any, error: CallError | None = None) -> None:
+    def settle(self, value: Any, error: BaseException | None = None) -> None:
         """Give the answer."""
         self.value = value
         self.error = error
@@ -71,7 +72,8 @@ class Arrivals:
         self.start = 0
         self.items: deque[Item] = deque()
         self.value: Any = ENDED
-        self.error: CallError | None = None
+        self.error: BaseException | None = None
+        """What it ended with; no CallError where the caller's own iterator raised, which fed an argument."""
         self.is_settled = False
         self.bell = Bell()
 
@@ -80,7 +82,7 @@ class Arrivals:
         self.items.append(item)
         self.bell.ring()
 
-    def settle(self, value: Any, error: CallError | None = None) -> None:
+    def settle(self, value: Any, error: BaseException | None = None) -> None:
         """Nothing follows what has come; `error` is raised after it."""
         self.value = value
         self.error = error

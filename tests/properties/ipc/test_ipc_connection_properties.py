@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from svcd_ipc import frames
 from svcd_ipc.connection import Connection
 from svcd_ipc.errors import CallError, RemoteProtocolError, ServiceUnavailable
-from svcd_ipc.messages import Call, Cancel, Credit, End, Error, Event, Item, Refused, Result
+from svcd_ipc.messages import Call, Cancel, Credit, End, Error, Event, Fed, Feed, Item, Refused, Result
 
 HELLO = b"".join(Connection().send_hello({}))
 anything = st.recursive(
@@ -21,7 +21,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-messages = st.lists(anything, max_size=8) | st.tuples(st.integers(-1, 13)).flatmap(
+messages = st.lists(anything, max_size=8) | st.tuples(st.integers(-1, 16)).flatmap(
     lambda kind: st.lists(anything | st.integers(0, 4), max_size=8).map(lambda rest: [*kind, *rest])
 )
 
@@ -71,6 +71,7 @@ def test_random_messages_give_events_or_the_protocol_error(sent: list[list[Any]]
     if has_calls:
         for window in (0, 0, 5):
             connection.send_call("api", {}, window=window)
+        connection.send_call("api", {}, inputs=["items", "others"])
         connection.send_cancel(2)
         connection.send_ping(1)
     survive(connection, [HELLO, *(frames.pack(msgpack.packb(message)) for message in sent)])
@@ -99,13 +100,17 @@ class Conversation(RuleBasedStateMachine):
         """Calls that the callee has seen and not answered: id -> window."""
         self.answers: dict[int, int] = {}
         self.let_go: set[int] = set()
+        self.fed: dict[tuple[int, int], int] = {}
+        """Items sent by input: (call, index) -> how many."""
+        self.taken: dict[tuple[int, int], int] = {}
         self.calls = 0
         self.to_callee += b"".join(self.caller.send_hello({}))
         self.to_caller += b"".join(self.callee.send_hello({}))
 
-    @rule(window=st.integers(0, 3))
-    def call(self, window: int) -> None:
-        number, chunks = self.caller.send_call("api", {}, window=window)
+    @rule(window=st.integers(0, 3), inputs=st.sampled_from([(), ("a",), ("a", "b")]))
+    def call(self, window: int, inputs: tuple[str, ...]) -> None:
+        number, chunks = self.caller.send_call("api", {}, window=window, inputs=inputs)
+        self.fed.update({(number, index): 0 for index in range(len(inputs))})
         self.calls += 1
         assert number == self.calls
         self.to_callee += b"".join(chunks)
@@ -135,6 +140,23 @@ class Conversation(RuleBasedStateMachine):
         ][how]
         self.to_caller += b"".join(send())
 
+    @precondition(lambda self: self.fed)
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def want(self, data: st.DataObject, count: int) -> None:
+        number, index = data.draw(st.sampled_from(sorted(self.fed)))
+        if number in self.open:
+            self.to_caller += b"".join(self.callee.send_want(number, index, count))
+
+    @precondition(lambda self: self.fed)
+    @rule(data=st.data(), completes=st.booleans())
+    def feed(self, data: st.DataObject, completes: bool) -> None:
+        number, index = data.draw(st.sampled_from(sorted(self.fed)))
+        if self.caller.may_feed(number, index):
+            self.to_callee += b"".join(self.caller.send_feed(number, index, self.fed[number, index]))
+            self.fed[number, index] += 1
+            if completes:
+                self.to_callee += b"".join(self.caller.send_fed(number, index))
+
     @rule(count=st.integers(1, 200))
     def deliver_to_callee(self, count: int) -> None:
         data, self.to_callee = bytes(self.to_callee[:count]), self.to_callee[count:]
@@ -143,6 +165,12 @@ class Conversation(RuleBasedStateMachine):
         for event in events_of(self.callee):
             if isinstance(event, Call):
                 self.open[event.id] = event.window
+            elif isinstance(event, Feed):
+                assert event.id in self.open
+                assert event.value == self.taken.get((event.id, event.input), 0)  # each item, and in order
+                self.taken[event.id, event.input] = event.value + 1
+            elif isinstance(event, Fed):
+                assert self.taken.get((event.id, event.input), 0) == self.fed[event.id, event.input]
             else:
                 assert not isinstance(event, (Cancel, Credit)) or event.id in self.open
 

@@ -26,12 +26,15 @@ from svcd_ipc.messages import (
     End,
     Error,
     Event,
+    Fed,
+    Feed,
     Hello,
     Item,
     Ping,
     Pong,
     Refused,
     Result,
+    Want,
 )
 
 
@@ -60,13 +63,18 @@ def raw(*message: Any) -> bytes:
 
 
 def in_conversation() -> tuple[Connection, Connection]:
-    """Return a caller with open calls 1 to 3 for a value and 4 for a stream, and a ping 5; and its callee."""
+    """Return a caller with open calls 1 to 3 for a value, 3 with an input, 4 for a stream, and ping 5; and its callee.
+
+    The callee has called back, with an input of which two items are wanted.
+    """
     caller, callee = greeted()
     for number in range(1, 5):
-        feed(callee, caller.send_call("api", {"n": number}, window=3 if number == 4 else 0)[1])
+        inputs = ["items"] if number == 3 else []
+        feed(callee, caller.send_call("api", {"n": number}, window=3 if number == 4 else 0, inputs=inputs)[1])
     feed(callee, caller.send_ping(5))
-    feed(caller, callee.send_call("back", {}, window=3)[1])
+    feed(caller, callee.send_call("back", {}, window=3, inputs=["items"])[1])
     feed(callee, caller.send_item(1, "item"))
+    feed(callee, caller.send_want(1, 0, 2))
     return caller, callee
 
 
@@ -81,7 +89,10 @@ def said_by(callee: Connection) -> list[tuple[bytes, Event]]:
             callee.send_error(2, InvalidArgument("no", [{"field": "x"}]), (2, 0)),
             Error(2, "invalid", "no", {"details": [{"field": "x"}]}, (2, 0)),
         ),
+        (callee.send_want(3, 0, 4), Want(3, 0, 4)),
         (callee.send_busy(3, (9, 8)), Refused(3, (9, 8))),
+        (callee.send_feed(1, 0, {"a": 1}), Feed(1, 0, {"a": 1}, 8)),
+        (callee.send_fed(1, 0), Fed(1, 0)),
         (callee.send_item(4, "first"), Item(4, "first", 9)),
         (callee.send_item(4, [2.5]), Item(4, [2.5], 13)),
         (callee.send_end(4, (0, 0)), End(4, (0, 0))),
@@ -93,6 +104,10 @@ def said_by(callee: Connection) -> list[tuple[bytes, Event]]:
         (
             callee.send_call("more", {"x": [1]}, deadline=12.5, trace="00-1-2-03", attempt=1, window=2)[1],
             Call(2, "more", {"x": [1]}, 12.5, "00-1-2-03", 1, 2),
+        ),
+        (
+            callee.send_call("fed", {"x": 1}, inputs=["items", "others"])[1],
+            Call(3, "fed", {"x": 1}, None, None, 0, 0, None, ("items", "others")),
         ),
         (callee.send_goodbye("that is all"), Error(0, "goodbye", "that is all", {}, (0, 0))),
     ]
@@ -121,7 +136,7 @@ def test_byte_by_byte() -> None:
     assert received(caller, [stream[at : at + 1] for at in range(len(stream))]) == [event for _, event in said]
 
 
-@pytest.mark.parametrize("index", range(13))
+@pytest.mark.parametrize("index", range(17))
 def test_each_message_in_every_split_with_bytes_of_the_next_behind(index: int) -> None:
     data_at, said_at = said_by(in_conversation()[1])[index]
     for at in range(len(data_at) + 1):
@@ -174,7 +189,7 @@ HELLO = raw(0, "svcd", messages.VERSION, {}, [])
         (frames.pack(b"\x01\x02"), "no message: not msgpack"),
         (frames.pack(b"\x80"), "no message: not an array but dict"),
         (raw(), "unknown kind None"),
-        (raw(12), "unknown kind 12"),
+        (raw(15), "unknown kind 15"),
         (raw(-1), "unknown kind -1"),
         (raw(True), "unknown kind True"),
         (raw("call"), "unknown kind 'call'"),
@@ -220,6 +235,24 @@ def test_a_peer_that_does_not_speak_the_protocol(data: bytes, message: str) -> N
         (raw(10, []), "malformed pong"),
         (raw(11, 1), "malformed drain"),
         (raw(9, msgpack.ExtType(99, b"")), "malformed ping"),
+        (raw(12, 9, 0, None), "fed call 9, which it never made"),
+        (raw(12, 1, 1, None), "spoke of input 1 of call 1, which has none such"),
+        (raw(12, 1, 0, None) * 3, "fed call 1 what it did not want"),
+        (raw(13, 1, 0) + raw(12, 1, 0, None), "fed call 1 what it did not want"),
+        (raw(13, 1, 0) * 2, "completed input 0 of call 1 twice"),
+        (raw(13, 9, 0), "fed call 9, which it never made"),
+        (raw(14, 9, 0, 1), "wanted items of call 9, which was never made"),
+        (raw(14, 1, 0, 1), "wanted input 0 of call 1, which has none such"),
+        (raw(14, 3, 1, 1), "wanted input 1 of call 3, which has none such"),
+        (raw(12, 1, 0), "malformed feed"),
+        (raw(12, 1, -1, None), "malformed feed"),
+        (raw(13, 1), "malformed fed"),
+        (raw(14, 3, 0, -1), "malformed want"),
+        (raw(1, 2, "api", {}, None, None, 0, 0, []), "malformed call: expected names of inputs"),
+        (raw(1, 2, "api", {}, None, None, 0, 0, "x"), "malformed call: expected names of inputs"),
+        (raw(1, 2, "api", {}, None, None, 0, 0, [1]), "malformed call: expected names of inputs"),
+        (raw(1, 2, "api", {"x": 1}, None, None, 0, 0, ["x"]), "names of inputs that are no other arguments"),
+        (raw(1, 2, "api", {}, None, None, 0, 0, ["x", "x"]), "malformed call: expected each input once"),
     ],
 )
 def test_a_peer_that_breaks_a_rule(data: bytes, message: str) -> None:
@@ -268,6 +301,75 @@ def test_a_value_that_cannot_be_made_here_spoils_only_its_call() -> None:
     assert isinstance(item, Item)
     assert "a key that cannot be one" in (item.fault or "")
     assert feed(caller, callee.send_ping(1)) == [Ping(1)]
+
+
+def test_an_item_of_an_input_that_cannot_be_made_here_is_told_of_alone() -> None:
+    caller, _ = in_conversation()
+    (item,) = feed(caller, [raw(12, 1, 0, msgpack.ExtType(99, b""))])
+    assert isinstance(item, Feed)
+    assert (item.value, item.fault) == (None, "ext type 99 is not registered here")
+
+
+# Arguments that are streams
+
+
+def test_an_input_is_fed_what_is_wanted_and_no_more() -> None:
+    caller, callee = greeted()
+    _, chunks = caller.send_call("api", {}, inputs=["items", "others"])
+    feed(callee, chunks)
+    assert not caller.may_feed(1, 0)
+    with pytest.raises(LocalProtocolError, match="call 1 wants no item of input 0"):
+        caller.send_feed(1, 0, "item")
+    feed(caller, callee.send_want(1, 0, 2))
+    for value in "ab":
+        assert caller.may_feed(1, 0)
+        assert [event.value for event in feed(callee, caller.send_feed(1, 0, value))] == [value]
+    assert not caller.may_feed(1, 0)
+    assert not caller.may_feed(1, 1)
+    feed(caller, callee.send_want(1, 0, 1))
+    assert caller.may_feed(1, 0)
+    assert feed(callee, caller.send_fed(1, 0)) == [Fed(1, 0)]
+    assert callee.send_want(1, 0, 1) == []
+    with pytest.raises(LocalProtocolError, match="input 0 of call 1 is not open"):
+        caller.send_fed(1, 0)
+
+
+def test_an_input_is_bounded_in_bytes() -> None:
+    caller, callee = greeted()
+    feed(callee, caller.send_call("api", {}, inputs=["items"])[1])
+    feed(caller, callee.send_want(1, 0, 100))
+    sent = 0
+    while caller.may_feed(1, 0):
+        feed(callee, caller.send_feed(1, 0, bytes(STREAM_BYTES // 4)))
+        sent += 1
+    assert sent == 4
+    feed(caller, callee.send_want(1, 0, 1))
+    assert caller.may_feed(1, 0)
+
+
+def test_what_is_said_of_an_input_may_cross_the_answer_or_a_cancel() -> None:
+    caller, callee = greeted()
+    for _ in range(2):
+        feed(callee, caller.send_call("api", {}, inputs=["items"])[1])
+        feed(caller, callee.send_want(caller._last_mine, 0, 5))
+    item, end = caller.send_feed(1, 0, "item"), caller.send_fed(1, 0)
+    result = callee.send_result(1, "enough")
+    assert feed(callee, item + end) == []
+    assert feed(caller, result) == [Result(1, "enough", (0, 0))]
+    assert not caller.may_feed(1, 0)
+    assert feed(caller, [raw(14, 1, 0, 3)]) == []
+    want = callee.send_want(2, 0, 1)
+    caller.send_cancel(2)
+    assert feed(caller, want) == []
+    assert not caller.may_feed(2, 0)
+    assert callee.send_want(1, 0, 1) == []
+
+
+def test_a_call_that_cannot_travel_leaves_no_input_open() -> None:
+    caller, _ = greeted()
+    with pytest.raises(EncodeError, match=r"args\.x: a set"):
+        caller.send_call("api", {"x": set()}, inputs=["items"])
+    assert caller._inputs.mine == {}
 
 
 def test_an_answer_that_crosses_a_cancel_is_dropped() -> None:
