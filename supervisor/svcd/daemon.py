@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
-from svcd.host.limits import raise_descriptors
+from svcd.host.limits import raise_descriptors, write_no_cores
 from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
@@ -39,6 +39,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         signals = stack.enter_context(StopSignals())
         stack.enter_context(RuntimeDirectory(places))
         descriptors = raise_descriptors()
+        write_no_cores()
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with Path(places.daemon_log).open("ab") as log:
             guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)

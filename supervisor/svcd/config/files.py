@@ -9,6 +9,7 @@ import tomli
 
 from svcd.config.origins import TomlFile
 from svcd.config.problems import Problem
+from svcd.values.secrets import looks_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,5 +82,18 @@ def _broken(path: Path, text: str, error: str) -> Problem:
     else:
         line = text.rstrip().count("\n") + 1  # what is missing is missing behind the last line with something in it
         column, message = len(lines[line - 1].rstrip()) + 1, f"{message} (at the end of the file)"
-    source = lines[line - 1].rstrip("\r") if line <= len(lines) else None
+    source = _quotable(lines, line) if line <= len(lines) else None
     return Problem(file=str(path), line=line, column=column, message=message, source=source)
+
+
+def _quotable(lines: list[str], number: int) -> str:
+    """Return a line of a file that can't be read; as far as can be told, what may be a secret in it is blotted out."""
+    line = lines[number - 1].rstrip("\r")
+    above = lines[number - 1 :: -1]
+    header = next((each for each in above if each.lstrip().startswith("[")), "")
+    opening = next((each for each in above if "=" in each), "")  # the line's own, or that of a text over several lines
+    key, _, value = opening.partition("=")
+    if "envs" in header or "envs" in opening or looks_secret(key.strip(), value):
+        seen, equals, hidden = line.partition("=") if "=" in line else ("", "", line)
+        return seen + equals + re.sub(r"[^\s,{}\[\]=#\"']", "•", hidden)
+    return line

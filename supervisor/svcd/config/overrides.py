@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import tomli
@@ -41,7 +42,9 @@ def set_layer(sets: tuple[str, ...], base: Path, reader: Reader) -> Layer:
         found = split_key(text)
         rest = text[found[1] :].lstrip() if found else ""
         if found is None or not rest.startswith("="):
-            problem = Problem(file=f"--set {text}", message="expected KEY=VALUE, such as services.NAME.threads=2")
+            key = re.split(r"[\s=]", text, maxsplit=1)[0]  # what follows may be a secret
+            shown = key if key == text else f"{key}..."
+            problem = Problem(file=f"--set {shown}", message="expected KEY=VALUE, such as services.NAME.threads=2")
             reader.problems.append(problem)
             continue
         key = text[: found[1]].strip()

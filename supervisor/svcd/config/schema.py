@@ -169,7 +169,7 @@ _MEMORY = "Main memory of each replica; one that takes more is killed. See [isol
 
 _RLIMITS = {
     "as": ("size", "address space"),
-    "core": ("size", "a core file; 0 turns core dumps off"),
+    "core": ("size", "a core file, which holds the secrets of its process"),
     "cpu": ("time", "CPU time in all"),
     "data": ("size", "data segment"),
     "fsize": ("size", "a file that it writes"),
@@ -182,6 +182,7 @@ _RLIMITS = {
     "stack": ("size", "stack"),
 }
 """Limit of setrlimit(2) -> how it is measured, and what it limits."""
+_RLIMIT_DEFAULTS = {"core": "0"}
 
 _SERVICE = (
     Key(
@@ -239,7 +240,12 @@ _SERVICE = (
     Key("umask", Mask(), "Permissions that files it makes do not get.", default=_PROCESS.umask),
     Key("nice", Between(-20, 19), "Scheduling priority; below 0 only when svcd is root.", default=_PROCESS.nice),
     *(
-        Key(f"rlimits.{name}", Limit(measure), f"Most for {what}.", default_text="svcd's own")
+        Key(
+            f"rlimits.{name}",
+            Limit(measure),
+            f"Most for {what}.",
+            default_text=_RLIMIT_DEFAULTS.get(name, "svcd's own"),
+        )
         for name, (measure, what) in _RLIMITS.items()
     ),
     Key(

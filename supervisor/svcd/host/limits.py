@@ -1,6 +1,7 @@
-"""The daemon's own limit of open descriptors: as many as it may have, while its children get what it was given.
+"""The daemon's own limits: as many descriptors as it may have, and no core files.
 
-The soft limit is 1024 by tradition, for programs that use select(2); svcd does not, its services may.
+The soft limit of descriptors is 1024 by tradition, for programs that use select(2); svcd does not, its services may,
+and get what the daemon was given. A core file would hold the secrets of all services.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ def raise_descriptors() -> Descriptors:
     before = Descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE))
     resource.setrlimit(resource.RLIMIT_NOFILE, (before.hard, before.hard))
     return before
+
+
+def write_no_cores() -> None:
+    """Have this process, and all that it starts unless told otherwise, leave no core file when it crashes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def too_high(rlimits: Mapping[str, int], *, privileged: bool) -> dict[str, int]:

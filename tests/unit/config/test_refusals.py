@@ -38,8 +38,8 @@ def test_all_layers_are_told_of_at_once():
         '--set services.Model.threads: expected a whole number, at least 1; found "none"',
         "--set nonsense: expected KEY=VALUE, such as services.NAME.threads=2",
         f"--set profiles.prod.app.http: {NO_PROFILES}",
-        "--set =1: expected KEY=VALUE, such as services.NAME.threads=2",
-        "--set a b=1: expected KEY=VALUE, such as services.NAME.threads=2",
+        "--set ...: expected KEY=VALUE, such as services.NAME.threads=2",
+        "--set a...: expected KEY=VALUE, such as services.NAME.threads=2",
         "--profile prod: no such profile; there is none in the file",
     ]
 
