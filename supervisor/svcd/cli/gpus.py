@@ -39,6 +39,6 @@ def command(*, as_json: bool) -> None:
     for line in render(HEADER, rows) if rows else ():
         click.echo(line)
     for gpu in inventory.unusable:
-        click.echo(f"{gpu.index}  {gpu.name}: not usable: {gpu.reason}")
-    if inventory.problem or not rows:
-        click.echo(f"no GPUs: {inventory.problem or 'NVML lists none'}" if not rows else f"note: {inventory.problem}")
+        click.echo(f"{gpu.index:<5}  {gpu.name or 'unknown'}: not usable: {gpu.reason}")
+    if not rows and not inventory.unusable:
+        click.echo(f"no GPUs: {inventory.problem}")
