@@ -2,8 +2,8 @@
 
 A text is taken as it stands where its parameter takes text or bytes. Else it is read as JSON or, where that does not
 fit, as the string that it would be in JSON (a date, the value of an enum); strict, so that what fits is what the JSON
-Schema of the api allows. Nothing in a form tells a list of one from its only item: a parameter that takes a list takes
-both.
+Schema of the api allows. A part that says it is JSON is nothing else, or null when it is empty. Nothing in a form tells
+a list of one from its only item, nor an empty list from none: a parameter that takes a list takes both.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from svcd.app.schemas import ApiSchema
 
-Value = str | bytes | list[str | bytes]
-"""What a field holds: a list when it came more than once."""
+One = str | bytes | dict[str, str]
+"""What a field holds: a text, bytes, or `{"json": text}`."""
 
 
 class FormSchema:
@@ -36,18 +36,23 @@ class FormSchema:
     Args:
         schema: The api's, which validates the whole.
         hints: Its parameters' annotations.
+        required: Those without a default.
     """
 
-    def __init__(self, schema: ApiSchema, hints: Mapping[str, Any]) -> None:
+    def __init__(self, schema: ApiSchema, hints: Mapping[str, Any], required: Iterable[str]) -> None:
         self._schema = schema
+        self._lists = [name for name in required if is_list(hints[name])]
         self._fields = {name: _Field(hint, schema.title) for name, hint in hints.items()}
 
     def __repr__(self) -> str:
         return f"<FormSchema {self._schema.title}>"
 
-    def validate(self, form: Mapping[str, Value]) -> dict[str, Any]:
-        """Return the arguments that a form holds, or raise InvalidArgument naming each wrong field."""
-        args: dict[str, Any] = {}
+    def validate(self, form: Mapping[str, One | list[One]]) -> dict[str, Any]:
+        """Return the arguments that a form holds, or raise InvalidArgument naming each wrong field.
+
+        A field that came more than once has a list of values.
+        """
+        args: dict[str, Any] = {name: [] for name in self._lists}
         details: list[dict[str, Any]] = []
         for name, value in form.items():
             args[name] = value
@@ -77,10 +82,12 @@ class _Field:
         self._hint = hint
         self._title = title
 
-    def read(self, value: Value) -> Any:
+    def read(self, value: One | list[One]) -> Any:
         """Return the argument, or what validates as it. Raises ValidationError."""
         if isinstance(value, list):
             return self._read_list(value)
+        if isinstance(value, dict):
+            return self._first_fitting((value["json"] or "null",))
         if isinstance(value, bytes):
             return [value] if is_list(self._hint) else value
         taken = _as_it_stands(self._hint, value)
@@ -96,13 +103,15 @@ class _Field:
             return self._first_fitting((text,))
         return self._first_fitting((text, _string(text), f"[{_string(text)}]", f"[{text}]"))
 
-    def _read_list(self, values: list[str | bytes]) -> Any:
+    def _read_list(self, values: list[One]) -> Any:
         hint = item_of(self._hint)
-        items = [value if isinstance(value, bytes) else _as_it_stands(hint, value) for value in values]
-        if None not in items:
+        items = [_as_it_stands(hint, value) if isinstance(value, str) else value for value in values]
+        if not any(item is None or isinstance(item, dict) for item in items):
             return items
-        texts = [value for value in values if isinstance(value, str)]
-        read = ",".join(value if _is_json(value) else _string(value) for value in texts)
+        texts = [
+            value["json"] if isinstance(value, dict) else value for value in values if not isinstance(value, bytes)
+        ]
+        read = ",".join(text if _is_json(text) else _string(text) for text in texts)
         return self._first_fitting((f"[{read}]", f"[{','.join(map(_string, texts))}]"))
 
     def _first_fitting(self, candidates: Iterable[str]) -> Any:

@@ -122,8 +122,9 @@ class ApiSchema:
     @cached_property
     def form(self) -> FormSchema:
         """What reads the arguments out of a form."""
-        names = [p.name for p in self.signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        return FormSchema(self, {name: self.hints.get(name, Any) for name in names})
+        parameters = [p for p in self.signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        required = [p.name for p in parameters if p.default is p.empty]
+        return FormSchema(self, {p.name: self.hints.get(p.name, Any) for p in parameters}, required)
 
     def invalid(self, error: ValidationError) -> InvalidArgument:
         """Return the error that names the wrong fields, dotted where they lie deeper, `body` where it is the whole."""

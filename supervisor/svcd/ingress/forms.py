@@ -1,7 +1,7 @@
 """Forms: a multipart or urlencoded body as a map from field names to text or bytes.
 
-No I/O: the whole body is in memory, where the limit on bodies bounds it. A part with a file name
-is bytes, and so is one whose content type is neither text nor JSON; any other is UTF-8 text.
+No I/O: the whole body is in memory, where the limit on bodies bounds it. A part with a file name is bytes, and so is
+one whose content type is neither text nor JSON; any other is UTF-8 text, which is kept apart where it says it is JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from svcd.ingress.problems import refuse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Form = dict[str, str | bytes | list[str | bytes]]
+Value = str | bytes | dict[str, str]
+"""A text, the bytes of a file, or `{"json": text}` for a part of that content type."""
+Form = dict[str, Value | list[Value]]
 """A field that comes more than once has all its values, in their order."""
 
 MAX_FIELDS = 1000
@@ -28,7 +30,7 @@ def is_form(content_type: str) -> bool:
 
 def parse_form(content_type: str, body: bytes) -> Form:
     """Return the fields of a form. Raises RefusedError (400, 415) for what is not one."""
-    fields: dict[str, list[str | bytes]] = {}
+    fields: dict[str, list[Value]] = {}
     parts = _multipart(content_type, body) if "multipart" in content_type.lower() else _urlencoded(body)
     for count, (name, value) in enumerate(parts):
         if count == MAX_FIELDS:
@@ -52,7 +54,7 @@ def _urlencoded(body: bytes) -> Iterator[tuple[str, str]]:
         raise _malformed(str(error)) from None
 
 
-def _multipart(content_type: str, body: bytes) -> list[tuple[str, str | bytes]]:
+def _multipart(content_type: str, body: bytes) -> list[tuple[str, Value]]:
     from python_multipart.exceptions import FormParserError  # noqa: PLC0415 - as above
     from python_multipart.multipart import MultipartParser, parse_options_header  # noqa: PLC0415 - as above
 
@@ -75,7 +77,7 @@ class _Parts:
     """Gathers the parts that the parser finds."""
 
     def __init__(self, parse_options: Any) -> None:
-        self.fields: list[tuple[str, str | bytes]] = []
+        self.fields: list[tuple[str, Value]] = []
         self.complete = False
         self._parse_options = parse_options
         self._name, self._value = bytearray(), bytearray()
@@ -109,8 +111,9 @@ class _Parts:
             raise _malformed(f"more than {MAX_FIELDS} fields")
         try:
             name = options[b"name"].decode()
-            is_text = b"filename" not in options and _is_text(self._headers.get(b"content-type", b""))
-            self.fields.append((name, self._data.decode() if is_text else bytes(self._data)))
+            kind = b"file" if b"filename" in options else _kind(self._headers.get(b"content-type", b""))
+            value: Value = bytes(self._data) if kind == b"file" else self._data.decode()
+            self.fields.append((name, {"json": str(value)} if kind == b"json" else value))
         except UnicodeDecodeError:
             raise _malformed("a name or a text field is not UTF-8; give binary fields a file name") from None
 
@@ -118,9 +121,11 @@ class _Parts:
         self.complete = True
 
 
-def _is_text(content_type: bytes) -> bool:
+def _kind(content_type: bytes) -> bytes:
     kind = content_type.partition(b";")[0].strip().lower()
-    return not kind or kind.startswith(b"text/") or kind.endswith((b"/json", b"+json"))
+    if kind.endswith((b"/json", b"+json")):
+        return b"json"
+    return b"text" if not kind or kind.startswith(b"text/") else b"file"
 
 
 def _malformed(why: str) -> Exception:

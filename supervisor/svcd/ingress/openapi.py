@@ -90,6 +90,11 @@ class Components:
         lifted: Schema = _renamed({key: value for key, value in schema.items() if key != "$defs"}, names)
         return lifted
 
+    def find(self, schema: Schema) -> Schema:
+        """Return what a schema refers to, or itself."""
+        name = str(schema.get("$ref", "")).removeprefix("#/components/schemas/")
+        return self.schemas[name.replace("~1", "/").replace("~0", "~")] if name else schema
+
     def _fit(self, definitions: dict[str, Schema], names: dict[str, str]) -> bool:
         return all(
             name != "Error" and self.schemas.get(name) in (None, _renamed(definition, names))
@@ -119,7 +124,7 @@ def _operation(service: str, name: str, api: dict[str, Any], components: Compone
     operation = {
         "operationId": name,
         "tags": [service],
-        "requestBody": {"required": bool(told.get("required")), "content": _bodies(api, told)},
+        "requestBody": {"required": bool(told.get("required")), "content": _bodies(api, told, components)},
         "responses": {
             "200": {"description": _what_comes(api), "content": _answers(name, api, components)},
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _STATUSES},
@@ -136,13 +141,14 @@ def _what_comes(api: dict[str, Any]) -> str:
     return "The items as they come. When the stream fails, its body is cut off, or ends with an event named error."
 
 
-def _bodies(api: dict[str, Any], schema: Schema) -> dict[str, Any]:
+def _bodies(api: dict[str, Any], schema: Schema, components: Components) -> dict[str, Any]:
     """Return the forms a request body may have."""
     content: dict[str, Any] = {JSON: {"schema": schema}}
     fields: dict[str, Schema] = schema.get("properties", {})
     if fields:
-        content[MULTIPART] = {"schema": _form_schema(schema), **_encoding(fields)}
-        if all(_is_scalar(field) and not _is_bytes(field) for field in fields.values()):
+        arms = {name: [components.find(arm) for arm in field.get("anyOf", [field])] for name, field in fields.items()}
+        content[MULTIPART] = _form(schema, arms)
+        if all(map(_is_scalar, arms.values())):
             content[FORM] = {"schema": schema}
     if api.get("text_body"):
         content[TEXT] = {"schema": _text_schema(fields.get(api["text_body"], {}))}
@@ -152,36 +158,30 @@ def _bodies(api: dict[str, Any], schema: Schema) -> dict[str, Any]:
     return content
 
 
-def _form_schema(schema: Schema) -> Schema:
-    """Return the schema of a form: bytes are parts of their own, and a list may be one field with its only item."""
-    fields = {name: _form_field(field) for name, field in schema["properties"].items()}
-    return {**schema, "properties": fields}
+def _form(schema: Schema, arms: dict[str, list[Schema]]) -> dict[str, Any]:
+    """Return the schema of a multipart form, and what its parts are where the default would be something else.
+
+    Files are parts of their own. What is neither file nor scalar is a part of JSON. A list may have no part at all.
+    """
+    fields, encoding = dict(schema["properties"]), {}
+    for name, kinds in arms.items():
+        if any(map(_is_bytes, kinds)):
+            fields[name] = {"type": "string", "format": "binary"}
+        elif any(_is_bytes(kind.get("items") or {}) for kind in kinds):
+            fields[name] = {"description": "Files, each a part of this name."}  # which any content is
+        elif not {kind.get("type") for kind in kinds} <= {"array", "object", "null"}:
+            continue
+        encoding[name] = {"contentType": JSON if fields[name] is schema["properties"][name] else BYTES}
+    lists = {name for name, kinds in arms.items() if any(kind.get("type") == "array" for kind in kinds)}
+    required = [name for name in schema.get("required", ()) if name not in lists]
+    told = {"schema": {**schema, "properties": fields, "required": required}}
+    return {**told, "encoding": encoding} if encoding else told
 
 
-def _form_field(field: Schema) -> Schema:
-    if _is_bytes(field) or _is_bytes(field.get("items", {})):
-        return _BINARY
-    if "items" in field:
-        return {"anyOf": [field, field["items"]]}
-    arms = field.get("anyOf", ())
-    items = [arm["items"] for arm in arms if "items" in arm]
-    return {**field, "anyOf": [*arms, *items]} if items else field
-
-
-def _encoding(fields: dict[str, Schema]) -> dict[str, Any]:
-    """Say what a part is where the specification's default (by type) would be something else."""
-    told = {
-        name: {"contentType": BYTES if _form_field(field) is _BINARY else JSON}
-        for name, field in fields.items()
-        if not _is_scalar(field) or _is_bytes(field)
-    }
-    return {"encoding": told} if told else {}
-
-
-def _is_scalar(field: Schema) -> bool:
-    if "anyOf" in field:
-        return all(_is_scalar(arm) for arm in field["anyOf"])
-    return field.get("type") in _SCALARS or "enum" in field or "const" in field
+def _is_scalar(kinds: list[Schema]) -> bool:
+    return all(
+        (kind.get("type") in _SCALARS or "enum" in kind or "const" in kind) and not _is_bytes(kind) for kind in kinds
+    )
 
 
 def _is_bytes(field: Schema) -> bool:
