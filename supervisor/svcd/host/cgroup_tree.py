@@ -139,10 +139,10 @@ class ControlGroups:
     def below(cls, around: Around, app: str) -> ControlGroups:
         """See what can be done. In version 2 this moves svcd's own processes into a group `svcd.APP.daemon`."""
         if (group := around.first.get("memory")) is not None:
-            cpu = around.first.get("cpu")
+            beside = around.first.get("cpu")
             if not _can_make(group.folder):
                 return cls(version=1, why_not=f"svcd may not make groups in {group.folder}")
-            return cls(group.folder, cpu.folder if cpu and _can_make(cpu.folder) else None, version=1)
+            return cls(group.folder, beside.folder if beside and _can_make(beside.folder) else None, version=1)
         if around.second is None:
             return cls(why_not="no cgroup file system is mounted")
         try:
