@@ -55,6 +55,9 @@ class World:
         if self.dies_on_term:
             self.exit(0)
 
+    def ask_where(self, replica: Replica) -> None:
+        self._note("ask where")
+
     def kill(self, replica: Replica) -> None:
         self._note("kill")
         self.exit(-signal.SIGKILL)
@@ -117,10 +120,22 @@ async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_it
 
 
 async def test_a_start_that_takes_too_long_is_killed_and_says_so(autojump_clock: MockClock, world: World) -> None:
-    await trio.sleep(60.01)
-    assert (60, "kill") in world.orders
+    await trio.sleep(60.51)
+    assert [order for order in world.orders if order[0] >= 60][:2] == [(60, "ask where"), (60.5, "kill")]
     assert world.replica.failure == "not ready within its start limit of 60 s"
     world.replica.post(Happening.STOP)
+
+
+async def test_a_process_that_becomes_ready_at_the_last_moment_is_let_live(
+    autojump_clock: MockClock, world: World
+) -> None:
+    await trio.sleep(60.25)
+    world.replica.post(Happening.READY)
+    await trio.sleep(1000)
+    assert world.names()[2:] == ["ask where"]
+    assert world.replica.failure is None
+    world.replica.post(Happening.STOP)
+    world.replica.post(Happening.DRAINED)
 
 
 async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(
@@ -132,7 +147,7 @@ async def test_the_start_limit_does_not_run_while_it_waits_for_dependencies(
     world.replica.post(Happening.BEGUN)
     await trio.sleep(59)
     assert "kill" not in world.names()
-    await trio.sleep(1.01)
+    await trio.sleep(1.51)
     assert "kill" in world.names()
     world.replica.post(Happening.STOP)
 

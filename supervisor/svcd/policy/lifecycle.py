@@ -82,6 +82,8 @@ class Action(StrEnum):
     """SIGTERM; the stop limit begins."""
     ESCALATE = "escalate"
     """The next harder means: SIGTERM after the drain limit, SIGKILL to the whole tree after the stop limit."""
+    EXPIRE = "expire"
+    """Have it write down where it hangs and set a short alarm; at the second time SIGKILL to the whole tree."""
     KILL = "kill"
     """SIGKILL to the whole tree."""
     FINISH = "finish"
@@ -121,7 +123,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
         _H.GONE: IGNORE,  # the keeper reports EXITED first
-        _H.OVERDUE: Transition(_S.STARTING, _A.KILL),  # EXITED follows and finds the reason noted
+        _H.OVERDUE: Transition(_S.STARTING, _A.EXPIRE),  # in the end EXITED follows and finds the reason noted
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.TERMINATE),
         _H.DRAINED: IGNORE,

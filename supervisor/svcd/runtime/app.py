@@ -163,6 +163,10 @@ class App:
         """SIGTERM to the main process."""
         self._processes.signal(replica.process_id, signal.SIGTERM)
 
+    def ask_where(self, replica: Replica) -> None:
+        """SIGQUIT to the main process, see worker/boot.py."""
+        self._processes.signal(replica.process_id, signal.SIGQUIT)
+
     def kill(self, replica: Replica) -> None:
         """SIGKILL to the whole tree."""
         self._processes.kill(replica.process_id)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from svcd_ipc.channel import Channel
 
 
+LAST_WORDS = 0.5
+"""Seconds that a process has to write down where it hangs before it is killed for not having become ready."""
+
+
 class Surroundings(Protocol):
     """What a replica asks of the world around it; none of it blocks."""
 
@@ -39,6 +43,9 @@ class Surroundings(Protocol):
 
     def terminate(self, replica: Replica) -> None:
         """SIGTERM to the main process."""
+
+    def ask_where(self, replica: Replica) -> None:
+        """Have the worker log what each of its threads does just now."""
 
     def kill(self, replica: Replica) -> None:
         """SIGKILL to the whole tree."""
@@ -75,6 +82,7 @@ class Replica:
         self._entered = trio.current_time()
         self._alarm = math.inf
         self._terminated = False
+        self._expired = False
         self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
@@ -165,7 +173,7 @@ class Replica:
     def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
         match action:
             case Action.ANNOUNCE:
-                pass  # the change of state said it all
+                self.failure = None  # it may have been late
             case Action.REQUEST:
                 self._surroundings.request(self)
             case Action.SPAWN:
@@ -191,6 +199,8 @@ class Replica:
                     self._surroundings.kill(self)
                 else:
                     self._terminate()
+            case Action.EXPIRE:
+                self._expire()
             case Action.KILL:
                 self._surroundings.kill(self)
             case Action.FINISH:
@@ -200,7 +210,8 @@ class Replica:
     def _spawn(self) -> None:
         self.generation += 1
         self.restarts = self.generation - 1
-        self.failure, self.last_lines, self._terminated, self._alive = None, (), False, True
+        self.failure, self.last_lines = None, ()
+        self._terminated, self._expired, self._alive = False, False, True
         self._ended_for = ""
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
@@ -211,6 +222,14 @@ class Replica:
         self._terminated = True
         self._set_alarm(self.spec.limits.stop)
         self._surroundings.terminate(self)
+
+    def _expire(self) -> None:
+        if self._expired:
+            self._surroundings.kill(self)
+            return
+        self._expired = True
+        self._set_alarm(LAST_WORDS)
+        self._surroundings.ask_where(self)
 
     def _record_exit(self) -> None:
         self.pid, self.channel = None, None
