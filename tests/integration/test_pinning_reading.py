@@ -22,13 +22,14 @@ WELL = Inventory(gpus=(Gpu(index=0, uuid="GPU-0", name="A100", memory_total=1, m
 class Driver:
     """Answers with what it is; counts the questions."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, takes: float = 0.5) -> None:
         self.inventory = inventory
+        self.takes = takes
         self.times: list[float] = []
         self.said: list[str] = []
 
     async def read(self) -> Inventory:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.takes)
         self.times.append(trio.current_time())
         return self.inventory
 
@@ -48,10 +49,20 @@ class _Deaf:
 async def test_once_when_all_is_well(autojump_clock: MockClock) -> None:
     driver, ledger = Driver(WELL), Ledger()
     replica = waiting(ledger)
-    assert replica.reason == "needs 1 GPU; the driver has not said yet what there is"
     await keep_read(ledger, driver.read, driver.said.append)
     assert replica.assignment is not None
     assert (len(driver.times), driver.said) == (1, [])
+    assert replica.reason == ""
+
+
+async def test_a_slow_driver_is_named_as_what_is_waited_for(autojump_clock: MockClock) -> None:
+    driver, ledger = Driver(WELL, takes=5), Ledger()
+    replica = waiting(ledger)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_read, ledger, driver.read, driver.said.append)
+        await trio.sleep(4)
+        assert replica.reason == "needs 1 GPU; the driver has not said yet what there is"
+    assert replica.assignment is not None
 
 
 async def test_a_shortage_of_a_healthy_box_is_not_asked_about_again(autojump_clock: MockClock) -> None:

@@ -21,12 +21,19 @@ LONGEST_PAUSE = 300.0
 """Seconds between readings. A reader that hangs in the driver may not even be killable: there must not be many."""
 
 
+LATE = 1.0
+"""Seconds that the driver may take before those who wait for it say so."""
+
+
 async def keep_read(ledger: Ledger, read: Callable[[], Awaitable[Inventory]], say: Callable[[str], None]) -> None:
     """Read until nobody waits for what NVML could not tell. say: hears each new problem, once."""
     told: str | None = None
     pause = FIRST_PAUSE
     while True:
-        inventory = await read()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tell_when_late, ledger)
+            inventory = await read()
+            nursery.cancel_scope.cancel()
         ledger.learn(inventory)
         if inventory.problem != told:
             told = inventory.problem
@@ -35,3 +42,8 @@ async def keep_read(ledger: Ledger, read: Callable[[], Awaitable[Inventory]], sa
             return
         await trio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _tell_when_late(ledger: Ledger) -> None:
+    await trio.sleep(LATE)
+    ledger.late()

@@ -26,6 +26,7 @@ class Ledger:
         """
         self._inventory = inventory
         self._machine = machine
+        self._is_late = False
         self._held: dict[Replica, Assignment] = {}
         self._waiting: list[Replica] = []
 
@@ -41,6 +42,11 @@ class Ledger:
     def learn(self, inventory: Inventory) -> None:
         """Take what there is from now on, and serve those who wait. What was granted before stays so."""
         self._inventory = inventory
+        self._serve()
+
+    def late(self) -> None:
+        """Say to those who wait for `learn` that it takes long; until then it goes without saying."""
+        self._is_late = True
         self._serve()
 
     def request(self, replica: Replica) -> None:
@@ -67,7 +73,8 @@ class Ledger:
     def _grant(self, replica: Replica) -> bool:
         answer = self._choose(replica.spec.resources)
         if isinstance(answer, Shortage):
-            replica.waiting(answer.reason)
+            if self._is_late or self._inventory is not None or not replica.spec.resources.gpu:
+                replica.waiting(answer.reason)
             return False
         self._held[replica] = replica.assignment = answer
         replica.post(Happening.PLACED)
