@@ -109,6 +109,23 @@ async def test_an_orderly_life(autojump_clock: MockClock, world: World) -> None:
     assert world.replica.restarts == 0
 
 
+async def test_one_that_is_ended_for_a_reason_says_that_and_is_tried_again(
+    autojump_clock: MockClock, world: World
+) -> None:
+    await make_ready(world)
+    world.replica.end("over its memory of 2Gi: it had 3Gi")
+    world.replica.end("over its memory of 2Gi: it had 4Gi")
+    await settle()
+    assert world.names()[-1] == "kill"
+    assert (world.replica.state, world.replica.last_exit) == (State.BACKOFF, "over its memory of 2Gi: it had 3Gi")
+    assert world.changes[-1].reason == "over its memory of 2Gi: it had 3Gi"
+    await trio.sleep(60)
+    assert world.replica.generation == 2
+    world.exit(-signal.SIGSEGV)
+    await settle()
+    assert world.replica.last_exit == "killed by SIGSEGV"
+
+
 async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_its_limits(
     autojump_clock: MockClock, world: World
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svcd.values.units import format_duration, format_size, parse_duration, parse_size
+from svcd.values.units import about, format_cpu, format_duration, format_size, parse_cpu, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,3 +149,30 @@ def test_any_text_is_a_value_or_a_clear_refusal(text: str, parse: Callable[[obje
         refusal = str(error)
         value = 0 if refusal.startswith("expected a") else -1
     assert value >= 0
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"), [(2, 2), (0.5, 0.5), ("500m", 0.5), ("2", 2), ("1.5", 1.5), ("1m", 0.001), (1e-3, 0.001)]
+)
+def test_cpu(said: object, cores: float):
+    assert parse_cpu(said) == cores
+
+
+@pytest.mark.parametrize(
+    "said", [0, -1, "0", "0m", "-1", "1.5m", "m", "", "two", "2 ", "1e-9", math.inf, math.nan, 10**400, True, None, []]
+)
+def test_no_cpu(said: object):
+    with pytest.raises(ValueError, match="expected a number of cores such as 2"):
+        parse_cpu(said)
+
+
+@given(st.integers(1, 10**8))
+def test_formatting_a_cpu_share_is_exact(thousandths: int):
+    assert parse_cpu(format_cpu(thousandths / 1000)) == thousandths / 1000
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (1023, "1023"), (1024, "1Ki"), (2345678901, "2.185Gi"), (1 << 60, "1024Pi")]
+)
+def test_about(size: int, text: str):
+    assert about(size) == text

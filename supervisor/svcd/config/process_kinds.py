@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -84,10 +85,11 @@ class Limit(Kind):
         if value == "unlimited":
             return UNLIMITED
         try:
-            return int(self.measures[self.measure].read(value))
+            measured: float = self.measures[self.measure].read(value)
         except Wrong as wrong:
             said, _, what = wrong.message.rpartition("; ")
             raise Wrong(f'{said}, or "unlimited"; {what}') from None
+        return math.ceil(measured)
 
     def write(self, value: int) -> str:
         return '"unlimited"' if value == UNLIMITED else self.measures[self.measure].write(value)

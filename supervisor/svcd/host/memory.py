@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 def resident(pid: int) -> int:
     """Return the resident bytes of a process and all below it, shared ones counted as often as they are shared."""
-    total = 0
-    for each in (pid, *descendants(pid)):
-        with suppress(psutil.Error):
-            total += psutil.Process(each).memory_info().rss
-    return total
+    return sum(_resident(each) for each in (pid, *descendants(pid)))
 
 
 def own_memory(pid: int) -> int:
@@ -35,7 +31,15 @@ def own_memory(pid: int) -> int:
 
 def _own(pid: int) -> int:
     fields = dict(_rollup(pid))
+    if not fields:  # it has ended, or does not show itself as a set-user-ID program does not
+        return _resident(pid)
     return max(0, fields.get("Pss", 0) - fields.get("Pss_File", 0))
+
+
+def _resident(pid: int) -> int:
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
 
 
 def _rollup(pid: int) -> Iterator[tuple[str, int]]:

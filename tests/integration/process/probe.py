@@ -64,8 +64,8 @@ SERVICE = """
             return f"hello from {os.getuid()}"
 
         @svcd.api
-        def attempt(self, what: str, path: str) -> str:
-            return attempt(what, path)
+        def attempt(self, deeds: list) -> list:
+            return [attempt(what, path) for what, path in deeds]
 
     @svcd.service
     class Probe:
@@ -107,8 +107,8 @@ SERVICE = """
             return len(self.eaten)
 
         @svcd.api
-        def attempt(self, what: str, path: str) -> str:
-            return attempt(what, path)
+        def attempt(self, deeds: list) -> list:
+            return [attempt(what, path) for what, path in deeds]
 
         @svcd.api
         def threads(self) -> list:
