@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from svcd.config.layers import Entry
     from svcd.config.problems import Problem
 
-RESERVED = {"CUDA_VISIBLE_DEVICES": "svcd sets it from what was placed; ask for GPUs with resources = { gpu = N }"}
+RESERVED = {
+    "CUDA_VISIBLE_DEVICES": "svcd sets it from what was placed; ask for GPUs with resources = { gpu = N }",
+    **dict.fromkeys(("SVCD_APP", "SVCD_SERVICE", "SVCD_REPLICA"), "svcd sets it, so that a process can be told by it"),
+}
+"""What svcd itself sets whatever a service says, with the reason why it may not say anything."""
 
 # execve refuses one string of 32 pages or more (MAX_ARG_STRLEN in binfmts.h), name, `=` and the final NUL included.
 _LONGEST = 32 * 4096

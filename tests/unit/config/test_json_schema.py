@@ -96,7 +96,14 @@ def test_it_takes_the_examples(path: Path):
 SAYS_LESS = {
     *("app-missing", "app-service-missing"),  # another file of the app may say it
     *("env-file-broken", "env-file-missing", "envs-file-missing", "envs-host-lacks-it", "envs-long-secret"),
-    *("envs-bad-name", "envs-reserved", "envs-reference-no-name", "envs-reference-to-itself", "envs-reference-unknown"),
+    *(
+        "envs-bad-name",
+        "envs-reserved",
+        "envs-reserved-by-svcd",
+        "envs-reference-no-name",
+        "envs-reference-to-itself",
+        "envs-reference-unknown",
+    ),
     *("instance-type-none-defined", "instance-type-undefined", "python-missing", "python-not-on-path"),
     *("scaling-max-below-decorator", "scaling-min-above-max", "http-port-too-high", "timeout-infinite"),
     *("unknown-service", "unknown-service-case", "unknown-service-far", "unknown-service-in-profile"),
