@@ -161,19 +161,27 @@ def _bodies(api: dict[str, Any], schema: Schema, components: Components) -> dict
 def _form(schema: Schema, arms: dict[str, list[Schema]]) -> dict[str, Any]:
     """Return the schema of a multipart form, and what its parts are where the default would be something else.
 
-    Files are parts of their own. What is neither file nor scalar is a part of JSON. A list may have no part at all.
+    Files are parts of their own, and objects parts of JSON. Lists other than of files are taken too, but left out here:
+    a form has the same bytes for a list of one and for its item, so that no schema of it would be true.
     """
     fields, encoding = dict(schema["properties"]), {}
     for name, kinds in arms.items():
+        types = {kind.get("type") for kind in kinds}
         if any(map(_is_bytes, kinds)):
             fields[name] = {"type": "string", "format": "binary"}
+            encoding[name] = {"contentType": BYTES}
         elif any(_is_bytes(kind.get("items") or {}) for kind in kinds):
             fields[name] = {"description": "Files, each a part of this name."}  # which any content is
-        elif not {kind.get("type") for kind in kinds} <= {"array", "object", "null"}:
-            continue
-        encoding[name] = {"contentType": JSON if fields[name] is schema["properties"][name] else BYTES}
-    lists = {name for name, kinds in arms.items() if any(kind.get("type") == "array" for kind in kinds)}
-    required = [name for name in schema.get("required", ()) if name not in lists]
+            encoding[name] = {"contentType": BYTES}
+        elif "array" in types:
+            del fields[name]
+        elif types <= {"object", "null"}:
+            encoding[name] = {"contentType": JSON}
+        elif len(kinds) == 1:
+            fields[name] = kinds[0]
+    required = [
+        name for name in schema.get("required", ()) if not any(kind.get("type") == "array" for kind in arms[name])
+    ]
     told = {"schema": {**schema, "properties": fields, "required": required}}
     return {**told, "encoding": encoding} if encoding else told
 
