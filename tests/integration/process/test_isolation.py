@@ -13,6 +13,7 @@ import pytest
 from probe import SERVICE, call, limits, start
 
 from running import PATIENCE, RunningApp, write_app
+from svcd.link.blocking import BlockingClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,15 +179,14 @@ def test_descriptors_are_raised_for_the_daemon(app: RunningApp) -> None:
     assert soft == hard != "512"
 
 
-def test_what_a_replica_reports_is_what_the_kernel_has(app: RunningApp, seen: dict[str, Any]) -> None:
+@pytest.mark.parametrize("service", ["Probe", "Neighbour", "ingress"])
+def test_what_a_process_reports_is_what_the_kernel_has(app: RunningApp, service: str) -> None:
     """Over its control channel, and as `svcd env` says."""
-    from svcd.link.blocking import BlockingClient
-
-    said = json.loads(app.svcd("env", "Probe", "--json", "--show-secrets").stdout)
+    said = json.loads(app.svcd("env", service, "--json", "--show-secrets").stdout)
     with BlockingClient(app.runtime / "control.sock", {"role": "cli"}) as daemon:
-        args = {"service": "Probe", "replica": 0, "secrets": True, "reported": True}
+        args = {"service": service, "replica": 0, "secrets": True, "reported": True}
         answer = daemon.call("environment", args, timeout=PATIENCE)
     reported = {os.fsdecode(name): os.fsdecode(value) for name, value in answer["variables"]}
-    kernel = Path(f"/proc/{seen['pid']}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+    kernel = Path(f"/proc/{app.row(service)['pid']}/environ").read_bytes().rstrip(b"\0").split(b"\0")
     assert reported == said == dict(os.fsdecode(item).split("=", 1) for item in kernel)
     assert len(kernel) == len(reported)
