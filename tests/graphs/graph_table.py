@@ -107,6 +107,16 @@ CASES = [
     Case("Batches", "one_is_bad", {"api": "roots"}, gives=["2.0", "2.0", "2.0", "-1.0 has no root", "2.0"]),
     Case("Batches", "one_is_bad", {"api": "lengths"}, gives=["n0", "n1", "n2", "a bad name in 1", "n4"]),
     Case("Batches", "too_few", raises=svcd.BadResult, saying=("Model.too_few returned 2 rows for a batch of 3",)),
+    Case("Inputs", "total", {"n": 1000}, gives=[999000, 499500, 3]),
+    Case("Inputs", "total_plainly", {"n": 100}, gives=[4950, 4950]),
+    Case("Inputs", "running", {"n": 4}, streams=[0, 1, 3, 6]),
+    Case("Inputs", "running_plainly", {"n": 4}, streams=[0, 1, 3, 6]),
+    Case("Inputs", "passed_on", {"items": [1, 2, 3]}, gives=6),
+    Case("Inputs", "passed_on", {"items": 3}, raises=svcd.InvalidArgument, saying=("items: ",)),
+    Case("Inputs", "bounded", gives=[[0, 1, 2], True, True]),
+    Case("Inputs", "failing", raises=svcd.RemoteError, saying=("OddError: no 3 here", "in count")),
+    Case("Inputs", "cancelled", gives=[True, True]),
+    Case("Inputs", "wrong_item", raises=svcd.InvalidArgument, saying=("Sums.total: items.0: ",)),
 ]
 
 

@@ -23,6 +23,7 @@ from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays
 from svcd.app.declare import apis_of
 from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
+from svcd.app.streamed import is_streamed, streamed
 from svcd_ipc.errors import BadResult, InvalidArgument
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class ApiSchema:
     # What comes in.
 
     @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The parameters that are streams."""
+        return frozenset(name for name in self.signature.parameters if is_streamed(self.hints.get(name)))
+
+    @cached_property
     def _input(self) -> TypeAdapter[dict[str, Any]]:
         fields: dict[str, Any] = {}
         extra = "forbid"
@@ -81,7 +87,13 @@ class ApiSchema:
             if parameter.kind is parameter.VAR_KEYWORD:
                 extra = "allow"
                 continue
-            hint = with_arrays(self.hints.get(name, Any))
+            hint = self.hints.get(name, Any)
+            if name in self.inputs:
+                if self.declaration.batching is not None:
+                    raise TypeError(f"{self.title}: {name}: a batchable api takes rows, and no stream of them")
+                hint = streamed(hint, self.title, name, is_async=self.declaration.is_async)
+            else:
+                hint = with_arrays(hint)
             fields[name] = Required[hint] if parameter.default is parameter.empty else NotRequired[hint]
         functional: Any = TypedDict  # with computed fields, which type checkers know nothing of
         shape = functional(self.name, fields)

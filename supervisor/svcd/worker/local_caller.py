@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.worker.local_inputs import LocalInputs
 from svcd.worker.revive import raise_as_own
 from svcd.worker.route import deadline_from, inherited_trace
 from svcd_ipc.calls import IncomingCall, call_context
@@ -33,6 +34,7 @@ from svcd_ipc.messages import VERSION, Hello
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from svcd.worker.outgoing import Inputs
     from svcd.worker.serve import LiveService
 
 _HERE = Hello(VERSION, {"role": "local"})
@@ -77,11 +79,26 @@ class LocalCaller:
         """See `Route.deadline_of`."""
         return deadline_from(self._clock, timeout, self._default_timeout)
 
-    async def call(self, api: str, args: dict[str, Any], *, deadline: float | None = None, retries: int = 0) -> Any:  # noqa: ARG002  (a service of this process is never lost)
+    async def call(
+        self,
+        api: str,
+        args: dict[str, Any],
+        *,
+        deadline: float | None = None,
+        retries: int = 0,  # noqa: ARG002  (a service of this process is never lost)
+        inputs: Inputs | None = None,
+    ) -> Any:
         """Call an api and return its result; raises as `Route.call`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         give_up = self.deadline_of() if deadline is None else deadline
         call = self.incoming(api, args, min(give_up, self._scope_deadline()))
+        if inputs:
+            async with LocalInputs(inputs, call):
+                return await self._call(call, give_up)
+        return await self._call(call, give_up)
+
+    async def _call(self, call: IncomingCall, give_up: float) -> Any:
+        api = call.api
         with self.until(give_up):
             await self.admit(call)
             try:
@@ -92,9 +109,12 @@ class LocalCaller:
                 raise
         raise self.too_late(api)
 
-    def stream(self, api: str, args: dict[str, Any], *, deadline: float | None = None) -> LocalStream:
+    def stream(
+        self, api: str, args: dict[str, Any], *, deadline: float | None = None, inputs: Inputs | None = None
+    ) -> LocalStream:
         """Call a stream api and return its async iterator."""
-        return LocalStream(self, self.incoming(api, args, self.deadline_of() if deadline is None else deadline))
+        call = self.incoming(api, args, self.deadline_of() if deadline is None else deadline)
+        return LocalStream(self, call, LocalInputs(inputs, call) if inputs else None)
 
     def incoming(self, api: str, args: dict[str, Any], deadline: float) -> IncomingCall:
         """Return the call as its handler will see it. Raises EncodeError for arguments that cannot travel."""
@@ -161,8 +181,8 @@ class LocalCaller:
 class LocalStream:
     """Items of a local stream api."""
 
-    def __init__(self, caller: LocalCaller, call: IncomingCall) -> None:
-        self._producer = Producer(caller, call)
+    def __init__(self, caller: LocalCaller, call: IncomingCall, inputs: LocalInputs | None) -> None:
+        self._producer = Producer(caller, call, inputs)
         self._deadline = inf if call.deadline is None else call.deadline
         self._items: trio.MemoryReceiveChannel[Any] | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -203,11 +223,12 @@ class LocalStream:
 class Producer:
     """Runs a stream api in a task of its own, as over a connection. Knows nothing of who takes the items."""
 
-    def __init__(self, caller: LocalCaller, call: IncomingCall) -> None:
+    def __init__(self, caller: LocalCaller, call: IncomingCall, inputs: LocalInputs | None) -> None:
         self.caller = caller
         self.call = call
+        self.inputs = inputs
         self.scope = trio.CancelScope()
-        self.error: CallError | None = None
+        self.error: BaseException | None = None
         """Why the items ended."""
 
     def start(self) -> trio.MemoryReceiveChannel[Any]:
@@ -217,19 +238,27 @@ class Producer:
         return receive
 
     async def _run(self, send: trio.MemorySendChannel[Any]) -> None:
-        caller, call = self.caller, self.call
         with send, self.scope:
             try:
-                await caller.admit(call)
-                items = await caller.run(call)
-                try:
-                    with call_context(call):
-                        async for item in items:
-                            await send.send(caller.carried(call.api, item))
-                finally:
-                    await items.aclose()
+                if self.inputs is None:
+                    await self._produce(send)
+                    return
+                async with self.inputs:
+                    await self._produce(send)
             except Exception as error:  # noqa: BLE001  (raised where the items are taken)
-                self.error = arrived(error)
+                was_ours = self.inputs is not None and self.inputs.error is error
+                self.error = error if was_ours else arrived(error)
+
+    async def _produce(self, send: trio.MemorySendChannel[Any]) -> None:
+        caller, call = self.caller, self.call
+        await caller.admit(call)
+        items = await caller.run(call)
+        try:
+            with call_context(call):
+                async for item in items:
+                    await send.send(caller.carried(call.api, item))
+        finally:
+            await items.aclose()
 
 
 def _leave(producer: Producer, items: trio.MemoryReceiveChannel[Any]) -> None:

@@ -7,9 +7,11 @@ colour, `to_sync` likewise.
 from __future__ import annotations
 
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from svcd.app.nearest import nearest
+from svcd.worker.outgoing import any_begun, has_iterators, split, stepped
 from svcd.worker.stream import SyncStream
 from svcd_ipc.errors import DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.outgoing import Inputs
     from svcd.worker.thread import Portal
 
 
@@ -27,9 +30,13 @@ class Caller(Protocol):
 
     def deadline_of(self, timeout: float | None) -> float: ...
 
-    async def call(self, api: str, args: dict[str, Any], *, deadline: float | None, retries: int = 0) -> Any: ...
+    async def call(
+        self, api: str, args: dict[str, Any], *, deadline: float | None, retries: int = 0, inputs: Inputs | None = None
+    ) -> Any: ...
 
-    def stream(self, api: str, args: dict[str, Any], *, deadline: float | None) -> Any: ...
+    def stream(
+        self, api: str, args: dict[str, Any], *, deadline: float | None, inputs: Inputs | None = None
+    ) -> Any: ...
 
 
 class Edge:
@@ -83,24 +90,27 @@ class ApiCall:
     def to_async(self, *args: Any, **kwargs: Any) -> Any:
         """Return an awaitable of the result, or an async iterator of a stream's items."""
         named = self._bind(args, kwargs) if args else kwargs
+        inputs: Inputs | None = None
+        if has_iterators(named):
+            named, inputs = split(named)
         edge = self._edge
         if edge.fallback is None:
-            return self._primary(named)
-        instead = partial(getattr(edge.fallback.to_async, self.__name__), **named)
+            return self._primary(named, inputs)
+        instead = partial(getattr(edge.fallback.to_async, self.__name__), **named, **(inputs or {}))
         if self._is_stream:
-            return FallbackStream(self._primary(named), instead)
-        return _with_fallback(self._primary(named), instead)
+            return FallbackStream(self._primary(named, inputs), instead, inputs or {})
+        return _with_fallback(self._primary(named, inputs), instead, inputs or {})
 
-    def _primary(self, named: dict[str, Any]) -> Any:
+    def _primary(self, named: dict[str, Any], inputs: Inputs | None) -> Any:
         edge = self._edge
         deadline = None if edge.timeout is None else edge.caller.deadline_of(edge.timeout)
         if self._is_stream:
-            items = edge.caller.stream(self.__name__, named, deadline=deadline)
+            items = edge.caller.stream(self.__name__, named, deadline=deadline, inputs=inputs)
             rebuild = self._rebuild()
             return items if rebuild is None else RebuiltStream(items, rebuild)
         if self._schema is None:
-            return edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries)
-        return self._call(named, deadline)
+            return edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries, inputs=inputs)
+        return self._call(named, deadline, inputs)
 
     def to_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result, or an iterator of a stream's items, blocking this thread meanwhile."""
@@ -110,12 +120,19 @@ class ApiCall:
                 f"{edge.place}.{self.__name__}(...) would block svcd's event loop, which has to answer it;"
                 f" write `await {edge.place}.to_async.{self.__name__}(...)`"
             )
+        named = self._bind(args, kwargs) if args else kwargs
+        replies: SimpleQueue[Any] | None = None
+        if has_iterators(named):
+            replies = SimpleQueue()
+            named = stepped(named, edge.portal, replies)
         if self._is_stream:
-            return SyncStream(self.to_async(*args, **kwargs), edge.portal)
-        return edge.portal.run(partial(self.to_async, *args, **kwargs))
+            return SyncStream(self.to_async(**named), edge.portal, replies)
+        return edge.portal.run(partial(self.to_async, **named), replies=replies)
 
-    async def _call(self, args: dict[str, Any], deadline: float | None) -> Any:
-        value = await self._edge.caller.call(self.__name__, args, deadline=deadline, retries=self._retries)
+    async def _call(self, args: dict[str, Any], deadline: float | None, inputs: Inputs | None) -> Any:
+        value = await self._edge.caller.call(
+            self.__name__, args, deadline=deadline, retries=self._retries, inputs=inputs
+        )
         rebuild = self._rebuild()
         return value if rebuild is None else rebuild(value)
 
@@ -153,19 +170,22 @@ FAULTS = (ServiceUnavailable, Overloaded, DeadlineExceeded, ReplicaLost)
 """What a fallback is for; an error raised by the callee's own code is an answer."""
 
 
-async def _with_fallback(call: Awaitable[Any], instead: Callable[[], Awaitable[Any]]) -> Any:
+async def _with_fallback(call: Awaitable[Any], instead: Callable[[], Awaitable[Any]], inputs: Inputs) -> Any:
     try:
         return await call
     except FAULTS:
+        if any_begun(inputs):  # what they gave already, the fallback would miss
+            raise
         return await instead()
 
 
 class FallbackStream:
     """A stream that another one takes the place of when it fails before its first item."""
 
-    def __init__(self, items: Any, instead: Callable[[], Any]) -> None:
+    def __init__(self, items: Any, instead: Callable[[], Any], inputs: Inputs) -> None:
         self._items = items
         self._instead: Callable[[], Any] | None = instead
+        self._inputs = inputs
 
     def __aiter__(self) -> FallbackStream:
         return self
@@ -175,7 +195,7 @@ class FallbackStream:
         try:
             return await self._items.__anext__()
         except FAULTS:
-            if instead is None:
+            if instead is None or any_begun(self._inputs):
                 raise
         self._items = instead()
         return await self._items.__anext__()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.worker.line import Dismissed, Line
+from svcd.worker.outgoing import any_begun
 from svcd.worker.replica_end import ReplicaEnd
 from svcd.worker.retries import RetryBudget
 from svcd.worker.revive import raise_as_own
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from svcd.values.boot import Address
+    from svcd.worker.outgoing import Inputs
     from svcd_ipc.channel import Channel
 
 CLOSED = frozenset(("failed", "stopped"))
@@ -102,6 +104,7 @@ class Route:
         deadline: float | None = None,
         trace: str | None = None,
         retries: int = 0,
+        inputs: Inputs | None = None,
     ) -> Any:
         """Call an api and return its result.
 
@@ -111,6 +114,7 @@ class Route:
             deadline: CLOCK_MONOTONIC instant, waiting included; see `deadline_of`, whose default it has.
             trace: W3C traceparent; that of the call being served unless given.
             retries: How often the call may be sent again after its replica was lost; 0 unless the api is idempotent.
+            inputs: Arguments that are streams; a call that has taken from one is not sent again.
 
         Raises:
             ServiceUnavailable: The service failed or was stopped.
@@ -128,7 +132,7 @@ class Route:
             replica = await self.acquire(api, deadline, is_back=is_back)
             try:
                 channel = await self.open(replica, api, deadline)
-                value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt)
+                value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt, inputs=inputs)
             except Busy as busy:
                 replica.refused(busy.load, self.clock())
             except ServiceUnavailable as error:
@@ -137,7 +141,7 @@ class Route:
             except ReplicaLost as error:
                 if error.from_peer:  # it speaks of a replica further down
                     raise
-                if attempt >= retries or not self._retries.withdraw():
+                if attempt >= retries or (inputs and any_begun(inputs)) or not self._retries.withdraw():
                     raise self.name_loss(api, replica) from error
                 attempt += 1
             except CallError as error:
@@ -152,11 +156,17 @@ class Route:
             is_back = True
 
     def stream(
-        self, api: str, args: dict[str, Any], *, deadline: float | None = None, trace: str | None = None
+        self,
+        api: str,
+        args: dict[str, Any],
+        *,
+        deadline: float | None = None,
+        trace: str | None = None,
+        inputs: Inputs | None = None,
     ) -> RouteStream:
         """Call a stream api and return its async iterator; leaving it early cancels the callee."""
         deadline = self.deadline_of() if deadline is None else deadline
-        return RouteStream(self, api, args, deadline, trace or inherited_trace())
+        return RouteStream(self, api, args, deadline, trace or inherited_trace(), inputs)
 
     async def acquire(self, api: str, deadline: float, *, is_back: bool = False) -> ReplicaEnd:
         """Return a replica that would take a call, counted there; wait in the line for one where there is none.

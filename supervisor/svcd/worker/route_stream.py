@@ -8,6 +8,7 @@ from svcd.worker.revive import raise_as_own
 from svcd_ipc.errors import Busy, CallError, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
+    from svcd.worker.outgoing import Inputs
     from svcd.worker.replica_end import ReplicaEnd
     from svcd.worker.route import Route
 
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
 class RouteStream:
     """Async iterator over the items; counts as a call in flight until it ends or is left with `aclose`."""
 
-    def __init__(self, route: Route, api: str, args: dict[str, Any], deadline: float, trace: str | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        api: str,
+        args: dict[str, Any],
+        deadline: float,
+        trace: str | None,
+        inputs: Inputs | None = None,
+    ) -> None:
         self._route = route
         self._api = api
         self._args = args
         self._deadline = deadline
         self._trace = trace
+        self._inputs = inputs
         self._replica: ReplicaEnd | None = None
         self._items: Any = None
         self._ended = False
@@ -67,7 +77,9 @@ class RouteStream:
             replica = self._replica = await self._route.acquire(self._api, self._deadline, is_back=is_back)
             try:
                 channel = await self._route.open(replica, self._api, self._deadline)
-                items = channel.stream(self._api, self._args, deadline=self._deadline, trace=self._trace)
+                items = channel.stream(
+                    self._api, self._args, deadline=self._deadline, trace=self._trace, inputs=self._inputs
+                )
                 item = await items.__anext__()
             except Busy as busy:
                 replica.refused(busy.load, self._route.clock())

@@ -16,7 +16,7 @@ from svcd.app.declare import hooks_of
 from svcd.app.mounts import mounts_of
 from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
-from svcd.worker.stream import AsyncStream, ThreadStream
+from svcd.worker.stream import AsyncStream, SyncStream, ThreadStream
 from svcd.worker.thread import CallCancelled
 from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
 
@@ -75,6 +75,8 @@ class LiveApi:
     async def run(self, args: dict[str, Any], slot: Slot) -> Any:
         """Run with validated arguments; a stream api returns an async iterator that holds the slot until it ends."""
         declared = self.declaration
+        if self.schema.inputs and not declared.is_async:
+            args |= {name: SyncStream(args[name], self._threads.portal) for name in self.schema.inputs & args.keys()}
         if self.batcher is not None:
             return await self.batcher.call(args, slot)
         if declared.is_stream:

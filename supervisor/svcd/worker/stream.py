@@ -11,6 +11,7 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from queue import SimpleQueue
 
     from svcd.worker.thread import Portal, ServiceThreads
 
@@ -107,9 +108,10 @@ class ThreadStream:
 class SyncStream:
     """A stream as a plain iterator, for code that blocks."""
 
-    def __init__(self, items: Any, portal: Portal) -> None:
+    def __init__(self, items: Any, portal: Portal, replies: SimpleQueue[Any] | None = None) -> None:
         self._items = items
         self._portal = portal
+        self._replies = replies
         self._ended = False
 
     def __iter__(self) -> SyncStream:
@@ -119,7 +121,7 @@ class SyncStream:
         if self._ended:
             raise StopIteration
         try:
-            return self._portal.run(self._items.__anext__)
+            return self._portal.run(self._items.__anext__, replies=self._replies)
         except StopAsyncIteration:
             self._ended = True
             raise StopIteration from None

@@ -156,6 +156,28 @@ class ServiceThreads:
             job.on_end()
 
 
+class Errand:
+    """Something that a thread does for the loop while it waits for a call of its own; put it among the replies."""
+
+    def __init__(self, function: Callable[[], Any], portal: Portal) -> None:
+        self._function = function
+        self._portal = portal
+        self._result: outcome.Outcome[Any] | None = None
+        self._done = trio.Event()
+
+    def run(self) -> None:
+        """Do it, in the thread."""
+        self._result = outcome.capture(self._function)
+        with suppress(trio.RunFinishedError):
+            self._portal.token.run_sync_soon(self._done.set)
+
+    async def result(self) -> Any:
+        """Wait on the loop until it is done, and return what came of it."""
+        await self._done.wait()
+        assert self._result is not None  # noqa: S101  (it is set before the event)
+        return self._result.unwrap()
+
+
 class Portal:
     """The way from any other thread onto the loop: runs an async function there while the thread waits."""
 
@@ -174,19 +196,22 @@ class Portal:
         """Whether the caller runs on the loop's own thread, where nothing may block."""
         return threading.get_ident() == self._loop_thread
 
-    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any, replies: SimpleQueue[Any] | None = None) -> T:
         """Run `await function(*args)` on the loop and return its result here.
 
         It sees this thread's context variables, and so inherits deadline and trace of the call that the thread works
-        for; when that call is cancelled, it is cancelled too and this raises CallCancelled.
+        for; when that call is cancelled, it is cancelled too and this raises CallCancelled. Errands that are put into
+        `replies` meanwhile are run by this thread.
         """
         job: Job | None = getattr(_here, "job", None)
-        reply: SimpleQueue[outcome.Outcome[T]] = SimpleQueue()
+        reply: SimpleQueue[Any] = SimpleQueue() if replies is None else replies
         try:
             self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
         except trio.RunFinishedError:
             raise CallCancelled("the service has stopped") from None
-        return reply.get().unwrap()
+        while isinstance(said := reply.get(), Errand):
+            said.run()
+        return said.unwrap()  # type: ignore[no-any-return]  # the function's own result
 
     def post(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run `await function(*args)` on the loop without waiting for it; its errors go unheard."""

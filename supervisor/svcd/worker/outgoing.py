@@ -1,0 +1,120 @@
+"""Iterators that a caller passes as arguments: told from values, and taken from in the thread that they belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from svcd.worker.thread import Errand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from queue import SimpleQueue
+
+    from svcd.worker.thread import Portal
+
+_VALUES = frozenset((str, int, float, bool, bytes, list, dict, type(None)))
+"""Types of most arguments, which are no iterators."""
+_END = object()
+
+
+class Outgoing:
+    """An async iterator that knows whether anything has been taken from it; until then a call may start over."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+        self.has_begun = False
+
+    def __aiter__(self) -> Outgoing:
+        return self
+
+    async def __anext__(self) -> Any:
+        self.has_begun = True
+        return await self._items.__anext__()
+
+    async def aclose(self) -> None:
+        """Close what was begun."""
+        close = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class Stepped:
+    """A plain iterator as an async one; each step is taken by the thread that waits for the call, which owns it."""
+
+    def __init__(self, items: Iterator[Any], portal: Portal, replies: SimpleQueue[Any]) -> None:
+        self._items = items
+        self._portal = portal
+        self._replies = replies
+
+    async def __anext__(self) -> Any:
+        errand = Errand(lambda: next(self._items, _END), self._portal)
+        self._replies.put(errand)
+        item = await errand.result()
+        if item is _END:
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Let a generator clean up, in its own thread if that still waits for the call; nothing here waits for it."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            self._replies.put(Errand(close, self._portal))
+
+
+class Stepping:
+    """A plain iterator as an async one, for iterators that code on the loop passes: their steps must not block."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+
+    async def __anext__(self) -> Any:
+        item = next(self._items, _END)
+        if item is _END:
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Let a generator clean up."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+
+Inputs = dict[str, Outgoing]
+"""By argument."""
+
+
+def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs]:
+    """Return a call's arguments without those that are iterators, and those."""
+    inputs = {name: Outgoing(_async(value)) for name, value in named.items() if is_iterator(value)}
+    return {name: value for name, value in named.items() if name not in inputs}, inputs
+
+
+def has_iterators(named: Mapping[str, Any]) -> bool:
+    """Whether an argument is an iterator; quick where none is."""
+    return any(type(value) not in _VALUES and is_iterator(value) for value in named.values())
+
+
+def is_iterator(value: Any) -> bool:
+    """Whether an argument is a stream of items, and no value."""
+    kind = type(value)
+    return hasattr(kind, "__anext__") or hasattr(kind, "__aiter__") or hasattr(kind, "__next__")
+
+
+def stepped(named: Mapping[str, Any], portal: Portal, replies: SimpleQueue[Any]) -> dict[str, Any]:
+    """Return the arguments with plain iterators made such as the loop can take from."""
+    return {
+        name: Stepped(value, portal, replies) if hasattr(type(value), "__next__") else value
+        for name, value in named.items()
+    }
+
+
+def any_begun(inputs: Inputs) -> bool:
+    """Whether an item has been taken from any of them."""
+    return any(items.has_begun for items in inputs.values())
+
+
+def _async(value: Any) -> Any:
+    if hasattr(type(value), "__anext__"):
+        return value
+    return aiter(value) if hasattr(type(value), "__aiter__") else Stepping(value)
