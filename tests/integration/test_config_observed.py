@@ -119,7 +119,7 @@ def min_replicas(app: RunningApp) -> None:
 
 def timeout(app: RunningApp) -> None:
     """A call from another service inherits that one's deadline; one of the command line has none of its own."""
-    assert "in time" in app.svcd("call", "Timed.forever", code=5).stderr
+    assert "no answer within 0.1 s" in app.svcd("call", "Timed.forever", code=5).stderr
 
 
 def max_concurrency(app: RunningApp) -> None:
