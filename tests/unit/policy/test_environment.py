@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svcd.policy.environment import build, is_allowed
+from svcd.policy.environment import build, is_allowed, secret_names
+from svcd.values.specs import ServiceSpec
 
 NAMES = st.sampled_from(["PATH", "HOME", "LC_ALL", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "MODEL", "TOKEN", "SVCD_X"])
 VARIABLES = st.dictionaries(NAMES, st.text(max_size=3))
@@ -83,3 +84,16 @@ def test_reads_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LC_SVCD_TEST", "x")
     assert "LC_SVCD_TEST" in os.environ
     assert build({}, {}, extra={}) == {}
+
+
+def test_which_names_are_not_to_be_shown():
+    """Of the service's own those that its configuration says; of the host's those that look like it."""
+    spec = ServiceSpec(
+        name="Model",
+        target="service:Model",
+        python="/python",
+        envs={"PLAIN": "x", "SHOWN_KEY": "x", "HIDDEN": "x", "GONE": None},
+        secret_envs=("HIDDEN", "GONE"),
+    )
+    host = {"PATH": "/bin", "HTTPS_PROXY": "http://user:pw@proxy", "HTTP_PROXY": "http://proxy"}
+    assert secret_names(build(spec.envs, host, extra={"SVCD_APP": "app"}), spec) == {"HIDDEN", "HTTPS_PROXY"}
