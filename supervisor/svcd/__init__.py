@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from svcd.app.declare import api, depends, on_shutdown, on_startup, service
     from svcd.app.mounts import asgi_app
+    from svcd.client import AsyncClient, Client
     from svcd.worker.gather import gather
     from svcd.worker.local import local
     from svcd.worker.thread import CallCancelled
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("api", "depends", "on_shutdown", "on_startup", "service"), "svcd.app.declare"),
     "asgi_app": "svcd.app.mounts",
+    **dict.fromkeys(("AsyncClient", "Client"), "svcd.client"),
     "gather": "svcd.worker.gather",
     "local": "svcd.worker.local",
     "CallCancelled": "svcd.worker.thread",
@@ -47,9 +49,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncClient",
     "BadResult",
     "CallCancelled",
     "CallError",
+    "Client",
     "DeadlineExceeded",
     "EncodeError",
     "InvalidArgument",

@@ -142,7 +142,7 @@ class Ingress:
         return refuse(404, "not_found", message, apis=sorted(surface.apis))
 
     def _failed(self, exchange: Exchange, error: Exception) -> LastStep:
-        problem = problem_of(error)
+        problem = problem_of(error, exchange.path)
         self._log.problem(str(exchange), problem, error)
         return partial(exchange.respond_problem, problem)
 

@@ -79,7 +79,7 @@ class Calls:
                 await exchange.chunk(chunk)
                 chunk = await anext(items, None)
         except Exception as error:  # noqa: BLE001 - the status is out; what is left is to show that the rest is missing
-            problem = problem_of(error)
+            problem = problem_of(error, exchange.path)
             self._log.broken_stream(str(exchange), problem, error)
             return await broken(exchange, problem)
         return exchange.end

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -46,6 +47,7 @@ RETRY_AFTER = {"overloaded": 1, "busy": 1, "unavailable": 2}
 """Seconds after which a client may try again. Not for `lost`: the call may have run, and only the client knows whether
 running it twice is safe."""
 
+_RESERVED = re.compile(r"\.svcd\.(http|asgi)\b")
 _INTERNAL = "the service failed while it answered; its log has the traceback under this id (svcd logs ingress)"
 
 
@@ -94,8 +96,11 @@ def refuse(status: int, code: str, message: str, *, allow: str = "", **extra: An
     return RefusedError(Problem(status, code, message, extra, headers))
 
 
-def problem_of(error: BaseException) -> Problem:
-    """Return what a client is told about an error. Nothing of a traceback, nor of a user's exception, is in it."""
+def problem_of(error: BaseException, path: str = "") -> Problem:
+    """Return what a client is told about an error. Nothing of a traceback, nor of a user's exception, is in it.
+
+    `path` is what the request named; messages have it in the place of the reserved api that stood for it.
+    """
     if isinstance(error, RefusedError):
         return error.problem
     code = error.code if isinstance(error, CallError) else "internal"
@@ -105,4 +110,4 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(500, code, message, {"id": secrets.token_hex(6)})
     extra = {"details": error.details} if isinstance(error, InvalidArgument) else {}
     headers = ((b"retry-after", b"%d" % RETRY_AFTER[code]),) if code in RETRY_AFTER else ()
-    return Problem(status, code, str(error), extra, headers)
+    return Problem(status, code, _RESERVED.sub(f".{path.lstrip('/')}", str(error)), extra, headers)

@@ -1,0 +1,126 @@
+"""Calls and answers as bytes, statuses as errors. No I/O.
+
+The rules on sending again are here too: only a call that was not delivered is, which is one that found no connection,
+or was answered 503.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from svcd.values.media import ERROR_ITEM, MSGPACK, MSGPACK_SEQ
+from svcd_ipc import codec, exttypes
+from svcd_ipc.errors import (
+    BadResult,
+    CallError,
+    DeadlineExceeded,
+    InvalidArgument,
+    Overloaded,
+    RemoteError,
+    ReplicaLost,
+    ServiceUnavailable,
+    UnknownApi,
+    from_wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HEADERS = {"content-type": MSGPACK, "accept": f"{MSGPACK}, {MSGPACK_SEQ}"}
+FIRST_PAUSE = 0.1
+"""Seconds before a call that found no connection is sent again; twice as long each further time."""
+
+_KNOWN = frozenset(
+    kind.code for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, BadResult, InvalidArgument)
+)
+_BY_STATUS: dict[int, type[CallError]] = {
+    404: UnknownApi,
+    429: Overloaded,
+    502: ReplicaLost,
+    503: ServiceUnavailable,
+    504: DeadlineExceeded,
+}
+"""For codes that are HTTP's own, and for answers that are not svcd's but a proxy's."""
+
+
+def encode(args: Mapping[str, Any]) -> bytes:
+    """Return the body of a call. Raises EncodeError naming what cannot travel."""
+    return codec.encode(dict(args))
+
+
+def is_stream(content_type: str) -> bool:
+    """Whether an answer is a sequence of items."""
+    return content_type.partition(";")[0].strip().lower() == MSGPACK_SEQ
+
+
+def decode(api: str, content_type: str, body: bytes) -> Any:
+    """Return the result that an answer holds. Raises BadResult."""
+    if content_type.partition(";")[0].strip().lower() != MSGPACK:
+        raise BadResult(
+            f"{api}: answered with {content_type or 'no content type'}; is there an svcd app at this address?"
+        )
+    try:
+        return codec.decode(body)
+    except ValueError as error:
+        raise BadResult(f"{api}: the result cannot be read here: {error}") from error
+
+
+class Items:
+    """Items out of the chunks of a stream, wherever those were cut."""
+
+    def __init__(self, api: str) -> None:
+        self._api = api
+        self._unpacker = msgpack.Unpacker(ext_hook=self._extension, strict_map_key=False, max_buffer_size=0)
+
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """Yield the items that are complete now. Raises CallError when the stream says that it failed."""
+        self._unpacker.feed(chunk)
+        try:
+            yield from self._unpacker
+        except ValueError as error:
+            raise BadResult(f"{self._api}: an item cannot be read here: {error}") from error
+
+    def _extension(self, code: int, data: bytes) -> Any:
+        if code == ERROR_ITEM:
+            raise error_of(self._api, 500, data)
+        return exttypes.unpack(code, data)
+
+
+def error_of(api: str, status: int, body: bytes) -> CallError:
+    """Return the error that an answer tells of."""
+    try:
+        told = json.loads(body)["error"]
+        code, message = str(told["code"]), str(told["message"])
+    except (ValueError, KeyError, TypeError):
+        text = body[:200].decode(errors="replace").strip()
+        return _by_status(status, f"{api}: answered {status}{f': {text}' if text else ''}")
+    if code in _KNOWN:
+        return from_wire(code, message, {"details": told.get("details")})
+    if "id" in told:  # as each line of it in the log begins
+        return RemoteError(f"error {told['id']}", message)
+    return _by_status(status, message)
+
+
+def _by_status(status: int, message: str) -> CallError:
+    if kind := _BY_STATUS.get(status):
+        return kind(message)
+    return InvalidArgument(message) if 400 <= status < 500 else RemoteError(f"status {status}", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The outcome of a call that was not delivered."""
+
+    error: CallError
+    retry_after: str | None = None
+    """What the answer's header of that name said."""
+
+    def pause(self, attempt: int) -> float:
+        """Return after how many seconds to send the call again."""
+        if self.retry_after is not None and self.retry_after.isdigit():
+            return float(self.retry_after)
+        return FIRST_PAUSE * 2.0**attempt
