@@ -107,7 +107,7 @@ class RuntimeDirectory:
             for entry in list(os.scandir(places.data_sockets)):
                 _remove(entry)
             Path(places.data_sockets).rmdir()
-        for path in (places.control, places.link, places.pid_file):
+        for path in (places.control, places.link, places.http, places.pid_file):
             Path(path).unlink(missing_ok=True)
 
     def _let_go(self) -> None:
