@@ -8,6 +8,7 @@ rules.
 from __future__ import annotations
 
 import traceback
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
@@ -226,8 +227,10 @@ def _made(code: str, message: str, details: dict[str, Any]) -> CallError:
 
 
 def format_error(error: BaseException) -> str:
-    """Return the traceback as Python prints it, with causes and remote hops, without our own frames on top."""
-    text = "".join(traceback.format_exception(type(error), error, _user_part(error.__traceback__)))
+    """Return the traceback as Python prints it, with causes and remote hops, without our frames about the user's."""
+    report = traceback.TracebackException(type(error), error, _user_part(error.__traceback__))
+    _trim(report, error)
+    text = "".join(report.format())
     if len(text) <= MAX_TRACEBACK:
         return text
     half = MAX_TRACEBACK // 2
@@ -243,6 +246,26 @@ def _user_part(tb: TracebackType | None) -> TracebackType | None:
             return walk
         walk = walk.tb_next
     return tb
+
+
+def _trim(report: traceback.TracebackException | None, error: BaseException | None) -> None:
+    """Leave out our frames below the last one of the user, of an error and its causes that we only passed on."""
+    while report is not None and error is not None:
+        ours = _innermost_ours(error.__traceback__)
+        is_passed_on = isinstance(error, CallError) or isinstance(error.__cause__, CallError)
+        if ours and is_passed_on:
+            del report.stack[-ours:]
+        if error.__cause__ is not None:
+            report, error = report.__cause__, error.__cause__
+        else:
+            report, error = report.__context__, error.__context__
+
+
+def _innermost_ours(tb: TracebackType | None) -> int:
+    """Return how many of the innermost frames are ours; 0 when all are."""
+    packages = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in traceback.walk_tb(tb)]
+    count = sum(1 for _ in takewhile(_OURS.__contains__, reversed(packages)))
+    return count if count < len(packages) else 0
 
 
 def _type_name(error: BaseException) -> str:

@@ -253,7 +253,10 @@ class Session:
         async for event in link.events:
             processes.dispatch(event)
         self._say("the keeper has died; ending everything")
-        raise KeeperDiedError("the keeper has died, and the app with it: everything it had started is being ended")
+        raise KeeperDiedError(
+            "the keeper has died, and the app with it: all it had started is being ended;"
+            " `svcd up` starts anew, `dmesg` tells whether the kernel killed it"
+        )
 
     async def _obey(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:

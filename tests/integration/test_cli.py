@@ -73,6 +73,10 @@ SERVICE = """
         @svcd.api
         async def count(self, text: str) -> int:
             return len(await self.words.split(text=text))
+
+        @svcd.api
+        def fail_below(self) -> int:
+            return self.words.to_sync.fail()
 """
 SLOW_START = """
     import time
@@ -142,6 +146,15 @@ def test_call_says_what_went_wrong(app: RunningApp, arguments: tuple[str, ...], 
     assert done.stdout == ""
     assert done.stderr.startswith(said)
     assert "site-packages" not in done.stderr
+
+
+def test_an_error_of_another_hop_is_shown_with_the_frames_of_user_code_alone(app: RunningApp) -> None:
+    said = app.svcd("call", "Counter.fail_below", code=1).stderr
+    assert said.startswith("svcd: ValueError: as asked\n")
+    assert re.findall(r'File ".*/(.+)", line \d+, in (\w+)', said) == [
+        ("service.py", "fail_below"),
+        ("service.py", "fail"),
+    ]
 
 
 def test_call_prints_the_items_that_came_before_a_stream_failed(app: RunningApp) -> None:
