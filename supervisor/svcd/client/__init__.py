@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-if find_spec("httpx") is None:  # a service's own interpreter may lack it
-    raise ImportError("svcd.Client and svcd.AsyncClient need httpx; run: python -m pip install httpx")
-
-from svcd.client.asynchronous import AsyncClient
-from svcd.client.blocking import Client
+try:
+    from svcd.client.asynchronous import AsyncClient
+    from svcd.client.blocking import Client
+except ModuleNotFoundError as error:  # a service's own interpreter may lack them
+    raise ImportError(f"svcd.Client and svcd.AsyncClient: {error}; run: python -m pip install h11 anyio") from error
 
 __all__ = ["AsyncClient", "Client"]

@@ -6,28 +6,33 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from svcd.values.places import places
-
-_LOCAL = re.compile(r"https?://(localhost|127\.[0-9.]+|\[::1\])(:|/|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """How to reach the ingress."""
 
-    url: str
-    """Base URL without a slash at the end."""
+    host: str = "localhost"
+    port: int = 80
+    is_tls: bool = False
+    prefix: str = ""
+    """What stands before the name of an api, behind a proxy, say; without a slash at its end."""
     socket: str | None = None
-    """Path of the Unix socket to speak it over."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether it is this machine, which no proxy leads to."""
-        return self.socket is not None or _LOCAL.match(self.url) is not None
+    """Path of the Unix socket to connect to in place of host and port."""
 
     def __str__(self) -> str:
-        return f"unix:{self.socket}" if self.socket else self.url
+        if self.socket:
+            return f"unix:{self.socket}"
+        return f"{'https' if self.is_tls else 'http'}://{self.authority}{self.prefix}"
+
+    @property
+    def authority(self) -> str:
+        """What the `Host` header says."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.is_tls else 80) else f"{host}:{self.port}"
 
 
 def address_of(text: str) -> Address:
@@ -37,13 +42,21 @@ def address_of(text: str) -> Address:
     of this user, whose runtime directory is found as `svcd` itself finds it. Raises ValueError.
     """
     if text.startswith(("http://", "https://")):
-        return Address(text.rstrip("/"))
+        return _of_url(text)
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         path = path.removeprefix("//") if path.startswith("///") else path
         if not path.startswith("/"):
             raise ValueError(f"{text!r}: write it as unix:/path/of/http.sock")
-        return Address("http://localhost", path if path.endswith(".sock") else posixpath.join(path, "http.sock"))
+        return Address(socket=path if path.endswith(".sock") else posixpath.join(path, "http.sock"))
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", text):
-        return Address("http://localhost", places(text, os.environ, os.getuid()).http)
+        return Address(socket=places(text, os.environ, os.getuid()).http)
     raise ValueError(f"{text!r}: give a URL (http://127.0.0.1:3000), unix:/path/of/http.sock, or the name of an app")
+
+
+def _of_url(text: str) -> Address:
+    parts = urlsplit(text)
+    if not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r}: write it as http://127.0.0.1:3000")
+    is_tls = parts.scheme == "https"
+    return Address(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, parts.path.rstrip("/"))

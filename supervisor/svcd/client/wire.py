@@ -1,13 +1,8 @@
-"""Calls and answers as bytes, statuses as errors. No I/O.
-
-The rules on sending again are here too: only a call that was not delivered is, which is one that found no connection,
-or was answered 503.
-"""
+"""Calls and answers as bytes, statuses as errors. No I/O."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -31,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 HEADERS = {"content-type": MSGPACK, "accept": f"{MSGPACK}, {MSGPACK_SEQ}"}
-FIRST_PAUSE = 0.1
-"""Seconds before a call that found no connection is sent again; twice as long each further time."""
 
 _KNOWN = frozenset(
     kind.code for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, BadResult, InvalidArgument)
@@ -109,18 +102,3 @@ def _by_status(status: int, message: str) -> CallError:
     if kind := _BY_STATUS.get(status):
         return kind(message)
     return InvalidArgument(message) if 400 <= status < 500 else RemoteError(f"status {status}", message)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The outcome of a call that was not delivered."""
-
-    error: CallError
-    retry_after: str | None = None
-    """What the answer's header of that name said."""
-
-    def pause(self, attempt: int) -> float:
-        """Return after how many seconds to send the call again."""
-        if self.retry_after is not None and self.retry_after.isdigit():
-            return float(self.retry_after)
-        return FIRST_PAUSE * 2.0**attempt

@@ -1,0 +1,93 @@
+"""The client's side of one HTTP/1.1 connection: bytes in, events out. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import h11
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.client.address import Address
+
+READ = 256 * 1024
+"""Bytes that are read from a socket at once."""
+
+
+class BrokenAnswerError(Exception):
+    """What came is no HTTP, or ended too soon."""
+
+
+class NotTakenError(Exception):
+    """The connection ended before it had taken the whole call, which therefore was not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and headers of an answer; names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+
+class Http11:
+    """One connection; carries one call after the other."""
+
+    def __init__(self) -> None:
+        self._connection = h11.Connection(h11.CLIENT)
+
+    def __repr__(self) -> str:
+        return f"<Http11 {self._connection.our_state} {self._connection.their_state}>"
+
+    def call(self, address: Address, api: str, headers: Mapping[str, str], body: bytes) -> list[bytes]:
+        """Return what is to be sent for a call. Raises ValueError for a header that cannot be sent."""
+        lines = [("host", address.authority), *headers.items(), ("content-length", str(len(body)))]
+        target = f"{address.prefix}/{quote(api, safe='')}"
+        try:
+            head = self._connection.send(h11.Request(method="POST", target=target, headers=lines)) or b""
+        except h11.LocalProtocolError as error:
+            raise ValueError(f"{api}: {error}") from None
+        self._connection.send(h11.Data(data=body))
+        self._connection.send(h11.EndOfMessage())
+        return [head, body]
+
+    def receive(self, data: bytes) -> None:
+        """Take what has come; nothing means that the other side has closed."""
+        self._connection.receive_data(data)
+
+    def next_event(self) -> Head | bytes | bool | None:
+        """Return the head, a piece of the body, True at its end, None where more data is needed.
+
+        Raises BrokenAnswerError.
+        """
+        while True:
+            try:
+                event = self._connection.next_event()
+            except h11.RemoteProtocolError as error:
+                raise BrokenAnswerError(str(error)) from error
+            if event is h11.NEED_DATA:
+                return None
+            if isinstance(event, h11.Response):
+                return Head(
+                    event.status_code, {name.decode(): value.decode("latin-1") for name, value in event.headers}
+                )
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+            if isinstance(event, h11.EndOfMessage):
+                return True
+            if isinstance(event, h11.ConnectionClosed):
+                raise BrokenAnswerError("the connection was closed without an answer")
+
+    def renew(self) -> bool:
+        """Make ready for the next call; False when this connection carries none any more."""
+        if self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE:
+            self._connection.start_next_cycle()
+            return True
+        return False

@@ -1,0 +1,78 @@
+"""What both clients do alike: options, errors of the connection as errors of a call, and when a call is sent again.
+
+A call that was not delivered is sent again: one that found no connection, whose body was not taken whole, or that was
+answered 503. One that may have run never is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from svcd.client import wire
+from svcd_ipc.errors import CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from svcd.client.address import Address
+    from svcd.client.http11 import Head
+
+KEEP_ALIVE = 60.0
+"""Seconds that an idle connection is kept; the ingress keeps it longer, and so never ends one that is being taken."""
+CONNECTIONS = 100
+"""Calls of one client that are under way at once; others wait."""
+FIRST_PAUSE = 0.1
+"""Seconds before a call that found no connection is sent again; twice as long each further time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of one client."""
+
+    address: Address
+    timeout: float
+    retries: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """Return the headers of each request."""
+        return {**{name.lower(): value for name, value in self.headers.items()}, **wire.HEADERS}
+
+    def timed_out(self, api: str) -> DeadlineExceeded:
+        """Return the error of a call whose time is up."""
+        return DeadlineExceeded(f"{api}: no answer within {self.timeout:g} s; the call is cancelled")
+
+    def not_connected(self, api: str, error: Exception) -> ServiceUnavailable:
+        """Return the error of a call that found nobody."""
+        reason = getattr(error, "strerror", None) or error
+        return ServiceUnavailable(f"{api}: cannot connect to {self.address}: {reason}")
+
+    def lost(self, api: str, error: Exception) -> ReplicaLost:
+        """Return the error of a call whose connection ended after it was sent."""
+        return ReplicaLost(f"{api}: the connection ended while the call may have been running: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The outcome of a call that was not delivered."""
+
+    error: CallError
+    retry_after: str | None = None
+    """What the answer's header of that name said."""
+
+    def pause(self, attempt: int) -> float:
+        """Return after how many seconds to send the call again."""
+        if self.retry_after is not None and self.retry_after.isdigit():
+            return float(self.retry_after)
+        return FIRST_PAUSE * 2.0**attempt
+
+
+def outcome(api: str, head: Head, body: bytes) -> Any:
+    """Return the result that a whole answer holds, or Refused. Raises CallError."""
+    if head.status == 200:
+        return wire.decode(api, head.content_type, body)
+    error = wire.error_of(api, head.status, body)
+    if isinstance(error, ServiceUnavailable):
+        return Refused(error, head.headers.get("retry-after"))
+    raise error
