@@ -195,6 +195,7 @@ def envs(app: RunningApp) -> None:
 
 MEMORY = "tests/integration/process/test_memory_limit.py::test_the_watch_ends_it_where_there_is_no_control_group"
 USERS = "tests/integration/process/test_users.py::test_each_is_who_it_should_be"
+BACKEND = "tests/integration/test_async_backend.py::test_the_app_says_it_for_all_and_a_service_for_itself"
 
 OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.service": entry,
@@ -214,6 +215,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.cors.credentials": cors("allow-credentials", "true"),
     "app.cors.max_age": cors("max-age", "1234"),
     "app.python": interpreter("Plain", "app"),
+    "app.async_backend": BACKEND,
     "services.*.instance_type": gpus("Shaped", 1),
     "services.*.resources.gpu": gpus("Own", 2),
     "services.*.resources.cpu": threads_of_a_share("Own"),
@@ -224,6 +226,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "services.*.traffic.max_concurrency": max_concurrency,
     "services.*.traffic.max_queue": max_queue,
     "services.*.threads": threads,
+    "services.*.async_backend": BACKEND,
     "services.*.start_timeout": start_timeout,
     "services.*.drain_timeout": drain_timeout,
     "services.*.stop_timeout": stop_timeout,

@@ -25,7 +25,7 @@ C = TypeVar("C", bound=type)
 
 OPTIONS = frozenset(
     (
-        *("instance_type", "resources", "traffic", "scaling", "envs", "threads", "version"),
+        *("instance_type", "resources", "traffic", "scaling", "envs", "threads", "async_backend", "version"),
         *("cwd", "umask", "nice", "rlimits"),
         *("start_timeout", "drain_timeout", "stop_timeout"),
     )
@@ -150,8 +150,8 @@ def service(cls: Any = None, /, *, name: str | None = None, **options: Any) -> A
     Args:
         cls: The class, when used without arguments.
         name: Name of the service; the class's own name unless given. Unique within an app without regard to case.
-        **options: `resources`, `traffic`, `scaling`, `envs`, `threads`, `version`, `start_timeout`, `drain_timeout`,
-            `stop_timeout`: the keys of `[services.NAME]` in svcd.toml, which override them.
+        **options: `resources`, `traffic`, `scaling`, `envs`, `threads`, `async_backend`, `version`, `start_timeout`,
+            `drain_timeout`, `stop_timeout`: the keys of `[services.NAME]` in svcd.toml, which override them.
 
     Raises:
         TypeError: An unknown option (the message names the nearest), a class whose `__init__` needs arguments, or an

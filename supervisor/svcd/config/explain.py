@@ -15,6 +15,7 @@ from svcd.config.load import safe_name
 from svcd.config.origins import dotted
 from svcd.config.resolve import stack_of
 from svcd.values.secrets import NOT_SHOWN
+from svcd.values.specs import default_concurrency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,11 +76,13 @@ class Explanation:
         self._documents = documents
         self._graph = graph
         self._stack = stack_of(documents, graph, self.problems)
-        self._computed: dict[KeyPath, str] = {("app", "name"): safe_name(documents.root.name)}
+        self._computed: dict[KeyPath, Any] = {("app", "name"): safe_name(documents.root.name)}
         if default_python:
             self._computed["app", "python"] = default_python
         for name, report in graph["services"].items():
             self._computed["services", name, "version"] = report.get("version") or ""
+            largest = max((api.get("max_batch_size", 0) for api in report.get("apis", ())), default=0)
+            self._computed["services", name, "traffic", "max_concurrency"] = default_concurrency(largest)
         self.problems += check_app(documents, graph, self._stack)
         for name in graph["services"]:
             self.problems += check_service(self._stack, name)

@@ -172,6 +172,27 @@ class Text(Kind):
         return {"type": "string", "pattern": f"^(?:{self.pattern})$"}
 
 
+class Choice(Kind):
+    """One of a few words."""
+
+    textual = True
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def label(self) -> str:
+        return " or ".join(toml_text(word) for word in self.words)
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            near = next((word for word in self.words if isinstance(value, str) and word == value.strip().lower()), None)
+            raise Wrong(f"expected {self.label()}; {found(value)}", toml_text(near) if near else None)
+        return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
 class Target(Kind):
     """Where a class is: `module:Class`."""
 

@@ -168,6 +168,7 @@ def _service(
         scaling=Scaling(min_replicas=least, max_replicas=value("scaling.max_replicas") or least),
         limits=Limits(start=value("start_timeout"), drain=value("drain_timeout"), stop=value("stop_timeout")),
         threads=value("threads"),
+        async_backend=value("async_backend") or _value(stack, "app.async_backend", ("app", "async_backend")),
         process=_process(stack, name),
         envs=variables.values,
         secret_envs=tuple(sorted(variables.secret)),

@@ -11,7 +11,7 @@ from typing import Any
 
 from svcd.config.envs import Env
 from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
-from svcd.config.kinds import Address, Duration, FilePath, FilePaths, Kind, Size, Target, Text, Whole
+from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Kind, Size, Target, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Limit, Mask
 from svcd.values.specs import Cors, Http, HttpLimits, Limits, Process, Resources, Scaling, Traffic
 
@@ -156,6 +156,12 @@ _APP = (
         default=_CORS.max_age,
     ),
     Key(
+        "app.async_backend",
+        Choice("trio", "asyncio"),
+        "What runs the `async def` code of all services that say nothing else.",
+        default="trio",
+    ),
+    Key(
         "app.python",
         FilePath(),
         "The interpreter of all services that name none of their own.",
@@ -215,6 +221,13 @@ _SERVICE = (
         default=_TRAFFIC.max_queue,
     ),
     Key("threads", Whole(1), "Threads of each replica that run its `def` apis.", default=1),
+    Key(
+        "async_backend",
+        Choice("trio", "asyncio"),
+        "What runs its `async def` code; see [asyncio](services.md#asyncio).",
+        default_text="`app.async_backend`",
+        follows="app.async_backend",
+    ),
     Key(
         "start_timeout",
         Duration(),

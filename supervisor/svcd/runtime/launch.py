@@ -117,6 +117,7 @@ class Launcher:
             timeout=spec.traffic.timeout,
             max_concurrency=spec.traffic.max_concurrency,
             threads=spec.threads,
+            async_backend=spec.async_backend,
             dependencies={edge.name: self._dependency(edge) for edge in spec.dependencies},
         )
 

@@ -52,6 +52,8 @@ class ReplicaBoot:
     timeout: float
     max_concurrency: int
     threads: int
+    async_backend: str = "trio"
+    """What runs `async def` code: trio or asyncio."""
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By attribute: `{service, max_queue, default_timeout (s), apis: {NAME: {is_async, is_stream, idempotent}},
     timeout (s or null), retries, fallback: null or as the first four}`."""

@@ -129,6 +129,8 @@ class ServiceSpec:
     limits: Limits = field(default_factory=Limits)
     threads: int = 1
     """Threads that run its `def` apis."""
+    async_backend: str = "trio"
+    """What runs its `async def` code: trio or asyncio."""
     process: Process = field(default_factory=Process)
     envs: Mapping[str, str | None] = field(default_factory=dict, repr=False)
     """The service's own variables; None takes the variable away, the allow-listed one of the host included."""

@@ -13,25 +13,37 @@ if TYPE_CHECKING:
 
     from svcd.app.declare import Dependency
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.aio import AsyncioSide
     from svcd.worker.client import Client
     from svcd.worker.thread import Portal
 
 
-def bind_routes(instance: Any, told: Mapping[str, Mapping[str, Any]], client: Client, portal: Portal) -> None:
-    """Put a proxy on the instance for each dependency of its class; `told` is the boot document's `dependencies`."""
+def bind_routes(
+    instance: Any,
+    told: Mapping[str, Mapping[str, Any]],
+    client: Client,
+    portal: Portal,
+    side: AsyncioSide | None = None,
+) -> None:
+    """Put a proxy on the instance for each dependency of its class.
+
+    `told` is the boot document's `dependencies`, `side` the asyncio loop of the service, where it has one.
+    """
     for name, dependency in dependencies_of(type(instance)).items():
         if name not in told:
             raise RuntimeError(
                 f"{type(instance).__name__}.{name}: svcd was not told of this dependency; restart the app"
             )
         # Past the class's own __setattr__, if it has one: nothing of the user's has run yet.
-        instance.__dict__[name] = _proxy(dependency, told[name], client, portal)
+        instance.__dict__[name] = _proxy(dependency, told[name], client, portal, side)
 
 
-def _proxy(dependency: Dependency[Any], callee: Mapping[str, Any], client: Client, portal: Portal) -> Proxy:
+def _proxy(
+    dependency: Dependency[Any], callee: Mapping[str, Any], client: Client, portal: Portal, side: AsyncioSide | None
+) -> Proxy:
     fallback: Proxy | None = None
     if dependency.fallback is not None and callee["fallback"]:
-        fallback = _proxy(dependency.fallback, callee["fallback"], client, portal)
+        fallback = _proxy(dependency.fallback, callee["fallback"], client, portal, None)  # called from trio
     edge = Edge(
         f"self.{dependency.name}",
         client.route(callee["service"], default_timeout=callee["default_timeout"], max_queue=callee["max_queue"]),
@@ -40,6 +52,7 @@ def _proxy(dependency: Dependency[Any], callee: Mapping[str, Any], client: Clien
         retries=callee.get("retries", dependency.retries),
         schemas=imported_schemas(dependency.target),
         fallback=fallback,
+        side=side,
     )
     return Proxy(edge, callee["apis"])
 

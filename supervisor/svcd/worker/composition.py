@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from svcd.app.graph import Edge as GraphEdge
     from svcd.app.graph import Node
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.aio import AsyncioSide
 
 CLOSING = 5.0
 """Seconds for the shutdown hooks of each service, as after SIGTERM."""
@@ -69,6 +70,7 @@ class Composition:
         self._members: dict[str, Member] = {}
         """By `module:Class` of what the app's code names, which a stand-in may have the place of."""
         self._threads: list[ServiceThreads] = []
+        self._sides: list[AsyncioSide] = []
         self._started: list[LiveService] = []
         self._check(self._graph)
 
@@ -97,6 +99,8 @@ class Composition:
                     await service.run_hooks("shutdown")
             except Exception as error:  # noqa: BLE001  (raised below, once all have been closed)
                 errors.append(error)
+        for side in self._sides:
+            await side.stop()
         for threads in self._threads:
             threads.stop()
         if errors:
@@ -132,14 +136,14 @@ class Composition:
         member = self._member(node.name, dict(node.declaration.config), apis_of(node.cls))
         instance = unborn(node.cls)
         for name, edge in node.edges.items():
-            instance.__dict__[name] = self._bound(edge)
+            instance.__dict__[name] = self._bound(edge, member.live.side)
         member.live.attach(instance)
         member.live.warm()
         await member.live.threads.run(instance.__init__)
         await self._open(member.live)
         return member
 
-    def _bound(self, edge: GraphEdge) -> Proxy:
+    def _bound(self, edge: GraphEdge, side: AsyncioSide | None = None) -> Proxy:
         dependency = edge.dependency
         callee = self._members[target_text(dependency.target)]
         named = Edge(
@@ -149,7 +153,8 @@ class Composition:
             timeout=dependency.timeout,
             retries=dependency.retries,
             schemas=callee.schemas,
-            fallback=self._bound(edge.fallback) if edge.fallback else None,
+            fallback=self._bound(edge.fallback) if edge.fallback else None,  # called from trio
+            side=side,
         )
         return Proxy(named, _apis_as_named(dependency.target, callee))
 
@@ -176,8 +181,11 @@ class Composition:
         threads = ServiceThreads(name, self.portal, int(config.get("threads", 1)))
         threads.start()
         self._threads.append(threads)
+        side = self._new_side(name, config.get("async_backend", "trio"))
         most = max((api.batching.max_batch_size for api in apis.values() if api.batching), default=0)
-        live = LiveService(name, threads, max_concurrency=traffic.get("max_concurrency", default_concurrency(most)))
+        live = LiveService(
+            name, threads, max_concurrency=traffic.get("max_concurrency", default_concurrency(most)), side=side
+        )
         caller = LocalCaller(
             live,
             nursery=self.nursery,
@@ -186,6 +194,18 @@ class Composition:
             clock=trio.lowlevel.current_clock().current_time,
         )
         return Member(live, caller)
+
+    def _new_side(self, name: str, backend: str) -> AsyncioSide | None:
+        if backend == "trio":
+            return None
+        if backend != "asyncio":
+            raise LoadError(f"{name}: async_backend = {backend!r}: it is trio or asyncio")
+        from svcd.worker.aio import AsyncioSide  # noqa: PLC0415  (where asyncio is wanted)
+
+        side = AsyncioSide(name, self.portal)
+        side.start()
+        self._sides.append(side)
+        return side
 
 
 _TRAFFIC = Traffic()

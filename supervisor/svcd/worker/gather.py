@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd.worker.thread import Portal
+from svcd.worker.thread import Portal, here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,6 +34,9 @@ def gather(*calls: Any) -> Any:
             )
     if trio.lowlevel.in_trio_run():
         return run_all(calls)
+    side = getattr(here, "side", None)
+    if side is not None:  # asyncio code
+        return side.gather(calls)
     portal = Portal.current()
     if portal is None:
         _close(calls)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.aio import AsyncioSide
     from svcd.worker.outgoing import Inputs
     from svcd.worker.thread import Portal
 
@@ -50,6 +51,7 @@ class Edge:
         retries: For idempotent apis.
         schemas: Of the callee's apis, where its class can be imported here.
         fallback: What is called instead when the callee cannot answer.
+        side: The asyncio loop of the caller's `async def` code, where it has one.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Edge:
         retries: int = 0,
         schemas: Mapping[str, ApiSchema] | None = None,
         fallback: Proxy | None = None,
+        side: AsyncioSide | None = None,
     ) -> None:
         self.place = place
         self.caller = caller
@@ -70,6 +73,7 @@ class Edge:
         self.retries = retries
         self.schemas = schemas or {}
         self.fallback = fallback
+        self.side = side
 
 
 class ApiCall:
@@ -90,6 +94,15 @@ class ApiCall:
     def to_async(self, *args: Any, **kwargs: Any) -> Any:
         """Return an awaitable of the result, or an async iterator of a stream's items."""
         named = self._bind(args, kwargs) if args else kwargs
+        side = self._edge.side
+        if side is None or not side.is_here:
+            return self._on_trio(named)
+        from svcd.worker.aio_items import ItemsForAsyncio, bridged  # noqa: PLC0415  (where asyncio is wanted)
+
+        called = self._on_trio(bridged(named, side) if has_iterators(named) else named)
+        return ItemsForAsyncio(called, side) if self._is_stream else side.ask(_awaited, called)
+
+    def _on_trio(self, named: dict[str, Any]) -> Any:
         inputs: Inputs | None = None
         if has_iterators(named):
             named, inputs = split(named)
@@ -115,9 +128,10 @@ class ApiCall:
     def to_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result, or an iterator of a stream's items, blocking this thread meanwhile."""
         edge = self._edge
-        if edge.portal.on_loop:
+        if edge.portal.on_loop or (edge.side is not None and edge.side.is_here):
+            whose = "svcd's event loop, which has to answer it" if edge.portal.on_loop else "the asyncio loop"
             raise RuntimeError(
-                f"{edge.place}.{self.__name__}(...) would block svcd's event loop, which has to answer it;"
+                f"{edge.place}.{self.__name__}(...) would block {whose};"
                 f" write `await {edge.place}.to_async.{self.__name__}(...)`"
             )
         named = self._bind(args, kwargs) if args else kwargs
@@ -168,6 +182,10 @@ class SyncApi(ApiCall):
 
 FAULTS = (ServiceUnavailable, Overloaded, DeadlineExceeded, ReplicaLost)
 """What a fallback is for; an error raised by the callee's own code is an answer."""
+
+
+async def _awaited(call: Awaitable[Any]) -> Any:
+    return await call
 
 
 async def _with_fallback(call: Awaitable[Any], instead: Callable[[], Awaitable[Any]], inputs: Inputs) -> Any:

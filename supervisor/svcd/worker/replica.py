@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from svcd.values.boot import ReplicaBoot
+    from svcd.worker.aio import AsyncioSide
     from svcd_ipc.channel import Channel
 
 
@@ -72,6 +73,7 @@ class Replica:
         self._failure: StartError | None = None
         self._threads: ServiceThreads | None = None
         self._service: LiveService | None = None
+        self._side: AsyncioSide | None = None
         self._is_started = False
         self._channels: set[Channel] = set()
 
@@ -82,7 +84,8 @@ class Replica:
     @property
     def has_busy_thread(self) -> bool:
         """Whether user code still runs on a thread."""
-        return self._threads is not None and self._threads.is_busy
+        is_asyncio_alive = self._side is not None and self._side.is_alive
+        return is_asyncio_alive or (self._threads is not None and self._threads.is_busy)
 
     def load(self) -> None:
         """Import the user's module; what goes wrong is reported once there is a control channel."""
@@ -110,6 +113,8 @@ class Replica:
             else:
                 nursery.start_soon(_end_with_daemon, control, nursery.cancel_scope)
                 status = await self._live(terms, control, client, nursery)
+            if self._side is not None:
+                await self._side.stop()
             nursery.cancel_scope.cancel()
         return status
 
@@ -142,10 +147,17 @@ class Replica:
         portal = Portal(nursery)
         self._threads = ServiceThreads(self._boot.identity.service, portal, self._boot.threads)
         self._threads.start()
-        service = LiveService(self._boot.identity.service, self._threads, max_concurrency=self._boot.max_concurrency)
+        if self._boot.async_backend == "asyncio":
+            from svcd.worker.aio import AsyncioSide  # noqa: PLC0415  (where asyncio is wanted)
+
+            self._side = AsyncioSide(self._boot.identity.service, portal)
+            self._side.start()
+        service = LiveService(
+            self._boot.identity.service, self._threads, max_concurrency=self._boot.max_concurrency, side=self._side
+        )
         try:
             instance = unborn(self._cls)
-            bind_routes(instance, self._boot.dependencies, client, portal)
+            bind_routes(instance, self._boot.dependencies, client, portal, self._side)
             service.attach(instance)
             async with trio.open_nursery() as waiting:
                 waiting.start_soon(control.imported)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from svcd.app.declare import ApiDeclaration, Batching
     from svcd.app.schemas import ApiSchema
+    from svcd.worker.aio import AsyncioSide
     from svcd.worker.asgi import MountedApp
     from svcd.worker.batch import Batcher
     from svcd.worker.thread import ServiceThreads
@@ -124,9 +125,13 @@ class LiveApi:
 class LiveService:
     """A service in this process: admits calls and runs them."""
 
-    def __init__(self, name: str, threads: ServiceThreads, *, max_concurrency: int) -> None:
+    def __init__(
+        self, name: str, threads: ServiceThreads, *, max_concurrency: int, side: AsyncioSide | None = None
+    ) -> None:
         self.name = name
         self.threads = threads
+        self.side = side
+        """The asyncio loop on which its `async def` code runs; without one it runs on trio."""
         self.max_concurrency = max_concurrency
         self.taken = 0
         """Slots in use."""
@@ -154,6 +159,10 @@ class LiveService:
 
     def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
         """Serve one api."""
+        if self.side is not None and declaration.is_async:
+            from svcd.worker.aio_items import adapted  # noqa: PLC0415  (where asyncio is wanted)
+
+            method = adapted(method, self.side, is_stream=declaration.is_stream, inputs=schema.inputs)
         api = self.apis[declaration.name] = LiveApi(declaration, schema, method, self.threads)
         if api.batcher is not None:
             self._batchers.append(api.batcher)
@@ -182,7 +191,7 @@ class LiveService:
         for name in hooks_of(type(self.instance), moment):
             hook = getattr(self.instance, name)
             if inspect.iscoroutinefunction(hook):
-                await hook()
+                await (hook() if self.side is None else self.side.run(hook))
             else:
                 await self.threads.run(hook)
 

@@ -12,7 +12,7 @@ import threading
 import traceback
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import outcome
 import trio
@@ -22,12 +22,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_here = threading.local()
-"""`job` and `portal` of the service thread that looks."""
+here = threading.local()
+"""`job` and `portal` of the service thread that looks; `side` of the asyncio thread that does."""
 
 
 class CallCancelled(BaseException):
     """The call that this thread works for has been cancelled. Let it pass, as one lets `asyncio.CancelledError`."""
+
+
+class Abandonable(Protocol):
+    """Who waits for calls on the loop, and may stop to."""
+
+    abandoned: bool
+    scopes: set[trio.CancelScope]
+
+
+class Reply(Protocol):
+    """Where the outcome of a call on the loop is put."""
+
+    def put(self, result: outcome.Outcome[Any], /) -> None: ...
 
 
 class Job:
@@ -132,13 +145,13 @@ class ServiceThreads:
             scope.cancel()
 
     def _work(self) -> None:
-        _here.portal = self.portal
+        here.portal = self.portal
         while (job := self._queue.get()) is not None:
             if not job.claim():
                 continue
-            _here.job = job
+            here.job = job
             result = outcome.capture(job.context.run, job.function)
-            _here.job = None
+            here.job = None
             try:
                 self.portal.token.run_sync_soon(self._ended, job, result)
             except trio.RunFinishedError:
@@ -189,7 +202,7 @@ class Portal:
     @staticmethod
     def current() -> Portal | None:
         """Return the portal of the service thread that asks, or None on any other thread."""
-        return getattr(_here, "portal", None)
+        return getattr(here, "portal", None)
 
     @property
     def on_loop(self) -> bool:
@@ -203,7 +216,7 @@ class Portal:
         for; when that call is cancelled, it is cancelled too and this raises CallCancelled. Errands that are put into
         `replies` meanwhile are run by this thread.
         """
-        job: Job | None = getattr(_here, "job", None)
+        job: Job | None = getattr(here, "job", None)
         reply: SimpleQueue[Any] = SimpleQueue() if replies is None else replies
         try:
             self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
@@ -215,10 +228,18 @@ class Portal:
 
     def post(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run `await function(*args)` on the loop without waiting for it; its errors go unheard."""
+        unheard: Reply = SimpleQueue()
         with suppress(trio.RunFinishedError):
-            self.token.run_sync_soon(self._begin, contextvars.copy_context(), None, SimpleQueue(), function, args)
+            self.token.run_sync_soon(self._begin, contextvars.copy_context(), None, unheard, function, args)
 
-    def _begin(self, context: contextvars.Context, job: Job | None, reply: SimpleQueue[Any], *rest: Any) -> None:
+    def submit(self, job: Abandonable, reply: Reply, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run `await function(*args)` on the loop for someone who waits otherwise than a thread; see `run`."""
+        try:
+            self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
+        except trio.RunFinishedError:
+            reply.put(outcome.Error(CallCancelled("the service has stopped")))
+
+    def _begin(self, context: contextvars.Context, job: Abandonable | None, reply: Reply, *rest: Any) -> None:
         if job is not None and job.abandoned:
             reply.put(outcome.Error(CallCancelled("the call was cancelled")))
             return
@@ -228,7 +249,7 @@ class Portal:
             reply.put(outcome.Error(CallCancelled("the service has stopped")))
 
     async def _run(
-        self, job: Job | None, reply: SimpleQueue[Any], function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+        self, job: Abandonable | None, reply: Reply, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
     ) -> None:
         with trio.CancelScope() as scope:
             if job is not None:

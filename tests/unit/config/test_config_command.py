@@ -33,6 +33,7 @@ CHAIN = {
     "app.cors.credentials": [True, False] * 3,
     "app.cors.max_age": [f"{number}s" for number in range(6)],
     "app.python": ["./one", "./two"] * 3,
+    "app.async_backend": ["trio", "asyncio"] * 3,
     "instance_types.*.gpu": [1, 2, 3, 4],
     "instance_types.*.cpu": [1, 2, 3, 4],
     "instance_types.*.memory": [f"{number}Gi" for number in range(1, 5)],

@@ -322,5 +322,5 @@ def test_the_annotation_has_the_colour_of_the_api(is_async: bool, told: str) -> 
     with pytest.raises(TypeError, match=f"Model.run: items: in .*def code a stream is {told}"):
         _ = ApiSchema("Model", declaration, run).validate
     batched = replace(declaration, batching=Batching(0, 0, max_batch_size=8, max_latency_ms=5))
-    with pytest.raises(TypeError, match="Model.run: items: a batchable api takes rows, and no stream"):
+    with pytest.raises(TypeError, match=r"Model\.run: items: a batchable api takes rows, and no stream"):
         _ = ApiSchema("Model", batched, run).validate
