@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 READ = 256 * 1024
 """Bytes that are read from a socket at once."""
+SMALL = 64 * 1024
+"""Bytes of a body up to which it is sent together with its head: one packet less."""
 
 
 class BrokenAnswerError(Exception):
@@ -56,7 +58,7 @@ class Http11:
             raise ValueError(f"{api}: {error}") from None
         self._connection.send(h11.Data(data=body))
         self._connection.send(h11.EndOfMessage())
-        return [head, body]
+        return [head + body] if len(body) < SMALL else [head, body]
 
     def receive(self, data: bytes) -> None:
         """Take what has come; nothing means that the other side has closed."""

@@ -30,6 +30,7 @@ def problem(code: str) -> bytes:
     return json.dumps({"error": {"code": code, "message": "because"}}).encode()
 
 
+ARGS = codec.encode({"a": 1})
 GOOD = answer(200, codec.encode(7), MSGPACK)
 BUSY = answer(503, problem("unavailable"), retry_after="0")
 
@@ -43,7 +44,10 @@ def scripted(path: Path, answers: list[bytes]) -> Iterator[list[bytes]]:
         for each in answers:
             connection, _ = listener.accept()
             with connection:
-                requests.append(connection.recv(65536))
+                request = b""
+                while not request.endswith(ARGS):
+                    request += connection.recv(65536)
+                requests.append(request)
                 connection.sendall(each)
 
     with socket.socket(socket.AF_UNIX) as listener:
@@ -93,6 +97,29 @@ def test_whatever_may_have_run_is_not_sent_again(tmp_path: Path, told: bytes, er
     with scripted(tmp_path / "x.sock", [told]) as requests, client, pytest.raises(error):
         client.add(a=1)
     assert len(requests) == 1
+
+
+def test_a_call_that_was_not_taken_whole_is_sent_again(tmp_path: Path) -> None:
+    big = b"x" * 10_000_000
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        connection.recv(100)
+        connection.close()  # with most of the body still to come: such a call is not run
+        connection, _ = listener.accept()
+        with connection:
+            received = 0
+            while received < len(big):
+                received += len(connection.recv(1 << 20))
+            connection.sendall(GOOD)
+
+    with socket.socket(socket.AF_UNIX) as listener, svcd.Client(f"unix:{tmp_path}/x.sock") as client:
+        listener.bind(f"{tmp_path}/x.sock")
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert client.size(image=big) == 7
+        thread.join()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
