@@ -1,16 +1,11 @@
-"""Iterators that a caller passes as arguments: told from values, and taken from in the thread that they belong to."""
+"""Iterators that a caller passes as arguments: told from values, and made such as the loop can take from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from svcd.worker.thread import Errand
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from queue import SimpleQueue
-
-    from svcd.worker.thread import Portal
 
 _VALUES = frozenset((str, int, float, bool, bytes, list, dict, type(None)))
 """Types of most arguments, which are no iterators."""
@@ -36,29 +31,6 @@ class Outgoing:
         close = getattr(self._items, "aclose", None)
         if close is not None:
             await close()
-
-
-class Stepped:
-    """A plain iterator as an async one; each step is taken by the thread that waits for the call, which owns it."""
-
-    def __init__(self, items: Iterator[Any], portal: Portal, replies: SimpleQueue[Any]) -> None:
-        self._items = items
-        self._portal = portal
-        self._replies = replies
-
-    async def __anext__(self) -> Any:
-        errand = Errand(lambda: next(self._items, _END), self._portal)
-        self._replies.put(errand)
-        item = await errand.result()
-        if item is _END:
-            raise StopAsyncIteration
-        return item
-
-    async def aclose(self) -> None:
-        """Let a generator clean up, in its own thread if that still waits for the call; nothing here waits for it."""
-        close = getattr(self._items, "close", None)
-        if close is not None:
-            self._replies.put(Errand(close, self._portal))
 
 
 class Stepping:
@@ -99,14 +71,6 @@ def is_iterator(value: Any) -> bool:
     """Whether an argument is a stream of items, and no value."""
     kind = type(value)
     return hasattr(kind, "__anext__") or hasattr(kind, "__aiter__") or hasattr(kind, "__next__")
-
-
-def stepped(named: Mapping[str, Any], portal: Portal, replies: SimpleQueue[Any]) -> dict[str, Any]:
-    """Return the arguments with plain iterators made such as the loop can take from."""
-    return {
-        name: Stepped(value, portal, replies) if hasattr(type(value), "__next__") else value
-        for name, value in named.items()
-    }
 
 
 def any_begun(inputs: Inputs) -> bool:

@@ -11,7 +11,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from svcd.app.nearest import nearest
-from svcd.worker.outgoing import any_begun, has_iterators, split, stepped
+from svcd.worker.outgoing import any_begun, has_iterators, split
+from svcd.worker.stepped import stepped
 from svcd.worker.stream import SyncStream
 from svcd_ipc.errors import DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
