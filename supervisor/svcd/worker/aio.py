@@ -95,7 +95,7 @@ class AsyncioSide:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def soon(self, function: Callable[..., None], *args: Any) -> bool:
+    def soon(self, function: Callable[..., object], *args: Any) -> bool:
         """Call something on the loop's thread; False when the loop has ended."""
         try:
             self.loop.call_soon_threadsafe(function, *args)
