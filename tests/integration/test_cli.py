@@ -323,11 +323,11 @@ def test_up_in_the_background_and_down(make_app: MakeApp) -> None:
 def test_up_wait_shows_the_start_and_where_it_answers(make_app: MakeApp) -> None:
     app = make_app(SERVICE, entry="Counter")
     lines = app.svcd("up", "-d", "--wait").stderr.splitlines()
+    app.svcd("down")
     assert lines[0].endswith(f"{app.name} in {app.folder}")
     assert {line.split()[0] for line in lines[1:-1]} == {"ingress/0", "Words/0", "Counter/0"}
     assert lines[-1].startswith("ready after ")
-    assert lines[-1].endswith("POST /count")
-    app.svcd("down")
+    assert lines[-1].endswith("POST /count  POST /fail_below")
 
 
 def test_up_wait_gives_up_waiting_with_5_and_the_app_goes_on(make_app: MakeApp) -> None:
