@@ -175,3 +175,91 @@ class Batched:
     @svcd.api
     async def seen(self) -> list[list[int]]:
         return self.batches
+
+
+@svcd.service
+class Wide:
+    """Gives and takes items of 1 MiB."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.taken = 0
+        self.left = trio.Event()
+
+    @svcd.api
+    async def give(self, fail_after: int = 0) -> AsyncIterator[bytes]:
+        try:
+            while not fail_after or self.made < fail_after:
+                self.made += 1
+                yield bytes(1024 * 1024)
+            raise ValueError(f"no item {self.made + 1}")
+        finally:
+            self.left.set()
+
+    @svcd.api
+    async def take(self, items: AsyncIterator[bytes], most: int) -> int:
+        try:
+            async for _ in items:
+                self.taken += 1
+                if self.taken == most:
+                    await trio.sleep_forever()
+        finally:
+            self.left.set()
+
+    @svcd.api
+    async def counts(self) -> list[int]:
+        return [self.made, self.taken]
+
+    @svcd.api
+    async def was_left(self) -> bool:
+        with trio.move_on_after(20):
+            await self.left.wait()
+        return self.left.is_set()
+
+
+@svcd.service
+class Slow:
+    """Reads and feeds Wide, three items at most."""
+
+    wide = svcd.depends(Wide)
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.closed = False
+
+    @svcd.api
+    async def read(self) -> None:
+        async for _ in self.wide.give():
+            self.made += 1
+            if self.made == 3:
+                await trio.sleep_forever()
+
+    @svcd.api
+    async def feed(self) -> None:
+        async def items() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    self.made += 1
+                    yield bytes(1024 * 1024)
+            finally:
+                self.closed = True
+
+        await self.wide.take(items(), most=3)
+
+    @svcd.api
+    async def told(self) -> list[int]:
+        return [self.made, int(self.closed), *await self.wide.counts()]
+
+    @svcd.api
+    async def was_left(self) -> bool:
+        return await self.wide.was_left()
+
+    @svcd.api
+    async def until_it_fails(self) -> list[object]:
+        seen = 0
+        try:
+            async for _ in self.wide.give(fail_after=3):
+                seen += 1
+        except svcd.RemoteError as error:
+            return [seen, error.message]
+        return [seen, "no error"]
