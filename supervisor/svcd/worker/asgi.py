@@ -91,6 +91,7 @@ class AsgiResponse:
         slot.hold()
         self._out, self._in = trio.open_memory_channel[Any](0)
         self._head: dict[str, Any] | None = None
+        self._is_begun = False
         self._is_complete = False
         self._error: Exception | None = None
         self._gone = trio.Event()
@@ -147,17 +148,14 @@ class AsgiResponse:
             raise RuntimeError(f"{kind} cannot come now")
 
     async def _send_body(self, body: bytes, *, is_last: bool) -> None:
-        first, *rest = _pieces(body)
-        assert self._head is not None  # noqa: S101 - the caller has looked
-        is_begun = "body" in self._head
-        self._head["body"] = first
+        items: list[Any] = list(_pieces(body))
+        if not self._is_begun:
+            self._is_begun = True
+            items[0] = {**(self._head or {}), "body": items[0]}
         try:
-            if not is_begun:
-                await self._out.send(self._head)
-            elif first:
-                await self._out.send(first)
-            for piece in rest:
-                await self._out.send(piece)
+            for item in items:
+                if item:
+                    await self._out.send(item)
         except trio.BrokenResourceError:
             raise OSError("the client is gone") from None
         if is_last:
