@@ -10,7 +10,7 @@ PACKER := build/venv
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test check format bench binary clean
+.PHONY: help setup demo test soak check format bench binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -39,6 +39,9 @@ demo: $(STAMP)   ## run the digits example in the foreground
 
 test: $(STAMP)   ## run all tests; the summary says what was skipped and why
 	$(BIN)/python -m pytest
+
+soak: $(STAMP)   ## send 10,000 requests whose clients go away, and look for what they leave
+	SVCD_SOAK=10000 $(BIN)/python -m pytest tests/integration/http/test_http_disconnects.py
 
 check: $(STAMP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
