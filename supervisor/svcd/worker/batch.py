@@ -19,7 +19,6 @@ import trio
 
 from svcd.worker.batch_line import BatchLine, Hold, Piece
 from svcd.worker.batch_rows import Args, Rows, failure_in
-from svcd.worker.thread import CallCancelled
 from svcd_ipc.calls import IncomingCall, call_context, current_call
 from svcd_ipc.errors import BadResult, DeadlineExceeded
 
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     Kernel = Callable[[Callable[[], Args], Callable[[], None]], Awaitable[Any]]
     """Runs the api's code with the arguments that the first function makes, where and when that code runs; the second
     is called once the code has really ended."""
-
-_ENDS = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit, CallCancelled)
-"""What code may raise to its callers; the rest is trio's."""
 
 
 class NothingLeft(Exception):  # noqa: N818  (no error of anybody's)
@@ -214,6 +210,28 @@ class Run:
 
     async def _serve(self, pieces: Sequence[Piece]) -> None:
         live: list[Piece] = []
+        """Those whose rows the code was given."""
+        halves: Sequence[Sequence[Piece]] = ()
+        try:
+            parts = await self._parts_of(pieces, live)
+        except NothingLeft:
+            pass
+        except BaseException as error:
+            if _is_cancellation(error):
+                raise
+            halves = self._halves_of(live, error)
+            for piece in () if halves else live:
+                _call_of(piece).fail(error)
+        else:
+            for piece, part in zip(live, parts, strict=True):
+                _call_of(piece).succeed(piece, part)
+        for piece in set(pieces).difference(live):
+            _call_of(piece).fail(DeadlineExceeded(f"{self._rows.title}: the deadline passed before its batch was run"))
+        for half in halves:
+            await self._serve(half)
+
+    async def _parts_of(self, pieces: Sequence[Piece], live: list[Piece]) -> list[Any]:
+        """Run the code on the rows of those pieces that are still wanted, named in `live`; return what each gets."""
 
         def join() -> Args:
             live.extend(piece for piece in pieces if not _call_of(piece).is_late)
@@ -222,24 +240,9 @@ class Run:
             return self._rows.join([piece.content[1] for piece in live])
 
         self._holders += 1
-        try:
-            with call_context(_standing_for(pieces)):
-                value = await self._kernel(join, self._drop)
-            parts = self._rows.split(value, [piece.rows for piece in live])
-        except NothingLeft:
-            halves: Sequence[Sequence[Piece]] = ()
-        except _ENDS as error:
-            halves = self._halves_of(live, error)
-            for piece in () if halves else live:
-                _call_of(piece).fail(error)
-        else:
-            halves = ()
-            for piece, part in zip(live, parts, strict=True):
-                _call_of(piece).succeed(piece, part)
-        for piece in set(pieces).difference(live):
-            _call_of(piece).fail(DeadlineExceeded(f"{self._rows.title}: the deadline passed before its batch was run"))
-        for half in halves:
-            await self._serve(half)
+        with call_context(_standing_for(pieces)):
+            value = await self._kernel(join, self._drop)
+        return self._rows.split(value, [piece.rows for piece in live])
 
     def _halves_of(self, pieces: Sequence[Piece], error: BaseException) -> Sequence[Sequence[Piece]]:
         """Return what to run again after an error; nothing where that would not help, or may not be done."""
@@ -258,6 +261,13 @@ class Run:
 def _call_of(piece: Piece) -> BatchedCall:
     call: BatchedCall = piece.content[0]
     return call
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether an error is trio's own, perhaps among others in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
 
 
 def _standing_for(pieces: Sequence[Piece]) -> IncomingCall | None:

@@ -93,7 +93,7 @@ class LocalCaller:
         give_up = self.deadline_of() if deadline is None else deadline
         call = self.incoming(api, args, min(give_up, self._scope_deadline()))
         if inputs:
-            async with LocalInputs(inputs, call):
+            async with LocalInputs(inputs, call).while_running():
                 return await self._call(call, give_up)
         return await self._call(call, give_up)
 
@@ -243,7 +243,7 @@ class Producer:
                 if self.inputs is None:
                     await self._produce(send)
                     return
-                async with self.inputs:
+                async with self.inputs.while_running():
                     await self._produce(send)
             except Exception as error:  # noqa: BLE001  (raised where the items are taken)
                 was_ours = self.inputs is not None and self.inputs.error is error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,13 @@ from svcd_ipc.codec import transfer
 from svcd_ipc.errors import CallError, EncodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from svcd_ipc.calls import IncomingCall
 
 
 class LocalInputs:
-    """The inputs of one call, as an async context around the running of it.
-
-    What the caller's iterator raises cancels the callee, and is raised by the context. On leaving it, the iterators
-    that were begun have been closed.
-    """
+    """The inputs of one call."""
 
     def __init__(self, inputs: Mapping[str, Any], call: IncomingCall) -> None:
         self._scope = trio.CancelScope()
@@ -32,19 +28,20 @@ class LocalInputs:
         """What a caller's iterator raised."""
         call.args.update(self._carried)
 
-    async def __aenter__(self) -> None:
-        self._scope.__enter__()
+    @asynccontextmanager
+    async def while_running(self) -> AsyncIterator[None]:
+        """Be the context in which the call runs.
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        with trio.CancelScope(shield=True):
-            for items in self._carried.values():
-                await items.over()
-        is_caught = self._scope.__exit__(kind, error, traceback)
-        if self.error is not None and (is_caught or error is None):
+        What the caller's iterator raises cancels the callee and is raised here. Iterators that were begun are closed.
+        """
+        with self._scope:
+            try:
+                yield
+            finally:
+                for items in self._carried.values():
+                    await items.over()
+        if self.error is not None:
             raise self.error
-        return is_caught
 
     def _fail(self, error: BaseException) -> None:
         if self.error is None:
