@@ -111,6 +111,7 @@ class AsyncioSide:
                 self._run_forever()
             _cancel_all(self.loop)
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
         finally:
             self.loop.close()
             with suppress(trio.RunFinishedError):

@@ -224,6 +224,23 @@ class OnAsyncio:
         raise OddError(kind)
 
     @svcd.api
+    async def network_and_processes(self) -> list[str]:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readline())
+            writer.close()
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello\n")
+            told = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+        process = await asyncio.create_subprocess_exec("echo", "child", stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+        return [told.decode().strip(), out.decode().strip(), await asyncio.to_thread(str, 3)]
+
+    @svcd.api
     async def leave_a_task_that_exits(self) -> None:
         async def leave() -> None:
             raise SystemExit(4)
@@ -386,6 +403,11 @@ async def test_errors_come_as_from_other_code(kind: str, error: type[Exception],
         with pytest.raises(svcd.RemoteError, match="the asyncio task was cancelled by the service's own code"):
             await app.cancel_itself()
         assert (await app.where())[0] == "asyncio"
+
+
+async def test_asyncios_network_processes_and_threads_work() -> None:
+    async with svcd.local(OnAsyncio) as app:
+        assert await app.network_and_processes() == ["hello", "child", "3"]
 
 
 async def test_a_task_left_running_cannot_end_it(capfd: pytest.CaptureFixture[str]) -> None:
