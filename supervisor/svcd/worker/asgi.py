@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
     from svcd.app.mounts import Mount
+    from svcd.worker.aio import AsyncioSide
     from svcd.worker.serve import Slot
 
     Message = MutableMapping[str, Any]
@@ -34,9 +35,10 @@ _VERSION = {"version": "3.0", "spec_version": "2.4"}
 class MountedApp:
     """One application of a live service."""
 
-    def __init__(self, mount: Mount, nursery: trio.Nursery) -> None:
+    def __init__(self, mount: Mount, nursery: trio.Nursery, side: AsyncioSide | None = None) -> None:
         self._mount = mount
         self._nursery = nursery
+        self._side = side
         self._app: Any = None
         self._state: dict[str, Any] = {}
         self._lifespan: Lifespan | None = None
@@ -46,7 +48,8 @@ class MountedApp:
 
     async def start(self, instance: Any) -> None:
         """Make the application and begin its lifespan. Raises what its startup raised."""
-        self._app = self._mount.make(instance)
+        made = self._mount.make(instance)
+        self._app = made if self._side is None else on_asyncio(made, self._side)
         self._state = {"service": instance}
         self._lifespan = Lifespan(self._app, self._state)
         await self._lifespan.start(self._nursery)
@@ -72,6 +75,18 @@ class MountedApp:
         response = AsgiResponse(request["body"], slot)
         self._nursery.start_soon(response.run, self._app, scope)
         return response
+
+
+def on_asyncio(app: Any, side: AsyncioSide) -> Any:
+    """Return an application that runs another one on the service's asyncio loop."""
+
+    async def run(scope: Message, receive: Any, send: Any) -> None:
+        async def ask_send(message: Message) -> None:
+            await side.ask(send, message)
+
+        await side.run(lambda: app(scope, lambda: side.ask(receive), ask_send))
+
+    return run
 
 
 def find(mounted: Mapping[str, MountedApp], service: str, request: Mapping[str, Any]) -> MountedApp:

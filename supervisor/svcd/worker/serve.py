@@ -155,7 +155,8 @@ class LiveService:
         if mounts := mounts_of(type(instance)):
             from svcd.worker.asgi import MountedApp  # noqa: PLC0415  (most services have none)
 
-            self.mounted = {mount.path: MountedApp(mount, self.threads.portal.nursery) for mount in mounts}
+            nursery = self.threads.portal.nursery
+            self.mounted = {mount.path: MountedApp(mount, nursery, self.side) for mount in mounts}
 
     def add(self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any]) -> None:
         """Serve one api."""

@@ -13,6 +13,7 @@ from running import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from conftest import MakeApp
     from running import RunningApp
 
 CHUNK = 1000
@@ -113,3 +114,65 @@ def test_the_lifespan_is_that_of_the_replica(tmp_path: Path) -> None:
         assert "web down" not in app.log("Everything.0")
         app.svcd("down")
         assert "web down" in app.log("Everything.0")
+
+
+ASYNCIO = """
+    import asyncio
+    from contextlib import asynccontextmanager
+    from fastapi import FastAPI, Request
+    from fastapi.responses import StreamingResponse
+    import svcd
+
+    @asynccontextmanager
+    async def lifespan(app):
+        task = asyncio.create_task(asyncio.sleep(3600))
+        yield {"task": task}
+        task.cancel()
+
+    web = FastAPI(lifespan=lifespan)
+
+    @web.get("/both")
+    async def both(request: Request):
+        words = request.state.service.words
+        return await asyncio.gather(words.count(text="a"), words.count(text="bc"))
+
+    @web.get("/stream")
+    async def stream():
+        async def numbers():
+            for number in range(3):
+                async with asyncio.timeout(5):
+                    await asyncio.sleep(0.001)
+                yield str(number)
+        return StreamingResponse(numbers())
+
+    @web.get("/wait")
+    async def wait():
+        print("waits", flush=True)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            print("was cancelled", flush=True)
+
+    @svcd.service
+    class Words:
+        @svcd.api
+        async def count(self, text: str) -> int:
+            return len(text)
+
+    @svcd.service(async_backend="asyncio")
+    @svcd.asgi_app(web)
+    class Entry:
+        words = svcd.depends(Words)
+"""
+
+
+def test_an_application_that_needs_asyncio_has_it(make_app: MakeApp) -> None:
+    app = make_app(ASYNCIO, entry="Entry").up()
+    with httpx.Client(base_url=app.url, timeout=0.5, trust_env=False) as client:
+        assert client.get("/both", timeout=30).json() == [1, 2]
+        assert client.get("/stream", timeout=30).text == "012"
+        assert client.get("/livez", timeout=30).text == "alive\n"
+        assert client.get("/", timeout=30).status_code == 404  # the application's own word: it has the root
+        with pytest.raises(httpx.ReadTimeout):
+            client.get("/wait")
+    wait_until(lambda: "was cancelled" in app.log("Entry.0"), "the task to be cancelled")
