@@ -85,8 +85,19 @@ class ItemsFromAsyncio:
         except BaseException as error:  # noqa: BLE001  (raised where the items are taken)
             self._give(error, is_error=True)
         finally:
-            if close := getattr(self._items, "aclose", None):
-                await close()
+            await self._close()
+
+    async def _close(self) -> None:
+        close = getattr(self._items, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except BaseExceptionGroup as group:
+            # A task group around a `yield` makes a group of how the generator is closed.
+            _, rest = group.split((GeneratorExit, asyncio.CancelledError))
+            if rest is not None:
+                raise rest from None
 
     def _give(self, item: Any, *, is_error: bool = False) -> None:
         if self._answer is None or self._answer.done():
