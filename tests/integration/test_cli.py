@@ -381,3 +381,12 @@ def test_a_unit_is_printed_for_an_app_that_does_not_run(make_app: MakeApp) -> No
     )
     assert "Type=notify" in done.stdout
     assert f"WorkingDirectory={app.folder}" in done.stdout
+
+
+def test_a_runtime_directory_too_deep_for_a_socket_is_told_in_words(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Counter")
+    app.env["SVCD_RUNTIME_DIR"] = f"/tmp/{'x' * 120}"
+    told = app.svcd("ps", code=3).stderr
+    assert "AF_UNIX path too long" in told
+    assert "SVCD_RUNTIME_DIR" in told
+    assert "Traceback" not in told

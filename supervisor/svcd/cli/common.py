@@ -113,6 +113,8 @@ def connect(where: Places) -> BlockingClient | None:
         return None
     except PermissionError:
         fail(f"{where.control} belongs to another user; ask as the one who ran `svcd up`")
+    except OSError as error:  # such as a path that no socket can have: then no daemon can be there either
+        fail(f"{where.control}: {error}; SVCD_RUNTIME_DIR names another directory", EXIT_NOT_RUNNING)
     except DeadlineExceeded:
         fail(f"the daemon accepts at {where.control} but says nothing; is it stopped or stuck?", EXIT_TIMED_OUT)
     except ProtocolError as error:
