@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,15 +64,17 @@ def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs]:
 
 def has_iterators(named: Mapping[str, Any]) -> bool:
     """Whether an argument is an iterator; quick where none is, as every call asks."""
-    for value in named.values():  # noqa: SIM110  (a generator costs three times as much)
-        if type(value) not in _VALUES and _is_iterator(type(value)):
+    for value in named.values():  # a loop, as a generator costs three times as much
+        kind: Any = type(value)
+        if kind not in _VALUES and _is_iterator(kind):
             return True
     return False
 
 
 def is_iterator(value: Any) -> bool:
     """Whether an argument is a stream of items, and no value."""
-    return _is_iterator(type(value))
+    kind: Any = type(value)
+    return _is_iterator(kind)
 
 
 @lru_cache(1024)
