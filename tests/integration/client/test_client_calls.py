@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -97,3 +99,13 @@ def test_nobody_there_is_unavailable() -> None:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"http://127\.0\.0\.1:3000|write it as"):
         svcd.Client(address)
+
+
+def test_a_client_outlives_the_ingress(app: RunningApp, address: str) -> None:
+    with svcd.Client(address, retries=0) as client:
+        assert client.add(a=1) == 2
+        pid = app.row("ingress")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: app.row("ingress")["pid"] not in (pid, None), "another ingress")
+        wait_until(lambda: app.row("ingress")["state"] == "ready", "the other ingress to be ready")
+        assert client.add(a=2) == 3  # the connection that it had kept is known to be gone
