@@ -64,22 +64,16 @@ def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs]:
 
 def has_iterators(named: Mapping[str, Any]) -> bool:
     """Whether an argument is an iterator; quick where none is, as every call asks."""
-    for value in named.values():  # a loop, as a generator costs three times as much
-        kind: Any = type(value)
-        if kind not in _VALUES and _is_iterator(kind):
+    for value in named.values():  # noqa: SIM110 - a generator costs three times as much
+        if type(value) not in _VALUES and is_iterator(value):
             return True
     return False
 
 
 def is_iterator(value: Any) -> bool:
     """Whether an argument is a stream of items, and no value."""
-    kind: Any = type(value)
-    return _is_iterator(kind)
-
-
-@lru_cache(1024)
-def _is_iterator(kind: type) -> bool:
-    return any(hasattr(kind, step) for step in ("__anext__", "__aiter__", "__next__"))
+    kind = type(value)
+    return hasattr(kind, "__anext__") or hasattr(kind, "__aiter__") or hasattr(kind, "__next__")
 
 
 def any_begun(inputs: Inputs) -> bool:
