@@ -91,9 +91,12 @@ def lacks(*names: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def mask(seen: dict[str, Any], field: str) -> set[int]:
-    """The signals of a mask in /proc/PID/status."""
+    """The signals of a mask in /proc/PID/status, without those that libc keeps for its threads (signal(7): 32 and 33).
+
+    No program can set those two through libc, so what the outside left in them is there to stay.
+    """
     bits = int(seen["at_start"]["status"][field], 16)
-    return {number + 1 for number in range(64) if bits >> number & 1}
+    return {number for number in signal.valid_signals() if bits >> number - 1 & 1}
 
 
 def daemon_limits(seen: dict[str, Any]) -> dict[str, tuple[str, str]]:
