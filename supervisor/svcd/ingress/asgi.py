@@ -16,7 +16,7 @@ from svcd.ingress.calls import Calls
 from svcd.ingress.cors import CorsPolicy
 from svcd.ingress.exchange import ClientGoneError, Exchange
 from svcd.ingress.pages import PAGES, read_page
-from svcd.ingress.problems import problem_of, refuse
+from svcd.ingress.problems import RefusedError, long_head, problem_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,6 +84,8 @@ class Ingress:
     async def _serve(self, exchange: Exchange) -> None:
         exchange.lines = self._cors.headers(exchange.origin)
         try:
+            if exchange.head_size > self._limits.max_header:  # the protocol below only limits heads that come in parts
+                raise RefusedError(long_head())
             if self._cors and exchange.method == "OPTIONS" and exchange.origin and exchange.asked_method:
                 exchange.lines = ()
                 await exchange.respond_empty(self._cors.preflight(exchange.origin, exchange.asked_headers))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
 from hypercorn.typing import ConnectionState, LifespanState
 
-from svcd.ingress.problems import Problem, as_bytes
+from svcd.ingress.problems import Problem, as_bytes, long_head
 
 if TYPE_CHECKING:
     from hypercorn.app_wrappers import ASGIWrapper
@@ -34,7 +35,6 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _WHY_MALFORMED = {
     400: ("malformed", "this is no HTTP/1.1 request"),
     413: ("too_large", "the body is too large"),
-    431: ("header_too_large", "the request line and headers are longer than this app takes ([app] max_header)"),
     501: ("transfer_encoding", "the only transfer-encoding is chunked"),
 }
 
@@ -115,6 +115,8 @@ class Connection(TCPServer):
         super().__init__(app, config, context, ConnectionState(LifespanState({})), cast("Any", stream))
         self.idle_task = Clock()
         self._stream = stream
+        self._is_refused = False
+        self._read_over = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Connection {self._stream.socket!r}>"
@@ -133,11 +135,15 @@ class Connection(TCPServer):
             protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
         try:
             while data := await self._receive():
+                if self._is_refused:
+                    continue
                 if isinstance(self.protocol.protocol, H11Protocol):
                     self.clock.heard()
                 await self.protocol.handle(RawData(data))
         except _PeerGoneError:
             pass
+        finally:
+            self._read_over.set()
         await self.protocol.handle(Closed())
 
     async def _receive(self) -> bytes:
@@ -161,8 +167,11 @@ class Connection(TCPServer):
 
     async def refuse(self, problem: Problem) -> None:
         """Answer a request that has not begun, and close the connection. Never raises."""
+        self._is_refused = True  # what still comes is read and dropped, by the one who reads already
         await self.clock.stop()
-        await say(self._stream, problem)
+        with trio.move_on_after(LAST_WORDS, shield=True):
+            if await _send_last(self._stream, problem):
+                await self._read_over.wait()
         await self.close_idle()
 
     def reset(self) -> None:
@@ -171,6 +180,9 @@ class Connection(TCPServer):
 
     async def _say_malformed(self, status_code: int) -> None:
         """Say what h11 has found; hypercorn's own answer has no body."""
+        if status_code == 431:
+            await say(self._stream, long_head())
+            return
         code, message = _WHY_MALFORMED.get(status_code, _WHY_MALFORMED[400])
         await say(self._stream, Problem(status_code, code, message))
 
@@ -178,13 +190,20 @@ class Connection(TCPServer):
 async def say(stream: trio.SocketStream, problem: Problem) -> None:
     """Send a last answer, and read what the client still sends: to close at once would make it lose the answer."""
     with trio.move_on_after(LAST_WORDS, shield=True):
-        try:
-            await stream.send_all(as_bytes(problem))
-            await stream.send_eof()
-            while await stream.receive_some(READ_AHEAD):
-                pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            return
+        if await _send_last(stream, problem):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                while await stream.receive_some(READ_AHEAD):
+                    pass
+
+
+async def _send_last(stream: trio.SocketStream, problem: Problem) -> bool:
+    """Send an answer and the end of our half; False where the connection takes it no more."""
+    try:
+        await stream.send_all(as_bytes(problem))
+        await stream.send_eof()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+        return False
+    return True
 
 
 def reset(stream: trio.SocketStream) -> None:

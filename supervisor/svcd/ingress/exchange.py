@@ -50,8 +50,8 @@ class Exchange:
 
     __slots__ = (
         *("_content_length", "_receive", "_reset", "_scope", "_send"),
-        *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "lines", "method", "origin"),
-        *("path", "trace"),
+        *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "head_size", "lines"),
+        *("method", "origin", "path", "trace"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +68,9 @@ class Exchange:
         """Headers of every response."""
         traceparent: bytes | None = None
         self._content_length = 0
+        size = len(self.method) + len(scope["raw_path"]) + len(scope["query_string"])
         for name, value in scope["headers"]:
+            size += len(name) + len(value)
             if name == b"content-type":
                 self.content_type = value.decode("latin-1")
             elif name == b"accept":
@@ -85,6 +87,8 @@ class Exchange:
                 self.asked_method = value
             elif name == b"access-control-request-headers":
                 self.asked_headers = value
+        self.head_size = size + 12 + 4 * len(scope["headers"])
+        """Bytes of the request line and headers, give or take some white space."""
         self.trace = continue_trace(traceparent)
 
     def __str__(self) -> str:
@@ -144,7 +148,7 @@ class Exchange:
         lines = [*_typed("application/json"), (b"content-length", b"%d" % len(body)), *problem.headers]
         await self.begin(problem.status, lines)
         await self.chunk(body)
-        if problem.status in (408, 413):
+        if problem.status in (408, 413, 431):
             await self._drop_body()
         await self.end()
 

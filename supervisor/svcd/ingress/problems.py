@@ -77,6 +77,12 @@ class RefusedError(Exception):
         self.problem = problem
 
 
+def long_head() -> Problem:
+    """Return what is said of a request whose line and headers are too long."""
+    message = "the request line and headers are longer than this app takes ([app] max_header)"
+    return Problem(431, "header_too_large", message)
+
+
 def as_bytes(problem: Problem) -> bytes:
     """Return a whole HTTP/1.1 response that ends its connection, for where there is no request to answer yet."""
     body = problem.body()
@@ -105,9 +111,10 @@ def problem_of(error: BaseException, path: str = "") -> Problem:
         return error.problem
     code = error.code if isinstance(error, CallError) else "internal"
     status = STATUSES.get(code, 500)
+    told = _RESERVED.sub(f".{path.lstrip('/')}", str(error))
     if status == 500:
-        message = str(error) if code == "bad_result" else _INTERNAL
+        message = told if code == "bad_result" else _INTERNAL
         return Problem(500, code, message, {"id": secrets.token_hex(6)})
     extra = {"details": error.details} if isinstance(error, InvalidArgument) else {}
     headers = ((b"retry-after", b"%d" % RETRY_AFTER[code]),) if code in RETRY_AFTER else ()
-    return Problem(status, code, _RESERVED.sub(f".{path.lstrip('/')}", str(error)), extra, headers)
+    return Problem(status, code, told, extra, headers)

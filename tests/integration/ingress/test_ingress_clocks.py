@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import trio
+import trio.testing
 from http_client import Http
 
 from svcd.ingress.connections import Connections
@@ -80,6 +81,31 @@ async def test_a_head_that_is_too_long_is_431(run: Run) -> None:
         await stream.send_all(b"POST /echo HTTP/1.1\r\nhost: a\r\nx-long: " + b"y" * 5000)
         error = error_in(await read_all(stream))
     assert (error["status"], error["code"]) == (431, "header_too_large")
+
+
+async def test_a_head_that_is_too_long_is_431_also_when_it_comes_in_one_piece(run: Run) -> None:
+    ingress = await run(max_header=2000)
+    async with await ingress.connect() as http:
+        refused = await http.request("POST", "/echo", b"x" * 50_000, {"x-long": "y" * 1980})
+        assert (refused.status, refused.error["code"]) == (431, "header_too_large")
+        longer = await ingress.connect()
+        async with longer:
+            assert (await longer.get("/" + "z" * 2000)).status == 431
+    assert ingress.entry.calls == []
+
+
+async def test_a_slow_head_has_its_408_although_more_of_it_comes_meanwhile(run: Run) -> None:
+    ingress = await run(header_timeout=0.2)
+    stream = await trio.open_tcp_stream("127.0.0.1", ingress.port)
+    async with stream:
+        await stream.send_all(b"POST /echo HTTP/1.1\r\nhost: a\r\n")
+        first = await stream.receive_some(1)  # the 408 has begun
+        await stream.send_all(b"content-length: 0\r\n\r\n" + b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 50)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(ingress.connections) == 1  # it reads on, so that no reset overtakes its answer
+        error = error_in(first + await read_all(stream))
+    assert (error["status"], error["code"]) == (408, "slow_header")
+    assert ingress.entry.calls == []
 
 
 async def test_what_is_no_request_is_400_with_a_reason(ingress: Running) -> None:

@@ -78,3 +78,10 @@ def test_every_status_is_of_a_code_that_exists() -> None:
         kind.code for kind in vars(errors_module).values() if isinstance(kind, type) and issubclass(kind, CallError)
     }
     assert STATUSES.keys() <= codes
+
+
+@pytest.mark.parametrize("kind", [DeadlineExceeded, ReplicaLost, ServiceUnavailable, BadResult])
+def test_messages_name_the_api_and_not_what_carried_the_call(kind: type[CallError]) -> None:
+    for carrier in ("svcd.http", "svcd.asgi"):
+        problem = problem_of(kind(f"Top/0.{carrier}: no answer"), "/classify")
+        assert problem.message == "Top/0.classify: no answer"
