@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svcd.app.declare import api, depends, on_shutdown, on_startup, service
+    from svcd.app.apis import api
+    from svcd.app.declare import on_shutdown, on_startup, service
+    from svcd.app.dependency import depends
     from svcd.app.mounts import asgi_app
     from svcd.client import AsyncClient, Client
     from svcd.worker.gather import gather
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("api", "depends", "on_shutdown", "on_startup", "service"), "svcd.app.declare"),
+    "api": "svcd.app.apis",
+    **dict.fromkeys(("on_shutdown", "on_startup", "service"), "svcd.app.declare"),
+    "depends": "svcd.app.dependency",
     "asgi_app": "svcd.app.mounts",
     **dict.fromkeys(("AsyncClient", "Client"), "svcd.client"),
     "gather": "svcd.worker.gather",

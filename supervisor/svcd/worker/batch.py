@@ -25,7 +25,7 @@ from svcd_ipc.errors import BadResult, DeadlineExceeded
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from svcd.app.declare import Batching
+    from svcd.app.apis import Batching
     from svcd.worker.serve import Slot
 
     Kernel = Callable[[Callable[[], Args], Callable[[], None]], Awaitable[Any]]

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 import svcd
-from svcd.app.declare import ApiDeclaration, Batching
+from svcd.app.apis import ApiDeclaration, Batching
 from svcd.app.schemas import ApiSchema, schemas_of
 
 
