@@ -16,6 +16,7 @@ from trio.lowlevel import enable_ki_protection, wait_readable
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.errors import RemoteProtocolError
+from svcd_ipc.giveway import GiveWay
 from svcd_ipc.messages import Call
 from svcd_ipc.outbox import HIGH_WATER
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _READ: Final = 64 * 1024
 """Bytes asked of the kernel at once."""
+
+_CROWDED: Final = 64
+"""Waits without giving way after messages that came together, as other tasks of this process have work then."""
 
 _VACANT: Final = 0.005
 """Seconds without a call after which a hand reads again."""
@@ -67,6 +71,7 @@ class Reader:
         self._end = end
         self._only_calls = only_calls
         self._crew: Crew | None = None
+        self._way = GiveWay()
         self._minder = Bell()
         self._is_minded = False
         self._turns = 0
@@ -99,7 +104,8 @@ class Reader:
         self.is_vacant = False
         try:
             while not (pending.is_settled or self.has_ended):
-                await self.receive()
+                if not self._receive_in_turn():
+                    await self.receive()
                 self._take_all(False)
         finally:
             self._step_back()
@@ -127,6 +133,27 @@ class Reader:
             return
         except OSError as error:
             self._end(error)
+
+    def _receive_in_turn(self) -> bool:
+        """Let the peer run, and receive what it said; False when it has to be waited for."""
+        way = self._way
+        if way.skip:
+            way.skip -= 1
+            return False
+        way.give()
+        try:
+            self.receive_now()
+        except BlockingIOError:
+            way.note(has_helped=False)
+            return False
+        except OSError as error:
+            self._end(error)
+        way.note(has_helped=True)
+        return True
+
+    def _is_done(self) -> bool:
+        """Tell whether everything that came is answered, and nothing is left for other tasks of this channel."""
+        return not (self._callee.running or self._outbox.size or self._connection.awaits_answers)
 
     def receive_now(self) -> None:
         """Hand the connection what the kernel holds. Raises OSError; BlockingIOError when it holds nothing."""
@@ -188,7 +215,8 @@ class Reader:
             if self._must_hold_up():
                 await outbox.room()
             if not self._connection.has_more:
-                await self.receive()
+                if not (has_received and self._is_done() and self._receive_in_turn()):
+                    await self.receive()
                 has_received = True
 
     def _must_hold_up(self) -> bool:
@@ -208,10 +236,13 @@ class Reader:
             self._stalled = 0
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
+                has_more = connection.has_more
+                if has_more:
+                    self._way.skip = _CROWDED
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
                 else:
-                    outbox.corked = starts_calls and connection.has_more  # Answers to calls that came together.
+                    outbox.corked = starts_calls and has_more  # Answers to calls that came together.
                     if (waiting := self._take_call(event, starts_calls)) is not None:
                         return waiting
                 if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):
