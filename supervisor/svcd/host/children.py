@@ -15,7 +15,7 @@ from svcd.host.log_files import LogFiles, LogPump
 from svcd.host.settings import Settings
 from svcd.host.spawn import read_report, spawn
 from svcd.host.strays import Strays, kill_trees
-from svcd.values.orders import Exited, Gone, Spawned, SpawnFailed
+from svcd.values.orders import Exited, Gone, Notified, Spawned, SpawnFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Child:
         self.pid = pid
         self.report: int | None = report
         """Where the outcome of its exec is read from; None once it was."""
+        self.notify: int | None = None
+        """Where it is read that the process is ready; None where it does not say so by a descriptor."""
+        self.is_notified = False
         self.pump = pump
         self.output_open = True
         self.failed = False
@@ -94,6 +97,7 @@ class Children:
                 cwd=order.cwd,
                 stdin=order.stdin,
                 descriptors=[sockets[name].fileno() for name in order.sockets],
+                notify_fd=order.notify_fd,
                 settings=Settings.of(order),
             )
         except OSError as error:
@@ -105,6 +109,9 @@ class Children:
         self._strays.expect(child.pid, child.id)
         self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))
         self._selector.register(forked.output, selectors.EVENT_READ, lambda: self._pump(child))
+        if forked.notify is not None:
+            child.notify = forked.notify
+            self._selector.register(forked.notify, selectors.EVENT_READ, lambda: self._hear(child))
 
     def signal(self, name: str, signum: int) -> None:
         """Signal a main process; ids that are unknown or have ended are ignored."""
@@ -190,6 +197,24 @@ class Children:
         if child.output_open and not child.pump.pump():
             self._close_output(child)
 
+    def _hear(self, child: Child) -> None:
+        """Read what the child says on its descriptor; the first newline counts, what follows is read and forgotten."""
+        if child.notify is None:
+            return
+        with suppress(BlockingIOError):
+            said = os.read(child.notify, 4096)
+            if b"\n" in said and not child.is_notified:
+                child.is_notified = True
+                self._emit(Notified(child.id))
+            if not said:
+                self._close_notify(child)
+
+    def _close_notify(self, child: Child) -> None:
+        if child.notify is not None:
+            self._selector.unregister(child.notify)
+            os.close(child.notify)
+            child.notify = None
+
     def _close_output(self, child: Child) -> None:
         if child.output_open:
             child.output_open = False
@@ -198,6 +223,7 @@ class Children:
 
     def _forget(self, child: Child) -> None:
         self._close_output(child)
+        self._close_notify(child)
         self._logs.release(child.pump.log)
         self._strays.forget(child.pid, child.id)
         del self._by_id[child.id]

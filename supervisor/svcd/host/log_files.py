@@ -50,8 +50,8 @@ class LogFile:
             self._current()
 
     def write(self, lines: Sequence[str]) -> None:
-        """Append the lines, each whole and with the stamp of now."""
-        if not lines:
+        """Append the lines, each whole and with the stamp of now; a log without a path keeps none."""
+        if not lines or not self.path:
             return
         prefix = stamp(self._clock()) + " "
         notice = f"{prefix}svcd: {self.dropped} lines were lost here: {self._reason}\n" if self.dropped else ""

@@ -35,6 +35,8 @@ class SpawnedChild(NamedTuple):
     """Read end of the pipe that is its stdout and stderr; non-blocking."""
     report: int
     """Read end of a pipe that ends when the exec succeeded, or says why it failed (see `read_report`)."""
+    notify: int | None = None
+    """Read end of the pipe on which it says that it is ready, where it was given one; non-blocking."""
 
 
 class SpawnFailure(NamedTuple):
@@ -51,9 +53,13 @@ def spawn(
     cwd: str,
     stdin: bytes,
     descriptors: Sequence[int] = (),
+    notify_fd: int = 0,
     settings: Settings = Settings(),  # noqa: B008 - it is immutable
 ) -> SpawnedChild:
-    """Fork a child that becomes `argv`, with `descriptors` as 3, 4, ...; raises OSError when even that fails."""
+    """Fork a child that becomes `argv`, with `descriptors` as 3, 4, ...; raises OSError when even that fails.
+
+    notify_fd: above those, the descriptor on which it says that it is ready; 0 for none.
+    """
     opened: list[int] = []
     try:
         opened.append(document := _memory_file(stdin))
@@ -63,20 +69,26 @@ def spawn(
         opened += report, report_end
         os.set_blocking(output, False)
         os.set_blocking(report, False)
+        places = dict(enumerate((document, output_end, output_end, *descriptors)))
+        notify: int | None = None
+        if notify_fd:
+            notify, places[notify_fd] = os.pipe()
+            opened += notify, places[notify_fd]
+            os.set_blocking(notify, False)
         parent = os.getpid()
         # A signal sent to the child before its exec has to wait for the default action, not to run a handler of ours.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
-                _child(parent, report_end, argv, env, cwd, [document, output_end, output_end, *descriptors], settings)
+                _child(parent, report_end, argv, env, cwd, places, settings)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     except BaseException:
         _close(opened)
         raise
-    _close([document, output_end, report_end])
-    return SpawnedChild(pid, output, report)
+    _close([document, output_end, report_end, *([places[notify_fd]] if notify_fd else [])])
+    return SpawnedChild(pid, output, report, notify)
 
 
 def read_report(report: int, argv: Sequence[str], cwd: str, user: Sequence[int] = ()) -> SpawnFailure | None:
@@ -118,15 +130,15 @@ def _child(
     argv: Sequence[str],
     env: Mapping[str, str],
     cwd: str,
-    descriptors: Sequence[int],
+    places: Mapping[int, int],
     settings: Settings,
 ) -> None:
     """Become the program; never returns. An exception must not unwind into the parent's frames."""
     stage = _PREPARE
     try:
-        report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, len(descriptors))
+        report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, max(places) + 1)
         os.setsid()
-        _place(descriptors, report)
+        _place(places, report)
         apply(settings)
         become(settings.user)
         set_pdeathsig(signal.SIGKILL)  # after the change of user, with which the kernel forgets it
@@ -148,16 +160,17 @@ def _child(
         os._exit(127)
 
 
-def _place(descriptors: Sequence[int], report: int) -> None:
-    """Make the descriptors 0, 1, 2, ... in their order; close all others but `report`."""
+def _place(places: Mapping[int, int], report: int) -> None:
+    """Make each descriptor the one that it is to be (`{target: now}`); close all others but `report`."""
     # First out of the way of the numbers that they are to get.
-    high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for number in descriptors]
-    for target, number in enumerate(high):
+    beyond = max(places) + 1
+    high = {target: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, beyond) for target, number in places.items()}
+    for target, number in high.items():
         os.dup2(number, target, inheritable=True)
     with os.scandir("/proc/self/fd") as entries:
         others = [int(entry.name) for entry in entries]
     for number in others:
-        if number >= len(descriptors) and number != report:
+        if number not in places and number != report:
             with suppress(OSError):  # the listing's own descriptor is closed already
                 os.close(number)
 

@@ -20,13 +20,18 @@ def start_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
 
 
 def stop_waves(services: Mapping[str, ServiceSpec]) -> list[list[str]]:
-    """Group services into waves for stopping: callers before whatever they may call, optional or not."""
-    return _waves({name: callees(spec) for name, spec in services.items()})[::-1]
+    """Group services into waves for stopping: callers before whatever they may call or come after, optional or not."""
+    return _waves({name: leaned_on(spec) for name, spec in services.items()})[::-1]
 
 
 def required(spec: ServiceSpec) -> set[str]:
-    """Names of the services that must be ready before this one starts."""
-    return {edge.service for edge in spec.dependencies if not edge.optional}
+    """Names of the services that must be ready, or done, before this one starts."""
+    return {edge.service for edge in spec.dependencies if not edge.optional} | {*spec.after}
+
+
+def leaned_on(spec: ServiceSpec) -> set[str]:
+    """Names of all services that are to outlive this one."""
+    return callees(spec) | {*spec.after}
 
 
 def callees(spec: ServiceSpec) -> set[str]:

@@ -25,7 +25,7 @@ class Spawn:
     stdin: bytes = field(repr=False)
     """What the child reads from its standard input before end of file."""
     log: str
-    """Path of the log file that its stdout and stderr are written to."""
+    """Path of the log file that its stdout and stderr are written to; "" keeps no more than its last lines."""
     sockets: list[str]
     """Names of listening sockets (see Listen) that the child gets as descriptors 3, 4, ... in this order."""
     umask: int = 0o022
@@ -39,6 +39,8 @@ class Spawn:
     cgroups: list[list[Any]] = field(default_factory=list)
     """[folder, [[file, text, required], ...]] of each control group to make for this process alone, what to write there
     before it joins, and whether the kernel has to have such a file."""
+    notify_fd: int = 0
+    """The descriptor of the child on which it says with a newline that it is ready (see Notified); 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,13 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Notified:
+    """It wrote a newline to its `notify_fd`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The main process of this id ended; what it started may still live (it is being killed)."""
 
@@ -129,7 +138,7 @@ class ListenFailed:
 
 
 Order = Spawn | Signal | Kill | Listen | Shutdown
-Event = Spawned | SpawnFailed | Exited | Gone | Listening | ListenFailed
+Event = Spawned | SpawnFailed | Notified | Exited | Gone | Listening | ListenFailed
 
 
 class _Kinds:
@@ -137,7 +146,7 @@ class _Kinds:
         kind.__name__: kind
         for kind in (
             *(Spawn, Signal, Kill, Listen, Shutdown),
-            *(Spawned, SpawnFailed, Exited, Gone, Listening, ListenFailed),
+            *(Spawned, SpawnFailed, Notified, Exited, Gone, Listening, ListenFailed),
         )
     }
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from svcd.values.commands import Command
+
 INGRESS = "ingress"
 """The reserved service name of the process that speaks HTTP; user services may not take it."""
 
@@ -138,6 +140,10 @@ class ServiceSpec:
     """The names of those in `envs` whose values are not to be shown."""
     apis: tuple[ApiSpec, ...] = ()
     dependencies: tuple[DependencySpec, ...] = ()
+    after: tuple[str, ...] = ()
+    """Services that have to be ready, and oneshots that have to be done, before this one starts."""
+    command: Command | None = None
+    """What is run, where the service is a program and no class; then `target` is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
