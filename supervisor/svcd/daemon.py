@@ -54,8 +54,8 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
 def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str, Any]:
     """Read the dependency graph with children of this process, for `svcd check`. Raises DiscoveryError."""
     from svcd.host.child import run_child  # noqa: PLC0415 - the daemon itself never runs children
-    from svcd.runtime.launch import discovery_environment, worker_argv  # noqa: PLC0415
-    from svcd.runtime.reports import take_report  # noqa: PLC0415
+    from svcd.runtime.launch import discovery_environment, worker_argv  # noqa: PLC0415 - as above
+    from svcd.runtime.reports import take_report  # noqa: PLC0415 - as above
 
     reading = readings(documents, program.python)
     request = next(reading)
@@ -76,7 +76,7 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
 def planned_environment(app: AppSpec, service: str) -> tuple[dict[str, str], set[str]]:
     """Return what the first replica of a service would get, but for its GPUs, and which names are secret."""
     from svcd.policy.environment import secret_names  # noqa: PLC0415 - for `svcd env`; the daemon itself asks the app
-    from svcd.runtime.launch import replica_environment  # noqa: PLC0415
+    from svcd.runtime.launch import replica_environment  # noqa: PLC0415 - as above
 
     spec = app.services[service]
     variables = replica_environment(app, spec, f"{service}/0#1", (), os.environ)

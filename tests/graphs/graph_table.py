@@ -143,7 +143,7 @@ def check(case: Case, driver: Driver) -> None:
         value = run(case.service or case.app, case.api, **case.args)
     except Exception as raised:
         # An error of the app's own type arrives as itself where the caller knows the type, caused by the remote error.
-        error = raised if isinstance(raised, svcd.CallError) else raised.__cause__  # type: ignore[assignment]
+        error = raised if isinstance(raised, svcd.CallError) else raised.__cause__  # type: ignore[assignment]  # an Exception
         value = getattr(raised, "items", None)
         if error is None:
             raise

@@ -15,7 +15,7 @@ HEADER = ("INDEX", "NAME", "MEMORY", "USED", "NUMA", "BUS", "UUID")
 def command(*, as_json: bool) -> None:
     """List the GPUs that replicas can be placed on. A box without any is no error: CPU services run as ever."""
     from svcd.host.gpus import read_inventory_blocking  # noqa: PLC0415 - it imports trio, which --help does without
-    from svcd.host.program import gpu_reader, part_environment  # noqa: PLC0415
+    from svcd.host.program import gpu_reader, part_environment  # noqa: PLC0415 - as above
 
     try:
         inventory = read_inventory_blocking(gpu_reader(), env=part_environment())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def graph_of(documents: Documents) -> tuple[dict[str, Any], str]:
     """Return the dependency graph and the default interpreter, or end the command with the reason why not."""
     from svcd.daemon import read_graph  # noqa: PLC0415 - --help does without
-    from svcd.host.program import Program  # noqa: PLC0415
+    from svcd.host.program import Program  # noqa: PLC0415 - as above
 
     try:
         program = Program.this(documents.app_python)

@@ -77,8 +77,8 @@ def command(
 
 def _run(documents: Documents, where: Places, report_fd: int | None) -> int:
     from svcd.daemon import up  # noqa: PLC0415 - the parent of a detached daemon does without
-    from svcd.host.program import Program  # noqa: PLC0415
-    from svcd.host.sockets import RuntimeDirectoryError  # noqa: PLC0415
+    from svcd.host.program import Program  # noqa: PLC0415 - as above
+    from svcd.host.sockets import RuntimeDirectoryError  # noqa: PLC0415 - as above
 
     reporter = Foreground() if report_fd is None else Detached(report_fd, where)
     try:

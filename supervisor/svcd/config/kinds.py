@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from svcd.values.units import (
@@ -56,27 +57,27 @@ def toml_text(text: str) -> str:
     return json.dumps(text.encode(errors="replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-class Kind:
+class Kind(ABC):
     """How the values of a key are read and written."""
 
     textual: ClassVar[bool] = False
     """Whether `--set K=V` takes V as it stands when TOML would read it as something else than text."""
 
+    @abstractmethod
     def label(self) -> str:
         """What the reference calls it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, value: object) -> Any:
         """Return the value as specs have it. Raises Wrong."""
-        raise NotImplementedError
 
     def write(self, value: Any) -> str:
         """Return the value as a user would write it in TOML."""
         return str(value) if isinstance(value, int) else toml_text(value)
 
+    @abstractmethod
     def json_schema(self) -> dict[str, Any]:
         """Return what an editor is told of the values, as JSON Schema."""
-        raise NotImplementedError
 
 
 class Whole(Kind):

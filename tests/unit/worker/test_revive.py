@@ -76,7 +76,7 @@ def test_a_class_that_is_not_imported_here_stays_remote(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("state", [object(), {1: 2}, [{"deep": object()}], 2**70])
 def test_what_cannot_travel_leaves_a_remote_error(state: object) -> None:
     error = OutOfStockError("bolts", left=1)
-    error.left = state  # type: ignore[assignment]
+    error.left = state  # type: ignore[assignment]  # the wrong type is the point
     assert isinstance(revived(arrived(error)), RemoteError)
 
 
