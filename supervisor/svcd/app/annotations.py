@@ -25,7 +25,7 @@ _PLAIN_ORIGINS = frozenset((list, dict, abc.Mapping, abc.MutableMapping, abc.Seq
 
 def is_plain(annotation: Any) -> bool:
     """Whether a value of this type arrives over the wire as the same type, so that nothing is to be rebuilt."""
-    if typing.get_origin(annotation) is typing.Literal or _is_array(annotation):
+    if typing.get_origin(annotation) is typing.Literal or is_array(annotation):
         return True
     arms = typing.get_args(annotation)
     if typing.get_origin(annotation) is Annotated:
@@ -37,7 +37,7 @@ def is_plain(annotation: Any) -> bool:
 
 def with_arrays(annotation: Any) -> Any:
     """Return the annotation with every numpy array type in it made known to pydantic."""
-    if _is_array(annotation):
+    if is_array(annotation):
         return Annotated[annotation, _Array(_dtype_of(annotation))]
     arms = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
@@ -97,7 +97,8 @@ def result_kinds(annotation: Any) -> set[str]:
     return {"bytes"} if annotation in (bytes, bytearray, memoryview) else {"json"}
 
 
-def _is_array(annotation: Any) -> bool:
+def is_array(annotation: Any) -> bool:
+    """Whether it is numpy's array type, perhaps with a dtype."""
     cls = typing.get_origin(annotation) or annotation
     return isinstance(cls, type) and cls.__module__ == "numpy" and cls.__name__ == "ndarray"
 

@@ -23,6 +23,7 @@ from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays
 from svcd.app.declare import apis_of
 from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
+from svcd.app.results import check_of
 from svcd.app.streamed import is_streamed, streamed
 from svcd_ipc.errors import BadResult, InvalidArgument
 
@@ -152,6 +153,14 @@ class ApiSchema:
     @cached_property
     def _output(self) -> TypeAdapter[Any]:
         return adapter(with_arrays(self.hints.get("return", Any)), self.title)
+
+    @cached_property
+    def check(self) -> Callable[[Any], Any] | None:
+        """What gives a result (or an item) back, or raises BadResult where its outermost type is not the declared one.
+
+        None where nothing is to be checked before it travels; see `svcd.app.results`.
+        """
+        return check_of(self.hints.get("return", Any), self.title)
 
     @cached_property
     def rebuild(self) -> Callable[[Any], Any] | None:

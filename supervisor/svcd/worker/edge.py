@@ -9,7 +9,9 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
 
 JSON is taken at its word, as the api's schema has it: the text "3" is no number. Forms are read by `svcd.app.forms`. A
 result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
-otherwise, unless `accept` chooses another of the forms that `media.offers` names.
+otherwise, unless `accept` chooses another of the forms that `media.offers` names. It has to be what a service in
+another process would take: what cannot travel there, or is not what the annotation says once it has arrived, is a
+BadResult here too. Beside that JSON has no NaN and no infinity.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.values import media
 from svcd.values.media import Accept
+from svcd.worker.answers import arrived, json_text, packed, text
 from svcd_ipc import codec
-from svcd_ipc.errors import BadResult, EncodeError, InvalidArgument
+from svcd_ipc.errors import BadResult, InvalidArgument
 from svcd_ipc.frames import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
@@ -107,16 +110,16 @@ def _bad_body(schema: ApiSchema, message: str) -> InvalidArgument:
 
 def encode(value: Any, schema: ApiSchema, accept: Accept) -> tuple[str, bytes]:
     """Return content type and body of a result."""
-    kind = _kind(type(value))
-    offered = media.offers([kind], is_stream=False)
+    value = arrived(value, schema)
+    offered = media.offers([_kind(type(value))], is_stream=False)
     media_type = accept.best(offered) or offered[0]
     if media_type == media.MSGPACK:
-        return media_type, _packed(value, schema)
+        return media_type, packed(value, schema)
     if media_type == media.TEXT:
-        return media.TEXT + media.UTF8, value.encode()
+        return media.TEXT + media.UTF8, text(value, schema)
     if media_type == media.BYTES:
         return media_type, bytes(value)
-    return media_type, schema.to_json(value)
+    return media_type, json_text(value, schema)
 
 
 def describe(schema: ApiSchema) -> dict[str, Any]:
@@ -162,7 +165,7 @@ class HttpStream:
             return chunk
         if self._ended:
             raise StopAsyncIteration
-        return self._encode(await self._items.__anext__())
+        return self._encode(arrived(await self._items.__anext__(), self._schema))
 
     async def aclose(self) -> None:
         """Leave the stream."""
@@ -170,7 +173,7 @@ class HttpStream:
 
     async def _begin(self) -> str:
         try:
-            first = await self._items.__anext__()
+            first = arrived(await self._items.__anext__(), self._schema)
         except StopAsyncIteration:
             self._ended = True
             content_type, self._encode = self._form(self._schema.item_type())
@@ -184,25 +187,20 @@ class HttpStream:
         media_type = self._accept.best(offered) or offered[0]
         if media_type == media.EVENTS:
             return media_type, self._event
+        schema = self._schema
         if media_type == media.MSGPACK_SEQ:
-            return media_type, lambda item: _packed(item, self._schema)
+            return media_type, lambda item: packed(item, schema)
         if media_type == media.TEXT:
-            return media.TEXT + media.UTF8, str.encode
+            return media.TEXT + media.UTF8, lambda item: text(item, schema)
         if media_type == media.BYTES:
             return media_type, bytes
-        return media_type, lambda item: self._schema.to_json(item) + b"\n"
+        return media_type, lambda item: json_text(item, schema) + b"\n"
 
     def _event(self, item: Any) -> bytes:
-        return event(item if isinstance(item, str) else self._schema.to_json(item).decode())
+        encode = text if isinstance(item, str) else json_text
+        return event(encode(item, self._schema).decode())
 
 
 def event(text: str) -> bytes:
     """Return a server-sent event; each line of the text is a data line of its own (HTML standard, 9.2.6)."""
     return ("".join(f"data: {line}\n" for line in _LINE_END.split(text)) + "\n").encode()
-
-
-def _packed(value: Any, schema: ApiSchema) -> bytes:
-    try:
-        return codec.encode(value)
-    except EncodeError as error:
-        raise BadResult(f"{schema.title}: {error}") from None

@@ -78,12 +78,16 @@ class LiveApi:
         declared = self.declaration
         if self.schema.inputs and not declared.is_async:
             args |= {name: SyncStream(args[name], self._threads.portal) for name in self.schema.inputs & args.keys()}
+        check = self.schema.check
         if self.batcher is not None:
-            return await self.batcher.call(args, slot)
+            rows = await self.batcher.call(args, slot)
+            return rows if check is None else check(rows)
         if declared.is_stream:
             slot.hold()
             items = self._method(**args)
-            return AsyncStream(items, slot.drop) if declared.is_async else ThreadStream(items, self._threads, slot.drop)
+            if declared.is_async:
+                return AsyncStream(items, slot.drop, check)
+            return ThreadStream(items, self._threads, slot.drop, check)
         if declared.is_async:
             value = await self._method(**args)
         else:
@@ -96,7 +100,7 @@ class LiveApi:
             raise BadResult(
                 f"{self.schema.title} returned a call that was not made; in `def` code it is to_sync.api(...)"
             )
-        return value
+        return value if check is None else check(value)
 
     def _new_batcher(self, batching: Batching) -> Batcher:
         from svcd.worker.batch import Batcher  # noqa: PLC0415  (most services have no use for it)
@@ -171,7 +175,7 @@ class LiveService:
     def warm(self) -> None:
         """Build what validates calls, so that the first one need not. Raises TypeError for a bad annotation."""
         for api in self.apis.values():
-            _ = api.schema.validate, api.schema.rebuild
+            _ = api.schema.validate, api.schema.rebuild, api.schema.check
 
     async def run_hooks(self, moment: str) -> None:
         """Run the `startup` or `shutdown` hooks one after the other, each in its own colour.

@@ -19,11 +19,12 @@ _END = object()
 
 
 class AsyncStream:
-    """Items of an async generator; tells once when it is over."""
+    """Items of an async generator, each checked where there is a check; tells once when it is over."""
 
-    def __init__(self, items: Any, on_end: Callable[[], None]) -> None:
+    def __init__(self, items: Any, on_end: Callable[[], None], check: Callable[[Any], Any] | None = None) -> None:
         self._items = items
         self._on_end = on_end
+        self._check = check
         self._ended = False
 
     def __aiter__(self) -> AsyncStream:
@@ -31,10 +32,11 @@ class AsyncStream:
 
     async def __anext__(self) -> Any:
         try:
-            return await self._items.__anext__()
+            item = await self._items.__anext__()
         except BaseException:
             self._end()
             raise
+        return item if self._check is None else self._check(item)
 
     async def aclose(self) -> None:
         """Let the generator clean up."""
@@ -55,10 +57,17 @@ class ThreadStream:
     A step that runs cannot be interrupted: a stream that is left then is closed, on its thread, once it has ended.
     """
 
-    def __init__(self, items: Generator[Any, Any, Any], threads: ServiceThreads, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        items: Generator[Any, Any, Any],
+        threads: ServiceThreads,
+        on_end: Callable[[], None],
+        check: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._items = items
         self._threads = threads
         self._on_end = on_end
+        self._check = check
         self._stepping = False
         self._left = False
 
@@ -80,7 +89,7 @@ class ThreadStream:
         if item is _END:
             self._over()
             raise StopAsyncIteration
-        return item
+        return item if self._check is None else self._check(item)
 
     async def aclose(self) -> None:
         """Let the generator clean up on its thread, as soon as that is free."""
