@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svcd.app.apis import api
+    from svcd.app.apis import api, task
     from svcd.app.declare import on_shutdown, on_startup, service
     from svcd.app.dependency import depends
     from svcd.app.mounts import asgi_app
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": "svcd.app.apis",
+    **dict.fromkeys(("api", "task"), "svcd.app.apis"),
     **dict.fromkeys(("on_shutdown", "on_startup", "service"), "svcd.app.declare"),
     "depends": "svcd.app.dependency",
     "asgi_app": "svcd.app.mounts",
@@ -76,6 +76,7 @@ __all__ = [
     "on_shutdown",
     "on_startup",
     "service",
+    "task",
 ]
 
 

@@ -1,4 +1,4 @@
-"""`@svcd.api`: one method of a service that others may call."""
+"""`@svcd.api` and `@svcd.task`: the methods of a service that others may call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import inspect
 from dataclasses import dataclass
 from math import inf
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from svcd.app.dependency import DEFAULT_RETRIES
 from svcd.app.nearest import nearest
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """How an api is run that was submitted instead of called."""
+
+    timeout: float | None
+    """Seconds that one run may take; None is no limit."""
+    retries: int
+    """How often it is run again after its replica was lost; 0 unless it is idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiDeclaration:
     """One method that others may call."""
 
@@ -46,6 +57,8 @@ class ApiDeclaration:
     """Running it twice does no harm, so a call that may have run can be sent again."""
     batching: Batching | None = None
     """None for an api that takes its calls one by one."""
+    task: Task | None = None
+    """None for an api that cannot be submitted."""
 
 
 @overload
@@ -80,23 +93,86 @@ def api(
     batching = _batching(batchable, more)
 
     def declare(function: F) -> F:
-        if not isinstance(function, FunctionType):
-            raise TypeError(f"@svcd.api goes on a method declared with def or async def, not on {function!r}")
-        _check_parameters(function)
-        is_async_generator = inspect.isasyncgenfunction(function)
-        function.__dict__["__svcd_api__"] = ApiDeclaration(
-            name=_checked_api_name(name or function.__name__, function),
-            attribute=function.__name__,
-            is_async=is_async_generator or inspect.iscoroutinefunction(function),
-            is_stream=is_async_generator or inspect.isgeneratorfunction(function),
-            idempotent=idempotent,
-            batching=batching,
-        )
-        if batching is not None and function.__dict__["__svcd_api__"].is_stream:
-            raise TypeError(f"{function.__qualname__}: a stream cannot be batchable; return all rows at once")
-        return cast("F", function)
+        _declare(function, "api", name, idempotent=idempotent, batching=batching)
+        return function
 
     return declare if function is None else declare(function)
+
+
+@overload
+def task(function: F, /) -> F: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    timeout: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+) -> Callable[[F], F]: ...
+def task(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    timeout: float | None = None,
+    retries: int | None = None,
+) -> Any:
+    """Declare a method as a task: an api that clients may also submit, to fetch its result later.
+
+    A task that was accepted is on disk, and outlives every process. One that is not idempotent is begun at most once:
+    when what ran it died, it is reported as `lost`. One that is gets run again until it has ended.
+
+    Args:
+        function: The method, when used without arguments.
+        name: Name of the api; the method's own name unless given.
+        idempotent: Running it twice does no harm.
+        timeout: Seconds that one run may take, from its start; no limit unless given. Plain calls have the service's.
+        retries: How often an idempotent task is run again after the replica that ran it was lost; then it is `lost`.
+            The end of svcd itself does not count.
+    """
+    if retries is not None and not idempotent:
+        raise TypeError("svcd.task: retries is for tasks that may run twice; write idempotent=True with it")
+    if retries is not None and (type(retries) is not int or retries < 0):
+        raise ValueError(f"svcd.task(retries={retries!r}): 0 or more")
+    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < inf):
+        raise ValueError(f"svcd.task(timeout={timeout!r}): seconds, more than 0")
+    again = (DEFAULT_RETRIES if retries is None else retries) if idempotent else 0
+
+    def declare(function: F) -> F:
+        _declare(function, "task", name, idempotent=idempotent, task=Task(timeout, again))
+        return function
+
+    return declare if function is None else declare(function)
+
+
+def _declare(
+    function: Any,
+    decorator: str,
+    name: str | None,
+    *,
+    idempotent: bool,
+    batching: Batching | None = None,
+    task: Task | None = None,
+) -> None:
+    """Note on a function what was declared of it."""
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"@svcd.{decorator} goes on a method declared with def or async def, not on {function!r}")
+    _check_parameters(function)
+    is_async_generator = inspect.isasyncgenfunction(function)
+    function.__dict__["__svcd_api__"] = declared = ApiDeclaration(
+        name=_checked_api_name(name or function.__name__, function),
+        attribute=function.__name__,
+        is_async=is_async_generator or inspect.iscoroutinefunction(function),
+        is_stream=is_async_generator or inspect.isgeneratorfunction(function),
+        idempotent=idempotent,
+        batching=batching,
+        task=task,
+    )
+    if declared.is_stream and batching is not None:
+        raise TypeError(f"{function.__qualname__}: a stream cannot be batchable; return all rows at once")
+    if declared.is_stream and task is not None:
+        raise TypeError(f"{function.__qualname__}: a stream cannot be a task; return the result as a whole")
 
 
 _BATCHING = {"batch_dim": 0, "max_batch_size": 32, "max_latency_ms": 5}
