@@ -11,11 +11,14 @@ import contextvars
 import threading
 import traceback
 from contextlib import suppress
+from math import inf
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import outcome
 import trio
+
+from svcd_ipc.calls import current_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +49,7 @@ class Reply(Protocol):
 class Job:
     """One function on its way through a service thread."""
 
-    __slots__ = ("_claim", "abandoned", "context", "function", "on_end", "scopes", "task")
+    __slots__ = ("_claim", "abandoned", "context", "deadline", "function", "on_end", "scopes", "task")
 
     def __init__(
         self, function: Callable[[], Any], on_end: Callable[[], None] | None, task: trio.lowlevel.Task | None
@@ -55,6 +58,9 @@ class Job:
         self.on_end = on_end
         self.task = task
         self.context = contextvars.copy_context()
+        call = current_call()
+        self.deadline = inf if call is None or call.deadline is None else call.deadline
+        """When whoever asked for it gives up; never for what is no call's."""
         self.abandoned = False
         self.scopes: set[trio.CancelScope] = set()
         """Of the blocking calls that it waits for."""
@@ -76,9 +82,11 @@ class ServiceThreads:
         self.portal = portal
         self._threads = [
             # Daemon threads: a stuck api must not keep a process from exiting.
-            threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
+            threading.Thread(target=self._work, args=(index,), name=f"{name}-{index}", daemon=True)
             for index in range(count)
         ]
+        self._running: list[Job | None] = [None] * count
+        """What each thread works at."""
         self._pending = 0
         self.stuck = 0
         """Running jobs that nobody waits for any more."""
@@ -101,6 +109,12 @@ class ServiceThreads:
     def is_busy(self) -> bool:
         """Whether anything runs or waits."""
         return self._pending > 0
+
+    def stuck_since(self, now: float) -> float:
+        """Since when every thread works at something whose deadline has passed; 0.0 while one does not."""
+        deadlines = [inf if job is None else job.deadline for job in list(self._running)]
+        latest = max(deadlines)
+        return latest if latest < now else 0.0
 
     def start(self) -> None:
         """Start the threads."""
@@ -144,14 +158,14 @@ class ServiceThreads:
         for scope in job.scopes:
             scope.cancel()
 
-    def _work(self) -> None:
+    def _work(self, index: int) -> None:
         here.portal = self.portal
         while (job := self._queue.get()) is not None:
             if not job.claim():
                 continue
-            here.job = job
+            here.job = self._running[index] = job
             result = outcome.capture(job.context.run, job.function)
-            here.job = None
+            here.job = self._running[index] = None
             try:
                 self.portal.token.run_sync_soon(self._ended, job, result)
             except trio.RunFinishedError:
