@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.config.commands import check_commands, dormant_commands
 from svcd.config.layers import is_of_service
 from svcd.config.problems import Problem, nearest
 from svcd.values.specs import INGRESS, Scaling
@@ -19,10 +20,12 @@ def check_app(documents: Documents, graph: dict[str, Any], stack: Stack) -> Iter
     """Yield what is wrong with names: of services, of instance types, of the app's classes."""
     services: dict[str, Any] = graph["services"]
     layers = [*documents.layers, *documents.dormant]
+    known = [*services, *dormant_commands(documents)]
     for layer in layers:
-        yield from _unknown_services(layer, list(services))
+        yield from _unknown_services(layer, known)
     yield from _unknown_instance_types(layers, stack)
-    yield from _taken_names(services)
+    yield from _taken_names({name: it for name, it in services.items() if not it.get("command")})
+    yield from check_commands(graph, stack)
     yield from _cors(stack)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
 from svcd.config.check import check_app, check_service
+from svcd.config.commands import with_commands
 from svcd.config.envs import written
 from svcd.config.load import safe_name
 from svcd.config.origins import dotted
@@ -74,7 +75,7 @@ class Explanation:
     def __init__(self, documents: Documents, graph: dict[str, Any], default_python: str = "") -> None:
         self.problems: list[Problem] = []
         self._documents = documents
-        self._graph = graph
+        self._graph = graph = with_commands(documents, graph)
         self._stack = stack_of(documents, graph, self.problems)
         self._computed: dict[KeyPath, Any] = {("app", "name"): safe_name(documents.root.name)}
         if default_python:
@@ -101,7 +102,8 @@ class Explanation:
         if "*" not in parts:
             return [parts]
         if parts[0] == "services" and parts[-1] != "*":
-            return [(parts[0], name, *parts[2:]) for name in self._graph["services"]]
+            kinds = {name: "command" if it.get("command") else "class" for name, it in self._graph["services"].items()}
+            return [(parts[0], name, *parts[2:]) for name, kind in kinds.items() if key.of in {"", kind}]
         return [path for path in self._stack if len(path) == len(parts) and schema.find(path) is key]
 
     def _explained(self, key: Key, path: KeyPath) -> Explained:

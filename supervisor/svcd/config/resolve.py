@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
 from svcd.config.check import check_app, check_service
+from svcd.config.commands import command_of, with_commands
 from svcd.config.dotenvs import env_files_layer
 from svcd.config.layers import Layer, Reader, is_of_service, merge, spelled
 from svcd.config.origins import Decorator
@@ -47,6 +48,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
     `default_python` is the interpreter of services for which the configuration names none.
     """
     problems: list[Problem] = []
+    graph = with_commands(documents, graph)
     stack = stack_of(documents, graph, problems)
     problems += check_app(documents, graph, stack)
     services = {}
@@ -173,6 +175,8 @@ def _service(
         envs=variables.values,
         secret_envs=tuple(sorted(variables.secret)),
         apis=apis,
+        after=value("after") or (),
+        command=command_of(stack, name),
         dependencies=tuple(DependencySpec(**_only(DependencySpec, edge)) for edge in report.get("dependencies", ())),
     )
 

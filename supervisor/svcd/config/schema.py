@@ -6,69 +6,18 @@ under `[profiles.P]` take the keys of `[app]` and `[services.X]`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from svcd.config.command_keys import AFTER, COMMAND_KEYS
 from svcd.config.envs import Env
 from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
-from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Kind, Size, Target, Text, Whole
+from svcd.config.keys import Key, KeyPath, Table
+from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Size, Target, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Limit, Mask
 from svcd.values.specs import Cors, Http, HttpLimits, Limits, Process, Resources, Scaling, Traffic
 
-KeyPath = tuple[str, ...]
-"""The parts of a key, from the root of a file; also with `*` for chosen names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key: how its value is read, what it is when nobody sets it, and what it does."""
-
-    path: str
-    kind: Kind
-    help: str
-    default: Any = None
-    default_text: str = ""
-    """Says the default where it is no constant."""
-    follows: str = ""
-    """The path of the key whose value stands for this one while nobody sets it."""
-    required: bool = False
-    in_decorator: bool = True
-    """Whether `@svcd.service(...)` may set it."""
-
-
-@dataclass(slots=True, eq=False)
-class Table:
-    """A table of keys: fixed ones, or one shape for every name that the user chooses."""
-
-    children: dict[str, Table | Key] = field(default_factory=dict)
-    named: Table | Key | None = None
-    """What stands under each name, where names are free."""
-
-    def child(self, name: str) -> Table | Key | None:
-        """Return what `name` leads to, or None when the table can't have it."""
-        return self.named or self.children.get(name)
-
-    def words(self) -> dict[str, str]:
-        """Return the keys of this table and of the tables in it, each with how it is written from here."""
-        deeper = {
-            word: f"{name}.{written}"
-            for name, node in self.children.items()
-            if isinstance(node, Table)
-            for word, written in node.words().items()
-        }
-        return deeper | {name: name for name in self.children}
-
-    def grow(self, name: str) -> Table:
-        """Return the table below `name`, which may be `*`; make it when it is not there."""
-        table = self.named if name == "*" else self.children.get(name)
-        if not isinstance(table, Table):
-            table = Table()
-            if name == "*":
-                self.named = table
-            else:
-                self.children[name] = table
-        return table
-
+__all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
 
 _HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
 _PROCESS, _CLIENT, _CORS = Process(), HttpLimits(), Cors()
@@ -207,26 +156,29 @@ _SERVICE = (
         default_text="`min_replicas`",
         follows="services.*.scaling.min_replicas",
     ),
-    Key("traffic.timeout", Duration(), "Deadline of a call that brings none.", default=_TRAFFIC.timeout),
+    Key("traffic.timeout", Duration(), "Deadline of a call that brings none.", default=_TRAFFIC.timeout, of="class"),
     Key(
         "traffic.max_concurrency",
         Whole(1),
         "Calls that run at once in one replica; it answers busy beyond them.",
         default_text=f"{_TRAFFIC.max_concurrency}, or twice the largest `max_batch_size`",
+        of="class",
     ),
     Key(
         "traffic.max_queue",
         Whole(0),
         "Calls that one caller keeps waiting for the service; beyond them a call fails as Overloaded.",
         default=_TRAFFIC.max_queue,
+        of="class",
     ),
-    Key("threads", Whole(1), "Threads of each replica that run its `def` apis.", default=1),
+    Key("threads", Whole(1), "Threads of each replica that run its `def` apis.", default=1, of="class"),
     Key(
         "async_backend",
         Choice("trio", "asyncio"),
         "What runs its `async def` code; see [asyncio](services.md#asyncio).",
         default_text="`app.async_backend`",
         follows="app.async_backend",
+        of="class",
     ),
     Key(
         "start_timeout",
@@ -283,6 +235,8 @@ _SERVICE = (
         in_decorator=False,
     ),
     Key("envs.*", Env(), "A variable of its environment; see [Environment](#environment)."),
+    AFTER,
+    *COMMAND_KEYS,
 )
 
 _INSTANCE_TYPE = (Key("gpu", Whole(0), _GPU), Key("cpu", Cores(), _CPU), Key("memory", Size(), _MEMORY))

@@ -50,7 +50,7 @@ class Restart(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """How it is found out that a program is ready."""
+    """How it is found out that a program is ready; how often is said by the service's probe of that name."""
 
     sign: Sign = Sign.SPAWNED
     path: str = ""
@@ -59,10 +59,6 @@ class Readiness:
     """The command to ask with."""
     fd: int = 0
     """The descriptor on which the newline comes."""
-    period: float = 0.2
-    """Between two looks."""
-    timeout: float = 1.0
-    """For one look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

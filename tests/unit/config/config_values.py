@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from svcd.config import schema
+from svcd.config import schema
 
 LAYERS = ("decorator", "file", "profile", "second file", "second file's profile", "environment", "--set")
 
@@ -51,6 +50,18 @@ VALUES = {
     "services.*.version": ("one", "two"),
     "services.*.env_file": (["one.env"], ["two.env"]),
     "services.*.envs.*": ("one", "two"),
+    "services.*.after": (["Prog"], []),
+    "services.*.command": (["one"], ["two", "--port={port}"]),
+    "services.*.type": ("longrun", "oneshot"),
+    "services.*.readiness.http": ("/one", "/two"),
+    "services.*.readiness.tcp": (True, False),
+    "services.*.readiness.exec": (["one"], ["two", "{port}"]),
+    "services.*.readiness.notify": (True, False),
+    "services.*.readiness.fd": (3, 4),
+    "services.*.port": (1, 2),
+    "services.*.url": ("one://{port}", "two://{socket}"),
+    "services.*.restart": ("never", "on-failure"),
+    "services.*.stop_signal": ("SIGINT", "SIGQUIT"),
     "instance_types.*.gpu": (1, 2),
     "instance_types.*.cpu": (1, 2),
     "instance_types.*.memory": ("1Gi", "2Gi"),
@@ -58,8 +69,9 @@ VALUES = {
 
 
 def concrete(path: str) -> tuple[str, ...]:
-    """Fill in the names of a key's path: the service is Model, other names are `one`."""
-    parts = path.replace("services.*", "services.Model").split(".")
+    """Fill in the names of a key's path: the service is Model, or Prog for keys of programs; other names are `one`."""
+    is_of_command = any(key.path == path and key.of == "command" for key in schema.KEYS)
+    parts = path.replace("services.*", "services.Prog" if is_of_command else "services.Model").split(".")
     return tuple("one" if part == "*" else part for part in parts)
 
 

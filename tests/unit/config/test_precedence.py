@@ -39,6 +39,7 @@ BASE = """
 [instance_types.two]
 [profiles.prod]
 """
+PROG = '[services.Prog]\ncommand = ["true"]\n'
 
 
 @pytest.mark.parametrize(("key", "low", "high"), PAIRS)
@@ -51,7 +52,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
     profile_line = {layer: f"profiles.prod.{text}" for layer, text in line.items()}
     entry = "" if key.path == "app.service" else 'app.service = "service:Model"\n'
     files = [
-        write("base.toml", entry + BASE),
+        write("base.toml", entry + BASE + ("" if path[-1] == "command" else PROG)),
         write("svcd.toml", line.get("file", "\n") + profile_line.get("profile", "")),
         write("more.toml", line.get("second file", "\n") + profile_line.get("second file's profile", "")),
     ]

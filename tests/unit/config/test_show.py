@@ -150,9 +150,10 @@ def test_contradictions_are_told_and_sources_of_variables_are_not_read():
 def test_the_toml_says_what_was_said(key: schema.Key):
     """Read back, what `svcd config` shows is the same configuration, whatever the key."""
     entry = "" if key.path == "app.service" else 'app.service = "service:Model"\n'
-    write(
-        "svcd.toml", f"{entry}{'.'.join(concrete(key.path))} = {toml_of(VALUES[key.path][1])}\n[instance_types.two]\n"
-    )
+    path = concrete(key.path)
+    program = 'services.Prog.command = ["true"]\n' if path[1] == "Prog" and path[-1] != "command" else ""
+    said = f"{entry}{program}{'.'.join(path)} = {toml_of(VALUES[key.path][1])}\n"
+    write("svcd.toml", f"{said}[instance_types.two]\n")
     report = graph(Model={})
 
     def look() -> tuple[Any, str]:

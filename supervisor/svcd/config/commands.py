@@ -1,0 +1,243 @@
+"""Services that are programs: found in the configuration, made into specs, and checked against all the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from graphlib import CycleError, TopologicalSorter
+from hashlib import sha256
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from svcd.config import schema
+from svcd.config.command_keys import NAME
+from svcd.config.layers import is_of_service, merge, spelled
+from svcd.config.problems import Problem, nearest
+from svcd.values.commands import (
+    HOST,
+    PLACEHOLDERS,
+    Command,
+    Readiness,
+    Restart,
+    Sign,
+    strange_words,
+    takes_connections,
+    takes_socket,
+)
+from svcd.values.specs import Scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from svcd.config.layers import Entry, Stack
+    from svcd.config.load import Documents
+
+RESERVED = {"ingress", "daemon", "keeper", "discovery"}
+"""Names of svcd's own processes, in lower case."""
+_SIGNS = (Sign.HTTP, Sign.TCP, Sign.EXEC, Sign.NOTIFY, Sign.FD)
+
+
+def with_commands(documents: Documents, graph: dict[str, Any]) -> dict[str, Any]:
+    """Return the graph with a report for each service that the configuration in force makes a program."""
+    named = [layer for layer in documents.layers if layer.name != "environment"]  # which spells names its own way
+    names = [path[1] for path in merge(named) if is_of_service(path, "command") and path[1] not in graph["services"]]
+    stack = merge(spelled(documents.layers, [*graph["services"], *names]))
+    reports = {name: _report(name, stack["services", name, "command"][-1].value) for name in names}
+    return {**graph, "services": {**graph["services"], **reports}}
+
+
+def _report(name: str, argv: tuple[str, ...]) -> dict[str, Any]:
+    version = sha256(json.dumps(argv).encode()).hexdigest()[:12]
+    return {"name": name, "target": "", "version": version, "command": True}
+
+
+def dormant_commands(documents: Documents) -> list[str]:
+    """Names of programs in profiles that were not chosen."""
+    return [path[1] for layer in documents.dormant for path in layer.entries if is_of_service(path, "command")]
+
+
+def command_of(stack: Stack, name: str) -> Command | None:
+    """Return what is run, where a service is a program; contradictions are told elsewhere."""
+    said = {path[2:]: entries[-1].value for path, entries in stack.items() if path[:2] == ("services", name)}
+    argv: tuple[str, ...] | None = said.get(("command",))
+    if argv is None:
+        return None
+    is_oneshot = said.get(("type",)) == "oneshot"
+    restart = said.get(("restart",), Restart.ON_FAILURE if is_oneshot else Restart.ALWAYS)
+    default_url = "unix:{socket}" if takes_socket(argv) else f"http://{HOST}:{{port}}"
+    return Command(
+        argv=argv,
+        is_oneshot=is_oneshot,
+        port=said.get(("port",), 0),
+        url="" if is_oneshot else said.get(("url",), default_url),
+        ready=Readiness(sign=Sign.EXIT) if is_oneshot else _readiness(said, argv),
+        restart=Restart(restart),
+        stop_signal=said.get(("stop_signal",), schema.default("services.*.stop_signal")),
+    )
+
+
+def _readiness(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> Readiness:
+    value: Any
+    for sign in _SIGNS:
+        if value := said.get(("readiness", sign)):
+            return Readiness(
+                sign=sign,
+                path=value if sign is Sign.HTTP else "",
+                argv=value if sign is Sign.EXEC else (),
+                fd=value if sign is Sign.FD else 0,
+            )
+    listens = takes_connections(argv) or ("port",) in said
+    return Readiness(sign=Sign.TCP if listens and ("readiness", "tcp") not in said else Sign.SPAWNED)
+
+
+def check_commands(graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
+    """Yield what is wrong with programs, with what comes after what, and with ports."""
+    services: dict[str, Any] = graph["services"]
+    for name, report in services.items():
+        is_command = bool(report.get("command"))
+        yield from _misplaced_keys(stack, name, report, is_command=is_command)
+        if is_command:
+            yield from _name(stack, name, services)
+            yield from _contradictions(stack, name)
+            yield from _placeholders(stack, name)
+        else:
+            yield from _edges(name, report, services)
+        yield from _after(stack, name, services)
+    yield from _ports(stack, services)
+    yield from _circle(stack, services)
+
+
+def _of(stack: Stack, name: str, *key: str) -> Entry | None:
+    entries = stack.get(("services", name, *key))
+    return entries[-1] if entries else None
+
+
+def _misplaced_keys(stack: Stack, name: str, report: dict[str, Any], *, is_command: bool) -> Iterator[Problem]:
+    """Keys that mean nothing to a service of this kind: to say nothing would be to drop them in silence."""
+    own = {path: entries[-1] for path, entries in stack.items() if path[:2] == ("services", name)}
+    for path, entry in own.items():
+        of = schema.key_at(path).of
+        if is_command and of == "class":
+            yield entry.problem(f"is for services that are classes; {name} is a command service", on_key=True)
+        elif is_command or of != "command":
+            continue
+        elif path[2:] == ("command",):
+            place = f" ({report.get('file')}:{report.get('line')})" if report.get("file") else ""
+            yield entry.problem(f"{name} is a class{place}; give the command service another name", on_key=True)
+        elif ("services", name, "command") not in own:
+            message = f'is for command services; {name} is a class, and has no `command = ["program", ...]`'
+            yield entry.problem(message, on_key=True)
+
+
+def _name(stack: Stack, name: str, services: dict[str, Any]) -> Iterator[Problem]:
+    command = _of(stack, name, "command")
+    if command is None:
+        return
+    others = [other for other in services if other != name and other.casefold() == name.casefold()]
+    if re.fullmatch(NAME, name) is None:
+        yield command.problem(f"{name!r} is no name of a service: letters, digits, - and _, beginning with a letter")
+    elif name.casefold() in RESERVED:
+        yield command.problem(f"the name {name} is svcd's own; take another")
+    elif others:
+        yield command.problem(f"{name} differs from {others[0]} only in case; take another name")
+
+
+def _contradictions(stack: Stack, name: str) -> Iterator[Problem]:
+    kind, restart = _of(stack, name, "type"), _of(stack, name, "restart")
+    signs = [entry for sign in _SIGNS if (entry := _of(stack, name, "readiness", sign)) and entry.value]
+    for one, other in pairwise(signs):
+        yield other.problem(f"is a second sign of being ready, beside {_last(one)} ({one.where}); say one", on_key=True)
+    if kind is None or kind.value != "oneshot":
+        return
+    keys: tuple[tuple[str, ...], ...] = (("port",), ("url",), *(("readiness", sign) for sign in _SIGNS))
+    for key in keys:
+        entry = _of(stack, name, *key)
+        if entry and entry.value:
+            yield entry.problem(
+                f"a oneshot ({kind.where}) takes no connections: it is done when it exits 0", on_key=True
+            )
+    if restart and restart.value == Restart.ALWAYS:
+        yield restart.problem(
+            f'a oneshot ({kind.where}) that is done is not started again; say "on-failure" or "never"'
+        )
+    for bound in ("min_replicas", "max_replicas"):
+        if (entry := _of(stack, name, "scaling", bound)) and entry.value > 1:
+            yield entry.problem(f"a oneshot ({kind.where}) runs once")
+
+
+def _last(entry: Entry) -> str:
+    return entry.said_as[-1]
+
+
+def _placeholders(stack: Stack, name: str) -> Iterator[Problem]:
+    """Words in braces that were probably meant to be filled in."""
+    for key in (("command",), ("readiness", "exec"), ("url",)):
+        entry = _of(stack, name, *key)
+        texts = entry.value if entry and isinstance(entry.value, tuple) else [entry.value] if entry else []
+        for word in (word for text in texts for word in strange_words(text)):
+            if entry and (meant := nearest(word, PLACEHOLDERS)):
+                yield entry.problem(f"{{{word}}} is not filled in", f"{{{meant}}}")
+
+
+def _edges(name: str, report: dict[str, Any], services: dict[str, Any]) -> Iterator[Problem]:
+    """Dependencies of a class on programs that are none."""
+    for edge in report.get("dependencies", ()):
+        wanted = edge["service"]
+        if ":" in edge["target"] or services.get(wanted, {}).get("command"):
+            continue
+        place: dict[str, Any] = {
+            "file": report.get("file"),
+            "line": report.get("line"),
+            "key": f"{name}.{edge['name']}",
+        }
+        if wanted in services:
+            target = services[wanted]["target"]
+            yield Problem(**place, message=f'{wanted} is a class: svcd.depends({wanted}), or svcd.depends("{target}")')
+            continue
+        meant = nearest(wanted, [other for other, it in services.items() if it.get("command")])
+        hint = "" if meant else f'; declare it: [services.{wanted}] command = ["program", ...]'
+        yield Problem(**place, message=f"there is no command service {wanted}{hint}", suggestion=meant)
+
+
+def _after(stack: Stack, name: str, services: dict[str, Any]) -> Iterator[Problem]:
+    entry = _of(stack, name, "after")
+    for other in entry.value if entry else ():
+        if entry and other not in services:
+            meant = nearest(other, services)
+            known = "" if meant else f"; the app has {', '.join(services)}"
+            yield entry.problem(f"no such service: {other}{known}", meant)
+
+
+def _circle(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:
+    waits: dict[str, list[str]] = {}
+    for name, report in services.items():
+        entry = _of(stack, name, "after")
+        edges = [edge for each in report.get("dependencies", ()) for edge in (each, each.get("fallback")) if edge]
+        named = [*(edge["service"] for edge in edges), *(entry.value if entry else ())]
+        waits[name] = [other for other in named if other in services]
+    try:
+        TopologicalSorter(waits).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1][::-1]  # graphlib goes from what is waited for to who waits
+        entry = next((found for name in circle if (found := _of(stack, name, "after"))), None)
+        if entry:  # what classes alone make of themselves is told with their places when the graph is read
+            yield entry.problem(f"services wait for each other in a circle: {' -> '.join(circle)}")
+
+
+def _ports(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:
+    """One port for two: whoever came second would crash for as long as the first one lives."""
+    http = stack.get(("app", "http"))
+    default: tuple[str, int] = schema.default("app.http")
+    port = (http[-1].value if http else default)[1]
+    taken = {port: f"app.http ({http[-1].where})" if http else "app.http (its default)"} if port else {}
+    for name, report in services.items():
+        entry = _of(stack, name, "port")
+        if entry is None or not report.get("command"):
+            continue
+        if holder := taken.get(entry.value):
+            yield entry.problem(f"the port is that of {holder}; give one of them another")
+        taken.setdefault(entry.value, f"services.{name}.port ({entry.where})")
+        least = _of(stack, name, "scaling", "min_replicas")
+        count = least.value if least else Scaling().min_replicas
+        if least and count > 1:
+            yield entry.problem(f"{count} replicas ({least.where}) cannot share one port; without it each gets its own")
