@@ -43,15 +43,19 @@ class Table:
         """Return what `name` leads to, or None when the table can't have it."""
         return self.named or self.children.get(name)
 
-    def words(self) -> dict[str, str]:
-        """Return the keys of this table and of the tables in it, each with how it is written from here."""
+    def words(self, *, is_inner: bool = False) -> dict[str, str]:
+        """Return the keys of this table and of the tables in it, each with how it is written from here.
+
+        Keys of command services in inner tables are left out: most people's `http` is that of `[app]`.
+        """
         deeper = {
             word: f"{name}.{written}"
             for name, node in self.children.items()
             if isinstance(node, Table)
-            for word, written in node.words().items()
+            for word, written in node.words(is_inner=True).items()
         }
-        return deeper | {name: name for name in self.children}
+        left_out = "command" if is_inner else None
+        return deeper | {name: name for name, node in self.children.items() if getattr(node, "of", "") != left_out}
 
     def grow(self, name: str) -> Table:
         """Return the table below `name`, which may be `*`; make it when it is not there."""
