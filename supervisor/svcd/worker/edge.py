@@ -29,6 +29,7 @@ from svcd_ipc.frames import DEFAULT_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from svcd.app.apis import ApiDeclaration
     from svcd.app.schemas import ApiSchema
     from svcd.worker.serve import LiveService, Slot
 
@@ -61,6 +62,11 @@ async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> A
             f"{api.schema.title} returned {len(body)} bytes; an answer has at most {LARGEST_ANSWER}: yield it in pieces"
         )
     return [content_type, body]
+
+
+def check(service: LiveService, request: dict[str, Any]) -> None:
+    """Answer `svcd.check`: nothing, or as `answer` would before it runs the api."""
+    arguments(service.find(str(request.get("api"))).schema, request)
 
 
 def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +134,14 @@ def describe(schema: ApiSchema) -> dict[str, Any]:
         "text_body": schema.only_field(str),
         "bytes_body": schema.only_field(bytes),
         "answers": list(media.offers(schema.result_kinds(), is_stream=schema.is_stream)),
+        "task": _task(schema.declaration),
     }
+
+
+def _task(declared: ApiDeclaration) -> dict[str, Any] | None:
+    if declared.task is None:
+        return None
+    return {"idempotent": declared.idempotent, "timeout": declared.task.timeout, "retries": declared.task.retries}
 
 
 def _kind(cls: Any) -> str:
