@@ -71,12 +71,12 @@ class Keeper:
 class Launcher:
     """Makes the least order."""
 
-    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, boot.Address]:
+    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, dict[str, boot.Address]]:
         identity = boot.Identity(
             app="a", service=replica.spec.name, replica=replica.index, generation=replica.generation, nonce="n"
         )
-        address = boot.Address(f"/{replica.process_id}", "s")
-        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, address
+        addresses = {each.name: boot.Address(f"/{replica.process_id}", "s") for each in replica.spec.all}
+        return Spawn(replica.process_id, [], {}, "/", b"", "", []), identity, addresses
 
     def clear(self, process_id: str) -> None:
         """There is no socket."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from svcd.config.commands import check_commands, dormant_commands
+from svcd.config.groups import check_names
 from svcd.config.layers import is_of_service
 from svcd.config.problems import Problem, nearest
 from svcd.values.specs import INGRESS, Scaling
@@ -27,6 +28,7 @@ def check_app(documents: Documents, graph: dict[str, Any], stack: Stack) -> Iter
     yield from _taken_names({name: it for name, it in services.items() if not it.get("command")})
     yield from check_commands(graph, stack)
     yield from _cors(stack)
+    yield from check_names(layers, services)
 
 
 def _unknown_services(layer: Layer, services: list[str]) -> Iterator[Problem]:

@@ -1,14 +1,17 @@
-"""The kinds of value that the settings of a process have: CPU shares, permission masks, limits of resources."""
+"""The kinds of value that the settings of a process have: CPU shares, masks, limits, and which services share one."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from svcd.config.kinds import Duration, Kind, Size, Whole, Wrong, found
+from svcd.config.kinds import Duration, Kind, Size, Whole, Wrong, found, toml_text
 from svcd.values.specs import UNLIMITED
 from svcd.values.units import CPU_FORMS, format_cpu, parse_cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Cores(Kind):
@@ -96,3 +99,35 @@ class Limit(Kind):
 
     def json_schema(self) -> dict[str, Any]:
         return {"anyOf": [{"const": "unlimited"}, self.measures[self.measure].json_schema()]}
+
+
+class Groups(Kind):
+    """Groups of at least two services, none of them named twice."""
+
+    def label(self) -> str:
+        return "array of groups of services"
+
+    def read(self, value: object) -> tuple[tuple[str, ...], ...]:
+        if not isinstance(value, list):
+            raise Wrong(f'expected an array of groups, such as [["Preprocess", "Vote"]]; {found(value)}')
+        seen: set[str] = set()
+        for group in value:
+            if not isinstance(group, list) or not all(isinstance(name, str) for name in group):
+                meant = self.write([value]) if all(isinstance(name, str) for name in value) else None
+                raise Wrong(f"expected names of services in each group; {found(group)} among the groups", meant)
+            if len(group) < 2:
+                alone = f"{group[0]} is alone in its group" if group else "a group is empty"
+                raise Wrong(f"{alone}; a group is at least two services, and what is in none has a process of its own")
+            for name in group:
+                if name in seen:
+                    raise Wrong(f"{name} is named twice; a service runs in one process")
+                seen.add(name)
+        return tuple(tuple(group) for group in value)
+
+    def write(self, value: Iterable[Iterable[str]]) -> str:
+        groups = (", ".join(map(toml_text, group)) for group in value)
+        return f"[{', '.join(f'[{group}]' for group in groups)}]"
+
+    def json_schema(self) -> dict[str, Any]:
+        names = {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True}
+        return {"type": "array", "items": names}

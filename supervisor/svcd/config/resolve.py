@@ -11,6 +11,7 @@ from svcd.config import schema
 from svcd.config.check import check_app, check_service
 from svcd.config.commands import command_of, with_commands
 from svcd.config.dotenvs import env_files_layer
+from svcd.config.groups import check_groups, groups_of
 from svcd.config.layers import Layer, Reader, is_of_service, merge, spelled
 from svcd.config.origins import Decorator
 from svcd.config.problems import ConfigError, Problem
@@ -55,10 +56,16 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
     for name, report in graph["services"].items():
         problems += check_service(stack, name)
         services[name] = _service(documents, stack, report, default_python, problems)
+    problems += check_groups(stack, services)
     if problems:
         raise ConfigError(problems)
     return AppSpec(
-        name=documents.app_name, root=documents.root, entry=graph["entry"], http=_http(stack), services=services
+        name=documents.app_name,
+        root=documents.root,
+        entry=graph["entry"],
+        http=_http(stack),
+        services=services,
+        groups=groups_of(stack),
     )
 
 

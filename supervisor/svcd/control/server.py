@@ -70,14 +70,14 @@ class Control:
         name = self._name(service)
         if name is None:
             return self._unknown(service)
-        found = self._app.services[name]
+        found, spec = self._app.services[name], self._app.spec.services[name]
         while True:
             news = self._bus.news
             for replica in found.replicas:
                 if replica.state is State.READY:
-                    apis = [asdict(api) for api in found.spec.apis]
-                    timeout = found.spec.traffic.timeout
-                    path, secret = self._app.address_of(replica)
+                    apis = [asdict(api) for api in spec.apis]
+                    timeout = spec.traffic.timeout
+                    path, secret = self._app.address_of(replica, name)
                     return {"service": name, "socket": path, "secret": secret, "apis": apis, "timeout": timeout}
             if found.state != "starting":
                 raise ServiceUnavailable(f"{name} is {found.state}" + (f": {found.reason}" if found.reason else ""))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.order import callees, required, stop_waves
 from svcd.runtime.links import Links
@@ -21,7 +22,7 @@ from svcd.values.orders import Event, Exited, Gone, Spawned, SpawnFailed
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from svcd.runtime.launch import Launcher
     from svcd.runtime.ledger import Ledger
@@ -45,7 +46,10 @@ class App:
         tell: Callable[[Change], None],
     ) -> None:
         self.spec = spec
-        self.services = {name: Service(service) for name, service in spec.services.items()}
+        self.units = {name: Service(unit) for name, unit in units_of(spec.services, spec.groups).items()}
+        """What is started and scaled as one: services, and groups by the name of their first member."""
+        self.services = {each.name: unit for unit in self.units.values() for each in unit.spec.all}
+        """By the name of a service, members of groups too: the unit that it runs in."""
         self.links = Links(self)
         self.ready = trio.Event()
         """Set once every service that is not optional has been ready."""
@@ -58,12 +62,12 @@ class App:
         self._ledger = ledger
         self._chance = chance
         self._tell = tell
-        self._addresses: dict[str, Address] = {}
+        self._addresses: dict[str, Mapping[str, Address]] = {}
         self._replicas: trio.Nursery
 
     def __repr__(self) -> str:
         """Name and services."""
-        return f"<App {self.spec.name} {list(self.services.values())}>"
+        return f"<App {self.spec.name} {list(self.units.values())}>"
 
     async def run(self, listener: socket.socket) -> None:
         """Start everything and live until cancelled or stopped. listener: the socket for control channels."""
@@ -71,7 +75,7 @@ class App:
             nursery.start_soon(self.links.run, listener)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
-                for service in self.services.values():
+                for service in self.units.values():
                     self._fit(service)
             nursery.cancel_scope.cancel()
 
@@ -100,8 +104,8 @@ class App:
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""
-        for wave in stop_waves({name: service.spec for name, service in self.services.items()}):
-            replicas = [replica for name in wave for replica in self.services[name].replicas]
+        for wave in stop_waves({name: service.spec for name, service in self.units.items()}):
+            replicas = [replica for name in wave for replica in self.units[name].replicas]
             for replica in replicas:
                 replica.post(Happening.STOP, "the app is stopping")
             for replica in replicas:
@@ -109,22 +113,24 @@ class App:
 
     def replicas(self) -> list[Replica]:
         """Every replica, in the order of the services."""
-        return [replica for service in self.services.values() for replica in service.replicas]
+        return [replica for service in self.units.values() for replica in service.replicas]
 
     def environment_of(self, replica: Replica) -> dict[str, str]:
         """The whole environment of the replica's present process."""
         return self._launcher.environment(replica)
 
-    def address_of(self, replica: Replica) -> Address:
-        """Where the replica's present process takes calls."""
-        return self._addresses[replica.process_id]
+    def address_of(self, replica: Replica, service: str) -> Address:
+        """Where the replica's present process takes calls to a service."""
+        return self._addresses[replica.process_id][service]
 
     # What links ask.
 
     def routes(self, caller: str) -> dict[str, Any]:
-        """Routes of everything `caller` may call."""
-        names = sorted(callees(self.services[caller].spec))
-        return {name: self.services[name].route(self._addresses) for name in names}
+        """Routes of everything that the services of the unit `caller` may call in other processes."""
+        within = self.units[caller].spec.all
+        names = {name for service in within for name in callees(self.spec.services[service.name])}
+        outside = sorted(names - {service.name for service in within})
+        return {name: self.services[name].route(name, self._addresses) for name in outside}
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""
@@ -154,8 +160,8 @@ class App:
 
     def spawn(self, replica: Replica) -> None:
         """Order the replica's next process, and expect it at the link."""
-        order, identity, address = self._launcher.order(replica)
-        self._addresses[replica.process_id] = address
+        order, identity, addresses = self._launcher.order(replica)
+        self._addresses[replica.process_id] = addresses
         self.links.expect(identity, replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
@@ -187,24 +193,24 @@ class App:
 
     def _judge(self, changed: Service) -> None:
         needed = self._needed()
-        if all(service.was_ready.is_set() for name, service in self.services.items() if name in needed):
+        if all(service.was_ready.is_set() for name, service in self.units.items() if name in needed):
             self.ready.set()
         elif changed.state == "failed" and changed.spec.name in needed and not self.ready.is_set():
             self.failure = self.failure or changed.reason
             self.broken.set()
 
     def _needed(self) -> set[str]:
-        """Services that the app cannot be ready without: all that the ingress requires, directly or not."""
-        needed, rest = set[str](), [name for name in self.services if self._is_root(name)]
+        """Units that the app cannot be ready without: all that the ingress requires, directly or not."""
+        needed, rest = set[str](), [name for name in self.units if self._is_root(name)]
         while rest:
             name = rest.pop()
             if name not in needed:
                 needed.add(name)
-                rest.extend(required(self.services[name].spec))
+                rest.extend(required(self.units[name].spec))
         return needed
 
     def _is_root(self, name: str) -> bool:
-        return not any(name in callees(service.spec) for service in self.services.values())
+        return not any(name in callees(service.spec) for service in self.units.values())
 
     def _heard(self, replica: Replica, event: Event) -> None:
         match event:

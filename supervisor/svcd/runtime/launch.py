@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from svcd.values.places import Places
     from svcd.values.specs import AppSpec, DependencySpec, Process, ServiceSpec
 
+Addresses = dict[str, boot.Address]
+"""Where the services of one process take calls, by service."""
+
 BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 HTTP_SOCKET = "http"
 
@@ -43,13 +46,16 @@ class Launcher:
         self._program = program
         self._host_environment = host_environment
         self._count = 0
-        self._sockets: dict[str, str] = {}
+        self._sockets: dict[str, list[str]] = {}
 
-    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, boot.Address]:
-        """Return the order for the replica's present generation, the identity it will show, and its address."""
+    def order(self, replica: Replica) -> tuple[Spawn, boot.Identity, Addresses]:
+        """Return the order for the replica's present generation, the identity it will show, and its addresses."""
         spec = replica.spec
         user = user_ids(spec.process)
-        address = boot.Address(self._make_place(replica.process_id, user), secrets.token_hex(16))
+        addresses = {
+            service.name: boot.Address(self._make_place(replica.process_id, user), secrets.token_hex(16))
+            for service in spec.all
+        }
         identity = boot.Identity(
             app=self._app.name,
             service=spec.name,
@@ -58,7 +64,7 @@ class Launcher:
             nonce=secrets.token_hex(16),
         )
         is_ingress = spec.name == INGRESS
-        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, address)
+        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, addresses)
         order = Spawn(
             id=replica.process_id,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
@@ -76,21 +82,21 @@ class Launcher:
                 self._app.name, replica.process_id, memory=spec.resources.memory, cpu=_fraction(spec.resources.cpu)
             ),
         )
-        return order, identity, address
+        return order, identity, addresses
 
     def clear(self, process_id: str) -> None:
-        """Remove the socket of a process of which nothing is left."""
-        if path := self._sockets.pop(process_id, None):
+        """Remove the sockets of a process of which nothing is left."""
+        for path in self._sockets.pop(process_id, ()):
             remove_data_socket(path)
 
     def _make_place(self, process_id: str, user: Sequence[int]) -> str:
-        """Return the path for the socket of a process that is about to start, in a place where its user can make it."""
+        """Return the path for a socket of a process that is about to start, in a place where its user can make it."""
         self._count += 1
         path = self._places.data_socket(self._count)
         if user:
             path = self._places.own_data_socket(self._count)
             make_folder(Path(path).parent, user[0])
-        self._sockets[process_id] = path
+        self._sockets.setdefault(process_id, []).append(path)
         return path
 
     def _rlimits(self, spec: ServiceSpec) -> dict[str, list[int]]:
@@ -105,17 +111,24 @@ class Launcher:
         environment = replica_environment(self._app, replica.spec, replica.process_id, gpus, self._host_environment)
         return environment | (dict(self._program.loader) if replica.spec.name == INGRESS else {})
 
-    def _replica_boot(self, replica: Replica, identity: boot.Identity, address: boot.Address) -> boot.ReplicaBoot:
-        spec = replica.spec
+    def _replica_boot(self, replica: Replica, identity: boot.Identity, addresses: Addresses) -> boot.ReplicaBoot:
         return boot.ReplicaBoot(
             identity=identity,
             root=str(self._app.root),
-            target=spec.target,
             link=self._places.link,
+            services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
+        )
+
+    def _service_boot(self, name: str, address: boot.Address) -> boot.ServiceBoot:
+        spec = self._app.services[name]
+        return boot.ServiceBoot(
+            name=name,
+            target=spec.target,
             socket=address.path,
             secret=address.secret,
             timeout=spec.traffic.timeout,
             max_concurrency=spec.traffic.max_concurrency,
+            max_queue=spec.traffic.max_queue,
             threads=spec.threads,
             async_backend=spec.async_backend,
             dependencies={edge.name: self._dependency(edge) for edge in spec.dependencies},

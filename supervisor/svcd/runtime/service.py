@@ -1,4 +1,4 @@
-"""A service as the daemon sees it: its replicas, and what its callers are told about them."""
+"""A service as the daemon sees it, or a group that shares a process: its replicas, and what callers are told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """One service with its replicas."""
+    """One service, or one group of services, with its replicas."""
 
     def __init__(self, spec: ServiceSpec) -> None:
         self.spec = spec
@@ -59,10 +59,10 @@ class Service:
         used = {replica.index for replica in self.replicas}
         return (index for index in itertools.count() if index not in used)
 
-    def route(self, addresses: Mapping[str, Address]) -> dict[str, Any]:
-        """Return what a caller needs: state, reason, and (id, socket path, secret) of the replicas that are ready.
+    def route(self, name: str, addresses: Mapping[str, Mapping[str, Address]]) -> dict[str, Any]:
+        """Return what a caller of `name` needs: state, reason, and (id, path, secret) of the replicas that are ready.
 
-        addresses: by process id. The id names the process, not the place, so that callers connect anew
+        addresses: by process id, then by service. The id names the process, not the place, so that callers connect anew
         after a restart.
         """
         ready = [replica.process_id for replica in self.replicas if replica.state is State.READY]
@@ -70,5 +70,5 @@ class Service:
             "state": self.state,
             "reason": self.reason,
             # A process that has just exited loses its socket before its replica has taken note.
-            "replicas": [[process_id, *addresses[process_id]] for process_id in ready if process_id in addresses],
+            "replicas": [[process_id, *addresses[process_id][name]] for process_id in ready if process_id in addresses],
         }

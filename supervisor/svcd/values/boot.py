@@ -35,28 +35,39 @@ class Address(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaBoot:
-    """Boot document of a replica."""
+class ServiceBoot:
+    """One service that a replica runs."""
 
-    identity: Identity
-    root: str
-    """Folder that goes first on sys.path."""
+    name: str
     target: str
     """`module:Class`."""
-    link: str
-    """Path of the daemon's Unix socket for control channels."""
     socket: str
-    """Path at which the replica listens for calls."""
+    """Path at which it listens for calls."""
     secret: str = field(default="", repr=False)
     """As in `Address`."""
     timeout: float
+    """Default deadline of a call, in seconds; as `max_queue` it holds for callers in this process."""
     max_concurrency: int
+    max_queue: int = 1024
     threads: int
     async_backend: str = "trio"
     """What runs `async def` code: trio or asyncio."""
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By attribute: `{service, max_queue, default_timeout (s), apis: {NAME: {is_async, is_stream, idempotent}},
     timeout (s or null), retries, fallback: null or as the first four}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaBoot:
+    """Boot document of a replica."""
+
+    identity: Identity
+    root: str
+    """Folder that goes first on sys.path."""
+    link: str
+    """Path of the daemon's Unix socket for control channels."""
+    services: list[ServiceBoot]
+    """One, or those that share the process; each comes after all of them that it calls."""
     role: str = "replica"
 
 
@@ -106,6 +117,7 @@ def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
         return DiscoverBoot(**data)
     data["identity"] = Identity(**data["identity"])
     if role == "replica":
+        data["services"] = [ServiceBoot(**service) for service in data["services"]]
         return ReplicaBoot(**data)
     if role == "ingress":
         data["limits"] = HttpLimits(**data["limits"])

@@ -144,6 +144,13 @@ class ServiceSpec:
     """Services that have to be ready, and oneshots that have to be done, before this one starts."""
     command: Command | None = None
     """What is run, where the service is a program and no class; then `target` is empty."""
+    members: tuple[ServiceSpec, ...] = ()
+    """The services that share a process, where this stands for all of them (see `policy.groups`); else none."""
+
+    @property
+    def all(self) -> tuple[ServiceSpec, ...]:
+        """Every service that a replica runs."""
+        return self.members or (self,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,3 +210,5 @@ class AppSpec:
     entry: str
     http: Http = field(default_factory=Http)
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Services that share a process, by name; the first of each group gives the process its name."""

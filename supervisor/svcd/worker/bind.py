@@ -9,25 +9,33 @@ from svcd.app.schemas import schemas_of
 from svcd.worker.proxy import Edge, Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from svcd.app.declare import Dependency
     from svcd.app.schemas import ApiSchema
     from svcd.worker.aio import AsyncioSide
-    from svcd.worker.client import Client
+    from svcd.worker.proxy import Caller
     from svcd.worker.thread import Portal
 
+    Told = Mapping[str, Any]
+    """A callee as the boot document tells of it."""
 
-def bind_routes(
+
+def bind_dependencies(
     instance: Any,
-    told: Mapping[str, Mapping[str, Any]],
-    client: Client,
+    told: Mapping[str, Told],
+    caller_of: Callable[[Told], Caller],
     portal: Portal,
     side: AsyncioSide | None = None,
 ) -> None:
     """Put a proxy on the instance for each dependency of its class.
 
-    `told` is the boot document's `dependencies`, `side` the asyncio loop of the service, where it has one.
+    Args:
+        instance: Of a service; its `__init__` need not have run.
+        told: The boot document's `dependencies`.
+        caller_of: Gives what carries calls to a callee.
+        portal: The way onto the loop.
+        side: The asyncio loop of the service, where it has one.
     """
     for name, dependency in dependencies_of(type(instance)).items():
         if name not in told:
@@ -35,18 +43,22 @@ def bind_routes(
                 f"{type(instance).__name__}.{name}: svcd was not told of this dependency; restart the app"
             )
         # Past the class's own __setattr__, if it has one: nothing of the user's has run yet.
-        instance.__dict__[name] = _proxy(dependency, told[name], client, portal, side)
+        instance.__dict__[name] = _proxy(dependency, told[name], caller_of, portal, side)
 
 
 def _proxy(
-    dependency: Dependency[Any], callee: Mapping[str, Any], client: Client, portal: Portal, side: AsyncioSide | None
+    dependency: Dependency[Any],
+    callee: Told,
+    caller_of: Callable[[Told], Caller],
+    portal: Portal,
+    side: AsyncioSide | None,
 ) -> Proxy:
     fallback: Proxy | None = None
     if dependency.fallback is not None and callee["fallback"]:
-        fallback = _proxy(dependency.fallback, callee["fallback"], client, portal, None)  # called from trio
+        fallback = _proxy(dependency.fallback, callee["fallback"], caller_of, portal, None)  # called from trio
     edge = Edge(
         f"self.{dependency.name}",
-        client.route(callee["service"], default_timeout=callee["default_timeout"], max_queue=callee["max_queue"]),
+        caller_of(callee),
         portal,
         timeout=callee.get("timeout"),
         retries=callee.get("retries", dependency.retries),

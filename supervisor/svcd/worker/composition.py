@@ -6,7 +6,7 @@ decorators say of traffic and threads holds; svcd.toml is not read.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,11 +18,9 @@ from svcd.app.nearest import nearest
 from svcd.values.specs import Traffic, default_concurrency
 from svcd.values.units import parse_duration
 from svcd.worker.bind import unborn
-from svcd.worker.local_caller import LocalCaller
+from svcd.worker.members import Members
 from svcd.worker.proxy import Edge, Proxy
-from svcd.worker.serve import LiveService
 from svcd.worker.stand_ins import StandIns, apis_of_stand_in, target_text
-from svcd.worker.thread import Portal, ServiceThreads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,27 +28,11 @@ if TYPE_CHECKING:
     from svcd.app.declare import ApiDeclaration, Dependency
     from svcd.app.graph import Edge as GraphEdge
     from svcd.app.graph import Node
-    from svcd.app.schemas import ApiSchema
     from svcd.worker.aio import AsyncioSide
+    from svcd.worker.members import Member
 
 CLOSING = 5.0
 """Seconds for the shutdown hooks of each service, as after SIGTERM."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One service of the composition, and how it is called."""
-
-    live: LiveService
-    caller: LocalCaller
-
-    @property
-    def schemas(self) -> dict[str, ApiSchema]:
-        return {name: api.schema for name, api in self.live.apis.items()}
-
-    @property
-    def apis(self) -> dict[str, dict[str, Any]]:
-        return {name: asdict(api.schema.declaration) for name, api in self.live.apis.items()}
 
 
 class Composition:
@@ -69,18 +51,15 @@ class Composition:
         self._graph = build([entry], resolve=self._resolve)
         self._members: dict[str, Member] = {}
         """By `module:Class` of what the app's code names, which a stand-in may have the place of."""
-        self._threads: list[ServiceThreads] = []
-        self._sides: list[AsyncioSide] = []
-        self._started: list[LiveService] = []
+        self._process: Members
         self._check(self._graph)
 
     def __repr__(self) -> str:
-        return f"<Composition {' '.join(map(repr, self._started))}>"
+        return f"<Composition {' '.join(repr(member.live) for member in self._members.values())}>"
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Make all services, each after those it depends on. Raises what a service's `__init__` or hook raises."""
-        self.nursery = nursery
-        self.portal = Portal(nursery)
+        self._process = Members(nursery, trio.lowlevel.current_clock().current_time)
         for node in self._graph.nodes.values():
             for edge in (each for declared in node.edges.values() for each in declared.all):
                 target = edge.dependency.target
@@ -92,17 +71,8 @@ class Composition:
 
     async def stop(self) -> None:
         """Run the shutdown hooks, last started first, and let the threads end. Raises the first error of a hook."""
-        errors: list[Exception] = []
-        for service in reversed(self._started):
-            try:
-                with trio.move_on_after(CLOSING, shield=True):
-                    await service.run_hooks("shutdown")
-            except Exception as error:  # noqa: BLE001  (raised below, once all have been closed)
-                errors.append(error)
-        for side in self._sides:
-            await side.stop()
-        for threads in self._threads:
-            threads.stop()
+        errors = await self._process.close(CLOSING)
+        await self._process.stop()
         if errors:
             raise errors[0]
 
@@ -115,9 +85,8 @@ class Composition:
         member = self._members.get(text) or next((m for m in self._members.values() if m.live.name == text), None)
         if member is None:
             raise KeyError(f"no service {nearest(text, {m.live.name for m in self._members.values()})}")
-        edge = Edge(
-            "app" if key is None else f"app[{member.live.name}]", member.caller, self.portal, schemas=member.schemas
-        )
+        place = "app" if key is None else f"app[{member.live.name}]"
+        edge = Edge(place, member.caller, self._process.portal, schemas=member.schemas)
         return Proxy(edge, member.apis, colour=colour)
 
     def _resolve(self, dependency: Dependency[object]) -> type | str | None:
@@ -140,7 +109,7 @@ class Composition:
         member.live.attach(instance)
         member.live.warm()
         await member.live.threads.run(instance.__init__)
-        await self._open(member.live)
+        await self._process.open(member)
         return member
 
     def _bound(self, edge: GraphEdge, side: AsyncioSide | None = None) -> Proxy:
@@ -149,7 +118,7 @@ class Composition:
         named = Edge(
             f"self.{dependency.name}",
             callee.caller,
-            self.portal,
+            self._process.portal,
             timeout=dependency.timeout,
             retries=dependency.retries,
             schemas=callee.schemas,
@@ -169,43 +138,23 @@ class Composition:
         for found in apis_of_stand_in(value, target, name):
             member.live.add(*found)
         member.live.warm()
-        await self._open(member.live)
+        await self._process.open(member)
         return member
-
-    async def _open(self, live: LiveService) -> None:
-        await live.run_hooks("startup")
-        self._started.append(live)
 
     def _member(self, name: str, config: dict[str, Any], apis: Mapping[str, ApiDeclaration]) -> Member:
         traffic = config.get("traffic", {})
-        threads = ServiceThreads(name, self.portal, int(config.get("threads", 1)))
-        threads.start()
-        self._threads.append(threads)
-        side = self._new_side(name, config.get("async_backend", "trio"))
         most = max((api.batching.max_batch_size for api in apis.values() if api.batching), default=0)
-        live = LiveService(
-            name, threads, max_concurrency=traffic.get("max_concurrency", default_concurrency(most)), side=side
-        )
-        caller = LocalCaller(
-            live,
-            nursery=self.nursery,
-            default_timeout=parse_duration(traffic.get("timeout", _TRAFFIC.timeout)),
-            max_queue=traffic.get("max_queue", _TRAFFIC.max_queue),
-            clock=trio.lowlevel.current_clock().current_time,
-        )
-        return Member(live, caller)
-
-    def _new_side(self, name: str, backend: str) -> AsyncioSide | None:
-        if backend == "trio":
-            return None
-        if backend != "asyncio":
-            raise LoadError(f"{name}: async_backend = {backend!r}: it is trio or asyncio")
-        from svcd.worker.aio import AsyncioSide  # noqa: PLC0415  (where asyncio is wanted)
-
-        side = AsyncioSide(name, self.portal)
-        side.start()
-        self._sides.append(side)
-        return side
+        try:
+            return self._process.add(
+                name,
+                timeout=parse_duration(traffic.get("timeout", _TRAFFIC.timeout)),
+                max_concurrency=traffic.get("max_concurrency", default_concurrency(most)),
+                max_queue=traffic.get("max_queue", _TRAFFIC.max_queue),
+                threads=int(config.get("threads", 1)),
+                async_backend=config.get("async_backend", "trio"),
+            )
+        except ValueError as error:
+            raise LoadError(str(error)) from None
 
 
 _TRAFFIC = Traffic()

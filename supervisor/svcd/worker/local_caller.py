@@ -148,7 +148,7 @@ class LocalCaller:
 
     async def admit(self, call: IncomingCall) -> None:
         """Wait for a slot, first come first served. Raises Overloaded when too many wait."""
-        if call.api not in self.live.apis or (not self._line and self.live.admit(call)):
+        if call.api not in self.live.apis or (not self._line and self.live.take(call)):
             return
         if len(self._line) >= self._max_queue:
             raise Overloaded(f"{self.service}.{call.api}: {len(self._line)} calls wait already (max_queue)")
@@ -174,7 +174,7 @@ class LocalCaller:
                 raise told from None
 
     def _admit_next(self) -> None:
-        while self._line and self.live.admit(self._line[0][0]):
+        while self._line and self.live.take(self._line[0][0]):
             self._line.popleft()[1].set()
 
 

@@ -1,7 +1,8 @@
-"""A replica process: imports the user's module, makes the service, serves it, and ends when told to.
+"""A replica process: imports the user's modules, makes its services, serves them, and ends when told to.
 
-The main thread imports and then runs the event loop; `__init__` and `def` apis run on the service's thread, so that the
-loop answers the daemon all the time. A failure before ready is reported with the user's own traceback.
+Mostly it is one service; a group that shares a process has several, which call each other without a socket. The main
+thread imports and then runs the event loop; `__init__` and `def` apis run on the service's thread, so that the loop
+answers the daemon all the time. A failure before ready is reported with the user's own traceback.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -16,25 +18,25 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.app.load import LoadError, load_class, user_traceback
-from svcd.worker.bind import bind_routes, unborn
+from svcd.worker.bind import bind_dependencies, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd.worker.door import SOCKET_MODE, door
-from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.members import Members
 from svcd_ipc.errors import CallError, ProtocolError
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from svcd.values.boot import ReplicaBoot
-    from svcd.worker.aio import AsyncioSide
+    from svcd.values.boot import ReplicaBoot, ServiceBoot
+    from svcd.worker.proxy import Caller
+    from svcd.worker.serve import LiveService
     from svcd_ipc.channel import Channel
 
 
 class StartError(Exception):
-    """The service cannot be served. `phase` is import, init or startup."""
+    """A service cannot be served. `phase` is import, init or startup, with ` of NAME` where there are several."""
 
     def __init__(self, phase: str, error: str, traceback: str) -> None:
         super().__init__(error)
@@ -65,34 +67,37 @@ def main(boot: ReplicaBoot) -> int:
 
 
 class Replica:
-    """One service in one process."""
+    """One process with its services."""
 
     def __init__(self, boot: ReplicaBoot) -> None:
         self._boot = boot
-        self._cls: type | None = None
+        self._classes: dict[str, type] = {}
         self._failure: StartError | None = None
-        self._threads: ServiceThreads | None = None
-        self._service: LiveService | None = None
-        self._side: AsyncioSide | None = None
+        self._members: Members | None = None
         self._is_started = False
         self._channels: set[Channel] = set()
 
     def __repr__(self) -> str:
         who = self._boot.identity
-        return f"<Replica {who.service}/{who.replica} {self._service or self._failure or 'not started'}>"
+        return f"<Replica {who.service}/{who.replica} {self._members or self._failure or 'not started'}>"
 
     @property
     def has_busy_thread(self) -> bool:
         """Whether user code still runs on a thread."""
-        is_asyncio_alive = self._side is not None and self._side.is_alive
-        return is_asyncio_alive or (self._threads is not None and self._threads.is_busy)
+        return self._members is not None and self._members.is_busy
 
     def load(self) -> None:
-        """Import the user's module; what goes wrong is reported once there is a control channel."""
-        try:
-            self._cls, _ = load_class(self._boot.target)
-        except LoadError as error:
-            self._failure = StartError("import", str(error), error.traceback)
+        """Import the user's modules; what goes wrong is reported once there is a control channel."""
+        for told in self._boot.services:
+            try:
+                self._classes[told.name], _ = load_class(told.target)
+            except LoadError as error:
+                self._failure = StartError(self._phase("import", told), str(error), error.traceback)
+                return
+
+    def _phase(self, phase: str, told: ServiceBoot) -> str:
+        """Name a phase of the start, and the service where there are several."""
+        return phase if len(self._boot.services) == 1 else f"{phase} of {told.name}"
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -113,8 +118,8 @@ class Replica:
             else:
                 nursery.start_soon(_end_with_daemon, control, nursery.cancel_scope)
                 status = await self._live(terms, control, client, nursery)
-            if self._side is not None:
-                await self._side.stop()
+            if self._members is not None:
+                await self._members.stop()
             nursery.cancel_scope.cancel()
         return status
 
@@ -128,9 +133,11 @@ class Replica:
         async with trio.open_nursery() as serving:
             serving.start_soon(_cancel_at, terms, serving.cancel_scope)
             try:
-                service = await self._start(control, client, nursery)
-                await serving.start(self._serve, service)
+                members = await self._start(control, client, nursery)
+                for told, member in zip(self._boot.services, members, strict=True):
+                    await serving.start(self._serve, told, member.live)
                 await control.ready()
+                await trio.sleep(inf)  # until SIGTERM
                 await trio.sleep(inf)  # until SIGTERM
             except StartError as error:
                 failure = error
@@ -140,45 +147,61 @@ class Replica:
             return 1
         return await self._shut_down()
 
-    async def _start(self, control: Control, client: Client, nursery: trio.Nursery) -> LiveService:
-        """Make the service. Raises StartError."""
-        if self._cls is None:
-            raise self._failure or AssertionError("load() comes first")
-        portal = Portal(nursery)
-        self._threads = ServiceThreads(self._boot.identity.service, portal, self._boot.threads)
-        self._threads.start()
-        if self._boot.async_backend == "asyncio":
-            from svcd.worker.aio import AsyncioSide  # noqa: PLC0415  (where asyncio is wanted)
-
-            self._side = AsyncioSide(self._boot.identity.service, portal)
-            self._side.start()
-        service = LiveService(
-            self._boot.identity.service, self._threads, max_concurrency=self._boot.max_concurrency, side=self._side
-        )
+    async def _start(self, control: Control, client: Client, nursery: trio.Nursery) -> Members:
+        """Make the services. Raises StartError."""
+        if self._failure is not None:
+            raise self._failure
+        members = self._members = Members(nursery, time.monotonic)
+        for told in self._boot.services:
+            with _failing(self._phase("import", told)):
+                self._attach(told, members, client)
         try:
-            instance = unborn(self._cls)
-            bind_routes(instance, self._boot.dependencies, client, portal, self._side)
-            service.attach(instance)
             async with trio.open_nursery() as waiting:
                 waiting.start_soon(control.imported)
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()  # by now the word is out; meanwhile:
-                service.warm()
+                for told, member in zip(self._boot.services, members, strict=True):
+                    with _failing(self._phase("import", told)):
+                        member.live.warm()
         except Exception as error:
-            raise StartError.of("import", _innermost(error)) from error
-        with _failing("init"):
-            await self._threads.run(instance.__init__)
-        with _failing("startup"):
-            await service.run_hooks("startup")
-        self._service, self._is_started = service, True
-        return service
+            first = _innermost(error)
+            raise first if isinstance(first, StartError) else StartError.of("import", first) from error
+        for told, member in zip(self._boot.services, members, strict=True):
+            with _failing(self._phase("init", told)):
+                await member.live.threads.run(member.live.instance.__init__)
+            with _failing(self._phase("startup", told)):
+                await members.open(member)
+        self._is_started = True
+        return members
 
-    async def _serve(self, service: LiveService, *, task_status: trio.TaskStatus[Any]) -> None:
+    def _attach(self, told: ServiceBoot, members: Members, client: Client) -> None:
+        """Add a service with an instance whose `__init__` has yet to run."""
+
+        def caller_of(callee: Mapping[str, Any]) -> Caller:
+            here = members.get(callee["service"])
+            if here is not None:
+                return here.caller
+            limits = {"default_timeout": callee["default_timeout"], "max_queue": callee["max_queue"]}
+            return client.route(callee["service"], **limits)
+
+        member = members.add(
+            told.name,
+            timeout=told.timeout,
+            max_concurrency=told.max_concurrency,
+            max_queue=told.max_queue,
+            threads=told.threads,
+            async_backend=told.async_backend,
+        )
+        instance = unborn(self._classes[told.name])
+        bind_dependencies(instance, told.dependencies, caller_of, members.portal, member.live.side)
+        member.live.attach(instance)
+
+    async def _serve(self, told: ServiceBoot, service: LiveService, *, task_status: trio.TaskStatus[Any]) -> None:
         await serve(
-            listen(self._boot.socket, mode=SOCKET_MODE),
+            listen(told.socket, mode=SOCKET_MODE),
             service.handle,
             identity=self._identity,
-            welcome=door(self._boot.secret),
+            welcome=door(told.secret),
             admit=service.admit,
             release=service.release,
             load=service.load,
@@ -190,25 +213,23 @@ class Replica:
         self._channels = {known for known in self._channels if not known.closed.is_set()} | {channel}
 
     async def _shut_down(self) -> int:
-        if not self._is_started or self._service is None:
+        if not self._is_started or self._members is None:
             return 0
-        try:
-            await self._service.run_hooks("shutdown")
-        except Exception as error:  # noqa: BLE001  (it belongs to the user, who finds it in the log)
+        errors = await self._members.close()
+        for error in errors:  # they belong to the user, who finds them in the log
             _say(f"on_shutdown failed:\n{user_traceback(error)}")
-            return 1
-        return 0
+        return 1 if errors else 0
 
     def _health(self) -> dict[str, Any]:
-        if self._service is None:
+        if not self._is_started or self._members is None:
             return {"in_flight": 0, "queued": 0, "threads_stuck": 0}
-        return self._service.health()
+        return self._members.health()
 
     async def _drain(self) -> None:
         for channel in self._channels:
             channel.send_drain()
-        if self._service is not None:
-            await self._service.drain()
+        if self._members is not None:
+            await self._members.drain()
 
 
 async def _end_with_daemon(control: Control, scope: trio.CancelScope) -> None:
@@ -223,7 +244,8 @@ async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
 
 
 async def _report(control: Control, failure: StartError) -> None:
-    sys.stderr.write(f"{failure.traceback}svcd: {failure.phase} of the service failed: {failure}\n")
+    what = failure.phase if " of " in failure.phase else f"{failure.phase} of the service"
+    sys.stderr.write(f"{failure.traceback}svcd: {what} failed: {failure}\n")
     with suppress(CallError):
         await control.failed(failure.phase, str(failure), failure.traceback)
 

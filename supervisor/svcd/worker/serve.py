@@ -201,10 +201,16 @@ class LiveService:
                 await self.threads.run(hook)
 
     def admit(self, call: IncomingCall) -> bool:
-        """Take a slot for a call, or refuse it; questions about the service itself take none."""
+        """Take a slot for a call from outside, or refuse it; questions about the service itself take none."""
+        if self._idle is not None and self._takes_slot(call):
+            return False
+        return self.take(call)
+
+    def take(self, call: IncomingCall) -> bool:
+        """Take a slot for a call from within the process, which goes on calling while it drains; else as `admit`."""
         if not self._takes_slot(call):
             return True
-        if self.taken >= self.max_concurrency or self._idle is not None:
+        if self.taken >= self.max_concurrency:
             return False
         self.taken += 1
         return True

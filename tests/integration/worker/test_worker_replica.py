@@ -293,7 +293,7 @@ async def test_garbage_on_the_data_socket_harms_nobody_else(box: Rig) -> None:
     process = await box.up("worker_services:Echo")
     channel = await box.connect(process)
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\x05\x00"):
-        stream = await trio.open_unix_socket(process.boot.socket)
+        stream = await trio.open_unix_socket(process.boot.services[0].socket)
         async with stream:
             await stream.send_all(garbage)
             with trio.move_on_after(0.2):

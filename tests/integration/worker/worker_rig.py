@@ -14,7 +14,7 @@ import trio
 
 from svcd.app.declare import apis_of
 from svcd.app.graph import build
-from svcd.values.boot import Identity, ReplicaBoot, dump
+from svcd.values.boot import Identity, ReplicaBoot, ServiceBoot, dump
 from svcd_ipc.client import connect
 from svcd_ipc.server import listen, serve
 
@@ -82,13 +82,12 @@ class Rig:
         index = len(self.processes)
         identity = Identity(app="t", service=target.partition(":")[2], replica=index, generation=1, nonce="secret")
         settings = {"timeout": 30.0, "max_concurrency": 64, "threads": 1, "dependencies": {}} | options
+        socket = str(self.folder / f"{index}.sock")
         boot = ReplicaBoot(
             identity=identity,
             root=str(root),
-            target=target,
             link=str(self.folder / "link.sock"),
-            socket=str(self.folder / f"{index}.sock"),
-            **settings,
+            services=[ServiceBoot(name=identity.service, target=target, socket=socket, **settings)],
         )
         log = self.folder / f"{index}.log"
         with log.open("wb") as out:
@@ -115,7 +114,7 @@ class Rig:
 
     async def connect(self, process: Process) -> Channel:
         """Return a channel to a replica, as its callers have."""
-        return await connect(process.boot.socket, nursery=self.nursery, identity={"service": "test"})
+        return await connect(process.boot.services[0].socket, nursery=self.nursery, identity={"service": "test"})
 
     async def push(self) -> None:
         """Tell every replica what is there now."""
@@ -138,7 +137,7 @@ class Rig:
             told = services.setdefault(name, {"state": "starting", "reason": None, "replicas": []})
             if process.ready.is_set() and process.popen.poll() is None:
                 told["state"] = "ready"
-                told["replicas"].append([process.id, process.boot.socket])
+                told["replicas"].append([process.id, process.boot.services[0].socket])
         for name, (state, reason) in self.states.items():
             services[name] = {"state": state, "reason": reason, "replicas": []}
         return services

@@ -1,0 +1,141 @@
+"""Checks the groups of services that share a process (`app.colocate`): names, what members have alike, no circles.
+
+A process has one interpreter, one user, one environment. Members that ask for different ones are refused, each
+difference with both values and both places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from svcd.config import schema
+from svcd.config.problems import nearest
+from svcd.values.secrets import NOT_SHOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from svcd.config.layers import Entry, Layer, Stack
+    from svcd.config.problems import Problem
+    from svcd.config.schema import KeyPath
+    from svcd.values.specs import ServiceSpec
+
+COLOCATE = ("app", "colocate")
+
+
+def groups_of(stack: Stack) -> tuple[tuple[str, ...], ...]:
+    """Return the groups in force."""
+    entries = stack.get(COLOCATE)
+    return entries[-1].value if entries else ()
+
+
+def check_names(layers: Iterable[Layer], services: Iterable[str]) -> Iterator[Problem]:
+    """Yield the names in groups that no service has, whether the layer is in force or not."""
+    known = list(services)
+    for entry in (layer.entries[COLOCATE] for layer in layers if COLOCATE in layer.entries):
+        for name in (name for group in entry.value for name in group if name not in known):
+            suggestion = nearest(name, known)
+            rest = "" if suggestion else f"; the app has {', '.join(known)}"
+            yield entry.problem(f"{name}: no such service{rest}", suggestion)
+
+
+def check_groups(stack: Stack, services: Mapping[str, ServiceSpec]) -> Iterator[Problem]:
+    """Yield why groups in force cannot share a process, or must not. services: as they are to run."""
+    groups = [group for group in groups_of(stack) if services.keys() >= set(group)]
+    if not groups:
+        return
+    said = stack[COLOCATE][-1]
+    for group in groups:
+        first = services[group[0]]
+        for name in group:
+            if services[name].command is not None:
+                yield said.problem(f"{name} is a program (its `command`), which always has a process of its own")
+            elif first.command is None:
+                yield from _differences(stack, said, first, services[name])
+    yield from _circle(said, groups, services)
+
+
+def _differences(stack: Stack, said: Entry, first: ServiceSpec, other: ServiceSpec) -> Iterator[Problem]:
+    mine, its = _alike(first), _alike(other)
+    for key in sorted(mine.keys() | its.keys()):
+        if mine.get(key, _ABSENT) == its.get(key, _ABSENT):
+            continue
+        a, b = ((_entry(stack, spec.name, key), spec) for spec in (first, other))
+        (entry, here), (beside, there) = (b, a) if b[0] is not None else (a, b)
+        place = f" ({beside.where})" if beside is not None else ""
+        message = (
+            f"{_shown(here, key)}, but {there.name}, which shares its process (app.colocate, {said.where}),"
+            f" has {_shown(there, key)}{place}; a process has one: say the same for both, or colocate them not"
+        )
+        yield (entry or said).problem(message)
+
+
+_ABSENT = object()
+
+
+def _alike(spec: ServiceSpec) -> dict[KeyPath, Any]:
+    """What all members have to have alike, by the path of its key below the service's table."""
+    process = spec.process
+    return {
+        ("python",): spec.python,
+        ("async_backend",): spec.async_backend,
+        ("scaling", "min_replicas"): spec.scaling.min_replicas,
+        ("scaling", "max_replicas"): spec.scaling.max_replicas,
+        **{(name,): getattr(process, name) for name in ("cwd", "umask", "nice", "user", "group")},
+        **{("rlimits", name): limit for name, limit in process.rlimits.items()},
+        **{("envs", name): value for name, value in spec.envs.items()},
+    }
+
+
+def _entry(stack: Stack, service: str, key: KeyPath) -> Entry | None:
+    """Who says it: for the service, or for the whole app."""
+    followed = {"min_replicas": (), "max_replicas": ("services", service, "scaling", "min_replicas")}
+    entries = stack.get(("services", service, *key)) or stack.get(("app", *key)) or stack.get(followed.get(key[-1], ()))
+    return entries[-1] if entries else None
+
+
+def _shown(spec: ServiceSpec, key: KeyPath) -> str:
+    """A value as its user would write it; never a secret."""
+    value = _alike(spec).get(key, _ABSENT)
+    if key[0] == "envs":
+        if value is _ABSENT:
+            return "no such variable"
+        is_secret = key[1] in spec.secret_envs
+        return "{ unset = true }" if value is None else NOT_SHOWN if is_secret else repr(value)
+    known = schema.key_at(("services", spec.name, *key))
+    if value is _ABSENT or value == "":
+        return known.default_text
+    return known.kind.write(value)
+
+
+def _circle(said: Entry, groups: Sequence[Sequence[str]], services: Mapping[str, ServiceSpec]) -> Iterator[Problem]:
+    """Refuse groups that would have to wait for each other: what one member needs must not need another member."""
+    homes = {name: " and ".join(group) for group in groups for name in group}
+    needs: dict[str, set[str]] = {}
+    for name, spec in services.items():
+        home = homes.get(name, name)
+        edges = {edge.service for edge in spec.dependencies} | {*spec.after}
+        edges |= {edge.fallback for edge in spec.dependencies if edge.fallback}
+        needs.setdefault(home, set()).update({homes.get(each, each) for each in edges} - {home})
+    circle = _find_circle(needs)
+    if circle:
+        path = " -> ".join((*circle, circle[0]))
+        hint = "put all of them into one group, or take one out"
+        yield said.problem(f"processes would depend on each other in a circle: {path}; {hint}")
+
+
+def _find_circle(needs: Mapping[str, set[str]]) -> list[str]:
+    """Return the names on a circle, in order; none when there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return path[path.index(name) :]
+        if name not in done:
+            for callee in sorted(needs.get(name, ())):
+                if found := visit(callee, [*path, name]):
+                    return found
+            done.add(name)
+        return []
+
+    return next((found for name in needs if (found := visit(name, []))), [])
