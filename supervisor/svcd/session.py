@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from svcd import __version__
-from svcd.config import resolve
+from svcd.config import check_box, resolve
 from svcd.control.server import Control
 from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
@@ -168,6 +168,8 @@ class Session:
         )
         app = resolve(self._documents, graph, default_python=self._program.python)
         check_settings(app)
+        if any(service.resources.gpu_type for service in app.services.values()):
+            check_box(self._documents, graph, await read_inventory(self._program.nvml, env=part_environment()))
         host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)
         return with_ingress(app, host, port, python=self._program.python, version=__version__)
 

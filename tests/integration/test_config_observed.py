@@ -218,6 +218,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.async_backend": BACKEND,
     "services.*.instance_type": gpus("Shaped", 1),
     "services.*.resources.gpu": gpus("Own", 2),
+    "services.*.resources.gpu_type": "tests/integration/test_pinning.py::test_gpu_type_is_what_is_given",
     "services.*.resources.cpu": threads_of_a_share("Own"),
     "services.*.resources.memory": MEMORY,
     "services.*.scaling.min_replicas": min_replicas,
@@ -241,6 +242,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "services.*.env_file": env_file,
     "services.*.envs.*": envs,
     "instance_types.*.gpu": gpus("Shaped", 1),
+    "instance_types.*.gpu_type": "tests/integration/test_pinning.py::test_gpu_type_is_what_is_given",
     "instance_types.*.cpu": threads_of_a_share("Shaped"),
     "instance_types.*.memory": MEMORY,
 }

@@ -215,3 +215,42 @@ def test_devices_that_cannot_be_used_are_part_of_the_reason(make_app: MakeApp, f
     app = make_app(MODELS, entry="Two", env=fake_box(GPU + GPU + "error = 15\n")).up(wait=False)
     wait_until(lambda: "GPU is lost" in app.stderr, "the pending line")
     assert app.row("Two")["reason"] == "needs 2 GPUs; this box has 1 in all (GPU 1 is not used: NVML: GPU is lost)"
+
+
+def test_gpu_type_is_what_is_given(make_app: MakeApp, fake_box: FakeBox) -> None:
+    toml = """
+        [instance_types.small]
+        gpu = 1
+        gpu_type = "T4"
+
+        [services.One]
+        instance_type = "small"
+
+        [services.Two]
+        resources = { gpu = 1, gpu_type = "a10" }
+    """
+    app = make_app(MODELS, toml, entry="Plain", env=fake_box("four-mixed")).up()
+    given = {row["service"]: row["gpus"] for row in app.ps()}
+    assert given["One"] == [uuid_of(0)]
+    assert given["Two"] == [uuid_of(1)]
+
+
+@pytest.mark.parametrize("command", ["check", "up"])
+def test_a_type_that_the_box_does_not_have_is_told_before_anything_starts(
+    command: str, make_app: MakeApp, fake_box: FakeBox
+) -> None:
+    toml = """
+        [services.One]
+        resources = { gpu_type = "H100" }
+
+        [services.Two]
+        resources = { gpu_type = "A10" }
+    """
+    app = make_app(MODELS, toml, entry="Plain", env=fake_box("four-mixed"))
+    done = app.svcd(command, code=1)
+    has = "it has 1 x Tesla T4, 1 x NVIDIA A10"
+    assert f"services.One.resources.gpu_type: this box has none for One: {has}\n" in done.stderr
+    assert (
+        f"services.Two.resources.gpu_type: this box has 1 of them, and a replica of Two needs 2: {has}\n" in done.stderr
+    )
+    assert done.stdout == ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole app as JSON; secrets are not shown.")
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], *, as_json: bool) -> None:
     """Check the file and read the dependency graph; start nothing."""
-    app = app_of(documents_of(sources_of(files, profile, sets)))
+    app = app_of(documents_of(sources_of(files, profile, sets)), for_this_box=True)
     if as_json:
         click.echo(json.dumps(asdict(_redacted(app)) | {"root": str(app.root)}, indent=2))
     else:

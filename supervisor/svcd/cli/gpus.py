@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from svcd.cli.common import fail
+from svcd.cli.graph import read_inventory
 from svcd.cli.table import render, size
 
 HEADER = ("INDEX", "NAME", "MEMORY", "USED", "NUMA", "BUS", "UUID")
@@ -14,13 +14,7 @@ HEADER = ("INDEX", "NAME", "MEMORY", "USED", "NUMA", "BUS", "UUID")
 @click.option("--json", "as_json", is_flag=True, help="Print the inventory as JSON.")
 def command(*, as_json: bool) -> None:
     """List the GPUs that replicas can be placed on. A box without any is no error: CPU services run as ever."""
-    from svcd.host.gpus import read_inventory_blocking  # noqa: PLC0415 - it imports trio, which --help does without
-    from svcd.host.program import gpu_reader, part_environment  # noqa: PLC0415 - as above
-
-    try:
-        inventory = read_inventory_blocking(gpu_reader(), env=part_environment())
-    except OSError as error:
-        fail(f"the GPU reader cannot be started: {error}")
+    inventory = read_inventory()
     if as_json:
         click.echo(inventory.to_json())
         return

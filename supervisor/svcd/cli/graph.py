@@ -6,11 +6,12 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from svcd.cli.common import fail
-from svcd.config import ConfigError, resolve
+from svcd.config import ConfigError, check_box, resolve
 from svcd.values.errors import DiscoveryError
 
 if TYPE_CHECKING:
     from svcd.config import Documents
+    from svcd.values.inventory import Inventory
     from svcd.values.specs import AppSpec
 
 
@@ -27,10 +28,27 @@ def graph_of(documents: Documents) -> tuple[dict[str, Any], str]:
         fail(str(error))
 
 
-def app_of(documents: Documents) -> AppSpec:
-    """Return the whole app as it is to run, or end the command with all that is wrong with it."""
+def app_of(documents: Documents, *, for_this_box: bool = False) -> AppSpec:
+    """Return the whole app as it is to run, or end the command with all that is wrong with it.
+
+    `for_this_box` also compares what services ask for with what the machine has.
+    """
     graph, python = graph_of(documents)
     try:
-        return resolve(documents, graph, default_python=python)
+        app = resolve(documents, graph, default_python=python)
+        if for_this_box and any(service.resources.gpu_type for service in app.services.values()):
+            check_box(documents, graph, read_inventory())
     except ConfigError as error:
         fail(str(error))
+    return app
+
+
+def read_inventory() -> Inventory:
+    """Return the GPUs of this box, or end the command with the reason why they cannot be read."""
+    from svcd.host.gpus import read_inventory_blocking  # noqa: PLC0415 - it imports trio, which --help does without
+    from svcd.host.program import gpu_reader, part_environment  # noqa: PLC0415 - as above
+
+    try:
+        return read_inventory_blocking(gpu_reader(), env=part_environment())
+    except OSError as error:
+        fail(f"the GPU reader cannot be started: {error}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from svcd.config.layers import Entry, Layer, Stack
     from svcd.config.load import Documents
+    from svcd.values.inventory import Inventory
 
 
 def check_app(documents: Documents, graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
@@ -78,6 +79,31 @@ def _cors(stack: Stack) -> Iterator[Problem]:
 
 def check_service(stack: Stack, name: str) -> Iterator[Problem]:
     """Yield the contradictions among the values of one service."""
+    yield from _bounds(stack, name)
+    gpus, gpu_type = _gpus(stack, name)
+    if gpu_type is not None and not gpus:
+        yield gpu_type.problem(f"says which GPUs {name} gets, but it asks for none; give it gpu = 1")
+
+
+def check_gpus(stack: Stack, name: str, inventory: Inventory) -> Iterator[Problem]:
+    """Yield why a service can never be placed on this box's GPUs. A box without any is asked nothing."""
+    gpus, gpu_type = _gpus(stack, name)
+    if not gpu_type or not inventory.gpus:
+        return
+    fitting = sum(gpu.is_of(gpu_type.value) for gpu in inventory.gpus)
+    if fitting < gpus:
+        lack = f"has {fitting} of them, and a replica of {name} needs {gpus}" if fitting else f"has none for {name}"
+        yield gpu_type.problem(f"this box {lack}: it has {inventory.names}")
+
+
+def _gpus(stack: Stack, name: str) -> tuple[int, Entry | None]:
+    """Return how many GPUs a replica gets, and where the type is said that they must have."""
+    at = ("services", name, "resources")
+    count, kind = stack.get((*at, "gpu")), stack.get((*at, "gpu_type"))
+    return count[-1].value if count else 0, kind[-1] if kind else None
+
+
+def _bounds(stack: Stack, name: str) -> Iterator[Problem]:
     at = ("services", name, "scaling")
     least, most = stack.get((*at, "min_replicas")), stack.get((*at, "max_replicas"))
     if most is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
-from svcd.config.check import check_app, check_service
+from svcd.config.check import check_app, check_gpus, check_service
 from svcd.config.commands import command_of, with_commands
 from svcd.config.dotenvs import env_files_layer
 from svcd.config.groups import check_groups, groups_of
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from svcd.config.layers import Entry, Stack
     from svcd.config.load import Documents
+    from svcd.values.inventory import Inventory
 
 Report = dict[str, Any]
 """The graph as the discovery child wrote it."""
@@ -67,6 +68,13 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         services=services,
         groups=groups_of(stack),
     )
+
+
+def check_box(documents: Documents, graph: Report, inventory: Inventory) -> None:
+    """Compare what services ask for with the machine. Raises ConfigError with all that can never be had here."""
+    stack = stack_of(documents, graph, [])
+    if problems := [problem for name in graph["services"] for problem in check_gpus(stack, name, inventory)]:
+        raise ConfigError(problems)
 
 
 def stack_of(documents: Documents, graph: Report, problems: list[Problem]) -> Stack:
@@ -167,7 +175,7 @@ def _service(
         target=report["target"],
         python=interpreter(python, documents.sources.environ) if python else os.path.abspath(default_python),  # noqa: PTH100 - resolves no link
         version=value("version") or report.get("version") or "",
-        resources=Resources(gpu=value("resources.gpu"), cpu=value("resources.cpu"), memory=value("resources.memory")),
+        resources=Resources(**{each.name: value(f"resources.{each.name}") for each in fields(Resources)}),
         traffic=Traffic(
             timeout=value("traffic.timeout"),
             max_concurrency=value("traffic.max_concurrency")

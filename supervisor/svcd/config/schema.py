@@ -119,6 +119,10 @@ _APP = (
 )
 
 _GPU = "Whole GPUs of each replica. A service that asks for none sees none."
+_GPU_NAME = Text("name of a kind of GPU", r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+_GPU_TYPE = (
+    'The kind of GPU, by words of the name that `svcd gpus` shows: `"A100"` is not an A10, `"A100 80GB"` not any A100.'
+)
 _CPU = "CPUs of each replica, counted against those of the machine; see [isolation](isolation.md#cpu)."
 _MEMORY = "Main memory of each replica; one that takes more is killed. See [isolation](isolation.md#memory)."
 
@@ -146,6 +150,7 @@ _SERVICE = (
         "A shape of `[instance_types]` to start from; the layer's own `resources` overrule it.",
     ),
     Key("resources.gpu", Whole(0), _GPU, default=_RESOURCES.gpu),
+    Key("resources.gpu_type", _GPU_NAME, _GPU_TYPE, default_text="any"),
     Key("resources.cpu", Cores(), _CPU, default_text="no share of its own"),
     Key("resources.memory", Size(), _MEMORY, default_text="no limit"),
     Key("scaling.min_replicas", Whole(1), "Replicas that are always kept.", default=_SCALING.min_replicas),
@@ -239,7 +244,12 @@ _SERVICE = (
     *COMMAND_KEYS,
 )
 
-_INSTANCE_TYPE = (Key("gpu", Whole(0), _GPU), Key("cpu", Cores(), _CPU), Key("memory", Size(), _MEMORY))
+_INSTANCE_TYPE = (
+    Key("gpu", Whole(0), _GPU),
+    Key("gpu_type", _GPU_NAME, _GPU_TYPE),
+    Key("cpu", Cores(), _CPU),
+    Key("memory", Size(), _MEMORY),
+)
 
 
 def _under(prefix: str, keys: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -33,31 +33,38 @@ class Shortage:
     """A sentence with the arithmetic, for `svcd ps`."""
 
 
-def place(gpus: int, inventory: Inventory | None, taken: AbstractSet[str]) -> Assignment | Shortage:
+def place(
+    gpus: int, inventory: Inventory | None, taken: AbstractSet[str], gpu_type: str | None = None
+) -> Assignment | Shortage:
     """Choose `gpus` whole devices that are not in `taken` (UUIDs), preferring one NUMA node and low indices.
 
-    inventory: None while it is still being read.
+    inventory: None while it is still being read. gpu_type: see `Gpu.is_of`; None takes any.
     """
     if gpus == 0:
         return Assignment()
+    needs = f"needs {_count(gpus, gpu_type)}"
     if inventory is None:
-        return Shortage(f"needs {_count(gpus)}; the driver has not said yet what there is")
-    free = [gpu for gpu in inventory.gpus if gpu.uuid not in taken]
+        return Shortage(f"{needs}; the driver has not said yet what there is")
+    fitting = [gpu for gpu in inventory.gpus if gpu_type is None or gpu.is_of(gpu_type)]
+    free = [gpu for gpu in fitting if gpu.uuid not in taken]
     if len(free) < gpus:
-        return Shortage(_shortage(gpus, len(inventory.gpus), len(free), inventory.problem))
+        return Shortage(f"{needs}; {_shortage(gpus, inventory, len(fitting), len(free))}")
     return Assignment(tuple(gpu.uuid for gpu in sorted(_best(free, gpus), key=lambda gpu: gpu.index)))
 
 
-def _shortage(wanted: int, total: int, free: int, problem: str | None) -> str:
-    if total == 0:
-        return f"needs {_count(wanted)}; this box has none ({problem or 'NVML lists no device'})"
-    if wanted > total:
-        return f"needs {_count(wanted)}; this box has {total} in all" + (f" ({problem})" if problem else "")
-    return f"needs {_count(wanted)}; {free} of {total} free, {total - free} held by other replicas"
+def _shortage(wanted: int, inventory: Inventory, fitting: int, free: int) -> str:
+    if not inventory.gpus:
+        return f"this box has none ({inventory.problem or 'NVML lists no device'})"
+    if wanted > fitting:
+        problem = f" ({inventory.problem})" if inventory.problem else ""
+        others = "" if fitting == len(inventory.gpus) else f": it has {inventory.names}"
+        return f"this box has {fitting or 'none'}{' in all' if fitting else ''}{others}{problem}"
+    return f"{free} of {fitting} free, {fitting - free} held by other replicas"
 
 
-def _count(gpus: int) -> str:
-    return "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+def _count(gpus: int, gpu_type: str | None) -> str:
+    kind = f"{gpu_type} " if gpu_type else ""
+    return f"1 {kind}GPU" if gpus == 1 else f"{gpus} {kind}GPUs"
 
 
 def _best(free: Sequence[Gpu], wanted: int) -> Sequence[Gpu]:

@@ -83,7 +83,7 @@ class Ledger:
     def _choose(self, wanted: Resources) -> Assignment | Shortage:
         held = self._held.values()
         taken = {uuid for assignment in held for uuid in assignment.gpus}
-        answer = place(wanted.gpu, self._inventory, taken)
+        answer = place(wanted.gpu, self._inventory, taken, wanted.gpu_type)
         if isinstance(answer, Shortage) or self._machine is None:
             return answer
         if wanted.memory is not None:

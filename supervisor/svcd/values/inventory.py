@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +44,13 @@ class Gpu:
     links: tuple[Link, ...] = ()
     processes: tuple[GpuProcess, ...] = ()
 
+    def is_of(self, gpu_type: str) -> bool:
+        """Tell whether NVML's name of it has all words of a type, whatever their case and order.
+
+        A word is a run of letters and digits, so that `A100` fits `NVIDIA A100-SXM4-80GB` and `A10` does not.
+        """
+        return _words(gpu_type) <= _words(self.name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableGpu:
@@ -64,6 +73,11 @@ class Inventory:
     driver: str = ""
     """Version of the NVIDIA driver."""
 
+    @property
+    def names(self) -> str:
+        """The usable devices by name, as `2 x NVIDIA L4, 1 x Tesla T4`."""
+        return ", ".join(f"{count} x {name}" for name, count in Counter(gpu.name for gpu in self.gpus).items())
+
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""
         return json.dumps(asdict(self), indent=2)
@@ -80,6 +94,10 @@ class Inventory:
             )
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not an inventory of GPUs: {error}") from error
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z0-9]+", name.casefold()))
 
 
 def _gpu(item: dict[str, Any]) -> Gpu:

@@ -25,6 +25,8 @@ class Resources:
 
     gpu: int = 0
     """Whole GPUs."""
+    gpu_type: str | None = None
+    """The kind of GPU, by the words of NVML's name for it; None takes any."""
     cpu: float | None = None
     """Cores; None means no share is asked for."""
     memory: int | None = None

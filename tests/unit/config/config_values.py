@@ -25,6 +25,7 @@ VALUES = {
     "app.async_backend": ("trio", "asyncio"),
     "services.*.instance_type": ("one", "two"),
     "services.*.resources.gpu": (1, 2),
+    "services.*.resources.gpu_type": ("A100", "H100"),
     "services.*.resources.cpu": (1, "500m"),
     "services.*.resources.memory": ("1Gi", "2Gi"),
     "services.*.scaling.min_replicas": (2, 3),
@@ -63,9 +64,13 @@ VALUES = {
     "services.*.restart": ("never", "on-failure"),
     "services.*.stop_signal": ("SIGINT", "SIGQUIT"),
     "instance_types.*.gpu": (1, 2),
+    "instance_types.*.gpu_type": ("A100", "H100"),
     "instance_types.*.cpu": (1, 2),
     "instance_types.*.memory": ("1Gi", "2Gi"),
 }
+
+NEEDS = {"services.*.resources.gpu_type": "services.Model.resources.gpu = 1\n"}
+"""What else has to be said for a key to be right."""
 
 
 def concrete(path: str) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ CHAIN = {
     "app.python": ["./one", "./two"] * 3,
     "app.async_backend": ["trio", "asyncio"] * 3,
     "instance_types.*.gpu": [1, 2, 3, 4],
+    "instance_types.*.gpu_type": ["A10", "L4", "A100", "H100"],
     "instance_types.*.cpu": [1, 2, 3, 4],
     "instance_types.*.memory": [f"{number}Gi" for number in range(1, 5)],
 }

@@ -104,6 +104,7 @@ SAYS_LESS = {
         "envs-reference-to-itself",
         "envs-reference-unknown",
     ),
+    "gpu-type-without-gpus",
     *("instance-type-none-defined", "instance-type-undefined", "python-missing", "python-not-on-path"),
     *("scaling-max-below-decorator", "scaling-min-above-max", "http-port-too-high", "timeout-infinite"),
     *("unknown-service", "unknown-service-case", "unknown-service-far", "unknown-service-in-profile"),

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from config_graphs import PYTHON, app_of, graph, write
-from config_values import VALUES, applicable, concrete, decorator, shell_of, toml_of, variable
+from config_values import NEEDS, VALUES, applicable, concrete, decorator, shell_of, toml_of, variable
 
 from svcd.config import Sources, read, resolve, schema
 from svcd.config.explain import explain
@@ -52,7 +52,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
     profile_line = {layer: f"profiles.prod.{text}" for layer, text in line.items()}
     entry = "" if key.path == "app.service" else 'app.service = "service:Model"\n'
     files = [
-        write("base.toml", entry + BASE + ("" if path[-1] == "command" else PROG)),
+        write("base.toml", entry + NEEDS.get(key.path, "") + BASE + ("" if path[-1] == "command" else PROG)),
         write("svcd.toml", line.get("file", "\n") + profile_line.get("profile", "")),
         write("more.toml", line.get("second file", "\n") + profile_line.get("second file's profile", "")),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli
 from config_graphs import PYTHON, graph, write
-from config_values import VALUES, concrete, toml_of
+from config_values import NEEDS, VALUES, concrete, toml_of
 
 from svcd.config import Sources, read, resolve, schema
 from svcd.config.explain import Explanation
@@ -149,7 +149,7 @@ def test_contradictions_are_told_and_sources_of_variables_are_not_read():
 @pytest.mark.usefixtures("folder")
 def test_the_toml_says_what_was_said(key: schema.Key):
     """Read back, what `svcd config` shows is the same configuration, whatever the key."""
-    entry = "" if key.path == "app.service" else 'app.service = "service:Model"\n'
+    entry = NEEDS.get(key.path, "") + ("" if key.path == "app.service" else 'app.service = "service:Model"\n')
     path = concrete(key.path)
     program = 'services.Prog.command = ["true"]\n' if path[1] == "Prog" and path[-1] != "command" else ""
     said = f"{entry}{program}{'.'.join(path)} = {toml_of(VALUES[key.path][1])}\n"

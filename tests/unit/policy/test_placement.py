@@ -41,6 +41,25 @@ def test_shortages_say_the_arithmetic() -> None:
     )
 
 
+def test_a_type_is_told_by_words_of_the_name() -> None:
+    names = ["NVIDIA A10", "NVIDIA A100-SXM4-80GB", "NVIDIA A100-PCIE-40GB", "Tesla T4"]
+    gpus = [Gpu(index=i, uuid=f"GPU-{i}", name=name, memory_total=1, memory_used=0) for i, name in enumerate(names)]
+    inventory = Inventory(gpus=tuple(gpus))
+    assert place(1, inventory, frozenset(), "A10") == Assignment(("GPU-0",))
+    assert place(2, inventory, frozenset(), "a100") == Assignment(("GPU-1", "GPU-2"))
+    assert place(1, inventory, frozenset(), "nvidia-a100-40gb") == Assignment(("GPU-2",))
+    assert place(2, inventory, {"GPU-1"}, "A100") == Shortage(
+        "needs 2 A100 GPUs; 1 of 2 free, 1 held by other replicas"
+    )
+    assert place(1, inventory, frozenset(), "H100") == Shortage(
+        "needs 1 H100 GPU; this box has none: it has 1 x NVIDIA A10, 1 x NVIDIA A100-SXM4-80GB,"
+        " 1 x NVIDIA A100-PCIE-40GB, 1 x Tesla T4"
+    )
+    assert place(2, inventory, frozenset(), "T4").reason.startswith(
+        "needs 2 T4 GPUs; this box has 1 in all: it has 1 x"
+    )
+
+
 @given(st.lists(st.sampled_from([None, 0, 1]), max_size=10), st.lists(st.integers(1, 4), max_size=6))
 def test_nothing_is_given_twice_and_nothing_is_withheld(nodes: list[int | None], requests: list[int]) -> None:
     inventory = box(*nodes)
