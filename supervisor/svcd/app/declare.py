@@ -45,7 +45,12 @@ OPTIONS = frozenset(
     )
 )
 """Keyword arguments of `service` besides `name`; the same words as the keys of `[services.X]`."""
-_TOML_ONLY = frozenset(("python", "env_file", "user", "group"))
+_TOML_ONLY = frozenset(
+    (
+        *("python", "env_file", "user", "group", "after"),
+        *("command", "type", "port", "url", "restart", "stop_signal"),  # of programs, which have no decorator
+    )
+)
 _TABLES = ("resources", "traffic", "scaling", "envs", "rlimits")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

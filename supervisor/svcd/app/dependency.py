@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, overload
 
+from svcd.app.urls import depends_on_program, is_program
+
 T = TypeVar("T")
 
 DEFAULT_RETRIES = 2
@@ -87,14 +89,16 @@ def depends(
     target: Any,
     *,
     timeout: float | None = None,
-    retries: int = DEFAULT_RETRIES,
+    retries: int | None = None,
     fallback: type | str | None = None,
     optional: bool = False,
 ) -> Any:
-    """Declare that this service calls another.
+    """Declare that this service calls another, or needs a command service.
 
     Args:
-        target: The other service's class, or `"module:Class"` where it is not to be imported here.
+        target: The other service's class, or `"module:Class"` where it is not to be imported here. A name alone is that
+            of a command service: the attribute is then the URL of a replica that is ready, as a str. It is looked up
+            each time, goes round the replicas, and raises ServiceUnavailable where none is ready.
         timeout: Seconds one call may take, queueing included. Unless given, a call has what is left of the call that
             the caller serves, and the callee's own `timeout` where the caller serves none.
         retries: How often a call of an `idempotent` api is sent again after its replica was lost. Calls that were not
@@ -103,6 +107,9 @@ def depends(
             or too late; an error that its own code raises is no such fault.
         optional: This service becomes ready without it.
     """
+    if is_program(target):
+        return depends_on_program(target, optional=optional, timeout=timeout, retries=retries, fallback=fallback)
+    retries = DEFAULT_RETRIES if retries is None else retries
     if isinstance(target, str):
         _check_target(target)
     elif not isinstance(target, type):

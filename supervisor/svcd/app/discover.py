@@ -82,6 +82,10 @@ def _service(node: Node) -> dict[str, Any]:
                 "fallback": _callee(edge.fallback) if edge.fallback else None,
             }
             for name, edge in node.edges.items()
+        ]
+        + [
+            {"name": name, "service": url.service, "target": url.service, "optional": url.optional}
+            for name, url in node.urls.items()
         ],
     }
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from svcd.app.declare import apis_of, declaration_of, dependencies_of
 from svcd.app.load import ImportFailedError, LoadError, load_class
+from svcd.app.urls import urls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from svcd.app.declare import Dependency, ServiceDeclaration
+    from svcd.app.urls import UrlDependency
 
 RESERVED = frozenset(("ingress", "daemon", "keeper"))
 """Names that svcd's own processes have, in lower case."""
@@ -31,6 +33,8 @@ class Node:
     cls: type
     declaration: ServiceDeclaration
     edges: dict[str, Edge] = field(default_factory=dict)
+    urls: dict[str, UrlDependency] = field(default_factory=dict)
+    """Its dependencies on programs, which only the configuration knows."""
 
     @property
     def name(self) -> str:
@@ -109,7 +113,7 @@ class _Walk:
             raise GraphError(f"services depend on each other in a circle: {names} ({places})")
         if cls in self._by_class:
             return self._by_class[cls]
-        node = Node(cls, _declared(cls, "")[1])
+        node = Node(cls, _declared(cls, "")[1], urls=urls_of(cls))
         self._take_name(node)
         for name, dependency in dependencies_of(cls).items():
             node.edges[name] = self._edge(node, dependency, (*path, cls))

@@ -212,8 +212,8 @@ def _circle(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:
     waits: dict[str, list[str]] = {}
     for name, report in services.items():
         entry = _of(stack, name, "after")
-        edges = [edge for each in report.get("dependencies", ()) for edge in (each, each.get("fallback")) if edge]
-        named = [*(edge["service"] for edge in edges), *(entry.value if entry else ())]
+        edges = report.get("dependencies", ())
+        named = [*(edge["service"] for edge in edges), *(edge.get("fallback") for edge in edges)]
         waits[name] = [other for other in named if other in services]
     try:
         TopologicalSorter(waits).prepare()

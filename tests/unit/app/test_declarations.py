@@ -173,7 +173,7 @@ def test_an_unconnected_dependency_says_what_to_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "options"), [("module", {}), (":Class", {}), (3, {}), ("m:C", {"timeout": 0}), ("m:C", {"retries": -1})]
+    ("target", "options"), [("no name", {}), (":Class", {}), (3, {}), ("m:C", {"timeout": 0}), ("m:C", {"retries": -1})]
 )
 def test_wrong_dependencies_are_refused(target: object, options: dict[str, float]) -> None:
     with pytest.raises((TypeError, ValueError), match=r"svcd\.depends"):
