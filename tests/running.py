@@ -56,7 +56,7 @@ class RunningApp:
         self.folder = folder
         # A socket's path has 108 bytes: pytest's own folders are too deep.
         self.base = Path(tempfile.mkdtemp(prefix="svcd-"))
-        self.runtime, self.logs = self.base / "run", self.base / "log"
+        self.runtime, self.logs, self.state = self.base / "run", self.base / "log", self.base / "state"
         self.name = f"t-{uuid.uuid4().hex[:12]}"
         self.mark = new_mark()
         self.options = ("-f", str(folder / "svcd.toml"), "--set", f"app.name={self.name}", *options)
@@ -67,6 +67,7 @@ class RunningApp:
             **self.mark,
             "SVCD_RUNTIME_DIR": str(self.runtime),
             "SVCD_LOG_DIR": str(self.logs),
+            "SVCD_STATE_DIR": str(self.state),
         }
         self.daemon: subprocess.Popen[bytes] | None = None
         self.pids: set[tuple[int, int]] = set()

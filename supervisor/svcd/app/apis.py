@@ -133,9 +133,9 @@ def task(
     """
     if retries is not None and not idempotent:
         raise TypeError("svcd.task: retries is for tasks that may run twice; write idempotent=True with it")
-    if retries is not None and (type(retries) is not int or retries < 0):
+    if retries is not None and retries < 0:
         raise ValueError(f"svcd.task(retries={retries!r}): 0 or more")
-    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < inf):
+    if timeout is not None and not 0 < timeout < inf:
         raise ValueError(f"svcd.task(timeout={timeout!r}): seconds, more than 0")
     again = (DEFAULT_RETRIES if retries is None else retries) if idempotent else 0
 

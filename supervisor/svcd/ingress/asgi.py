@@ -8,7 +8,7 @@ below, which must not be cancelled in the middle of that.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,6 +17,7 @@ from svcd.ingress.cors import CorsPolicy
 from svcd.ingress.exchange import ClientGoneError, Exchange
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import RefusedError, long_head, problem_of, refuse
+from svcd.ingress.tasks import METHODS, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from svcd.ingress.entry import Entry, Surface
     from svcd.ingress.exchange import Receive, Scope, Send
     from svcd.ingress.log import Log
+    from svcd.tasks.runner import Runner
     from svcd.values.specs import Cors, HttpLimits
 
 ON_TOP = 300.0
@@ -43,15 +45,19 @@ class Ingress:
         cors: Which other origins may read the answers.
         version: Of the entry, for `/docs.json`.
         log: Gets what goes wrong.
+        runner: Has the queue of tasks, where the entry has any.
     """
 
-    def __init__(self, entry: Entry, *, limits: HttpLimits, cors: Cors, version: str, log: Log) -> None:
+    def __init__(
+        self, entry: Entry, *, limits: HttpLimits, cors: Cors, version: str, log: Log, runner: Runner | None = None
+    ) -> None:
         self._entry = entry
         self._limits = limits
         self._cors = CorsPolicy(cors)
         self._version = version
         self._log = log
         self._calls = Calls(entry, log)
+        self._tasks = Tasks(entry, runner) if runner is not None else None
         self._exchanges: set[Exchange] = set()
 
     def __repr__(self) -> str:
@@ -121,15 +127,29 @@ class Ingress:
         if path == "*" and exchange.method == "OPTIONS":  # the only request without a path
             return partial(exchange.respond_empty, [(b"allow", b"GET, HEAD, POST, OPTIONS")])
         surface = await self._entry.surface(self._entry.deadline())
-        name = path[1:]
-        if name in surface.apis:
-            if exchange.method == "POST":
-                return await self._calls.api(exchange, name, surface.apis[name], body)
-            return _other_method(exchange, _API_METHODS, f"{path} is an api: call it with POST")
+        name, slash, what = path[1:].partition("/")
+        api = surface.apis.get(name)
+        if api is not None and not slash:
+            return await self._api(exchange, name, api, body)
+        if api is not None and self._tasks is not None and api.get("task") and what in METHODS:
+            return await self._task(self._tasks, exchange, (name, what), api, body)
         mount = surface.mount_of(path)
         if mount is not None:
             return await self._calls.mounted(exchange, mount, body)
         raise self._nothing_here(exchange, surface)
+
+    async def _api(self, exchange: Exchange, name: str, described: dict[str, Any], body: bytes) -> LastStep:
+        if exchange.method != "POST":
+            return _other_method(exchange, _API_METHODS, f"{exchange.path} is an api: call it with POST")
+        return await self._calls.api(exchange, name, described, body)
+
+    async def _task(
+        self, tasks: Tasks, exchange: Exchange, path: tuple[str, str], described: dict[str, Any], body: bytes
+    ) -> LastStep:
+        method = METHODS[path[1]]
+        if exchange.method != method:
+            return _other_method(exchange, f"{method}, OPTIONS", f"{exchange.path} is called with {method}")
+        return await tasks.answer(exchange, *path, described, body)
 
     async def _page(self, exchange: Exchange) -> LastStep:
         if exchange.method in ("GET", "HEAD"):

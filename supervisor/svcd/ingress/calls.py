@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,11 +38,9 @@ class Calls:
 
     async def api(self, exchange: Exchange, name: str, described: dict[str, Any], body: bytes) -> LastStep:
         """Call an api that the entry has described. Raises RefusedError (400, 406, 415) or CallError."""
-        offers = described.get("answers")
-        if offers and Accept(exchange.accept).best(offers) is None:
-            message = f"{self._entry.name}.{name} does not answer with {exchange.accept}, but with {', '.join(offers)}"
-            raise refuse(406, "not_acceptable", message, offers=offers)
-        args = {"api": name, "accept": exchange.accept, **await _contents(exchange, body)}
+        check_accept(exchange, f"{self._entry.name}.{name}", described.get("answers"))
+        check_encoding(exchange)
+        args = {"api": name, "accept": exchange.accept, **await contents(exchange.content_type, body)}
         deadline = self._entry.deadline()
         if described.get("is_stream"):
             return await self._stream(exchange, self._entry.stream(args, deadline=deadline, trace=exchange.trace))
@@ -102,14 +100,25 @@ class Calls:
         return exchange.abort
 
 
-async def _contents(exchange: Exchange, body: bytes) -> dict[str, Any]:
-    """Return what the entry is told of the request's body. Raises RefusedError (400, 415)."""
+def check_accept(exchange: Exchange, title: str, offers: Sequence[str] | None) -> None:
+    """Raise RefusedError (406) unless the client accepts one of the media types that an api (`title`) answers with."""
+    if offers and Accept(exchange.accept).best(offers) is None:
+        message = f"{title} does not answer with {exchange.accept}, but with {', '.join(offers)}"
+        raise refuse(406, "not_acceptable", message, offers=list(offers))
+
+
+def check_encoding(exchange: Exchange) -> None:
+    """Raise RefusedError (415) for a body that is compressed."""
     if exchange.encoding.lower() not in ("", "identity"):
         raise refuse(
             415, "media_type", f"content-encoding {exchange.encoding} is not supported; send the body as it is"
         )
-    if not is_form(exchange.content_type):
-        return {"body": body, "type": exchange.content_type}
+
+
+async def contents(content_type: str, body: bytes) -> dict[str, Any]:
+    """Return what the entry is told of a request's body. Raises RefusedError (400, 415)."""
+    if not is_form(content_type):
+        return {"body": body, "type": content_type}
     if len(body) < BIG_FORM:
-        return {"form": parse_form(exchange.content_type, body)}
-    return {"form": await trio.to_thread.run_sync(parse_form, exchange.content_type, body)}
+        return {"form": parse_form(content_type, body)}
+    return {"form": await trio.to_thread.run_sync(parse_form, content_type, body)}

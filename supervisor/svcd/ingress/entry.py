@@ -20,6 +20,8 @@ HTTP_API = "svcd.http"
 ASGI_API = "svcd.asgi"
 """The same for an application mounted on the entry: the request as ASGI's scope and its body."""
 SCHEMA_API = "svcd.schema"
+CHECK_API = "svcd.check"
+"""Takes what `svcd.http` takes, and says whether it holds what the api takes, without running it."""
 
 Apis = dict[str, dict[str, Any]]
 
@@ -68,6 +70,11 @@ class Entry:
     def name(self) -> str:
         """Name of the service."""
         return self._route.service
+
+    @property
+    def route(self) -> Route:
+        """The way to its replicas."""
+        return self._route
 
     @property
     def timeout(self) -> float:
@@ -128,6 +135,10 @@ class Entry:
     async def call(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> Any:
         """Call `svcd.http` of an api that answers as a whole: `[content type, body]`."""
         return await self._route.call(HTTP_API, dict(args), deadline=deadline, trace=trace)
+
+    async def check(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> None:
+        """Call `svcd.check`. Raises InvalidArgument, UnknownApi, CallError."""
+        await self._route.call(CHECK_API, dict(args), deadline=deadline, trace=trace)
 
     def stream(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
         """Call `svcd.http` of a stream api: the content type, then chunks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import trio
 
@@ -126,6 +127,11 @@ class Exchange:
                     raise _too_large(limit)
             if not message.get("more_body", False):
                 return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters in the URL; the last one of a name."""
+        return dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
     async def until_gone(self) -> None:
         """Return when the client has closed its connection. Only once the body has been read."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from svcd.tasks.errors import StoreUnusable
 from svcd_ipc.errors import CallError, InvalidArgument
 
 STATUSES = {
@@ -23,6 +24,12 @@ STATUSES = {
     "lost": 502,
     "unavailable": 503,
     "deadline": 504,
+    "no_task": 404,
+    "not_done": 409,
+    "cancelled": 409,
+    "task_exists": 409,
+    "queue_full": 429,
+    "storage": 503,
 }
 """Status of each error code that a call may end with; every other is a failure inside the app, 500."""
 
@@ -32,6 +39,7 @@ PROBLEMS = {
     405: "The path has other methods.",
     406: "The api has no answer in a form that the client accepts; `offers` are those that it has.",
     408: "The client was too slow in sending its request.",
+    409: "The task is not in a state for that.",
     413: "The body is larger than `limit` bytes.",
     415: "The body is compressed, or its content type says form and it is none.",
     429: "Every replica is busy and the waiting room is full. The call was not run.",
@@ -40,10 +48,11 @@ PROBLEMS = {
     502: "The replica died while the call may have been running.",
     503: "No replica can serve, or too many connections are open. The call was not run.",
     504: "The time was up; what was running has been cancelled.",
+    507: "There is no space for the task. It was not accepted.",
 }
 """What each status means, for `/docs.json`."""
 
-RETRY_AFTER = {"overloaded": 1, "busy": 1, "unavailable": 2}
+RETRY_AFTER = {"overloaded": 1, "busy": 1, "unavailable": 2, "not_done": 1, "queue_full": 5, "storage": 5}
 """Seconds after which a client may try again. Not for `lost`: the call may have run, and only the client knows whether
 running it twice is safe."""
 
@@ -111,6 +120,8 @@ def problem_of(error: BaseException, path: str = "") -> Problem:
         return error.problem
     code = error.code if isinstance(error, CallError) else "internal"
     status = STATUSES.get(code, 500)
+    if isinstance(error, StoreUnusable) and error.is_full:
+        status = 507
     told = _RESERVED.sub(f".{path.lstrip('/')}", str(error))
     if status == 500:
         message = told if code == "bad_result" else _INTERNAL

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import svcd.tasks.errors as task_errors
 import svcd_ipc.errors as errors_module
 from svcd.ingress.problems import STATUSES, problem_of, refuse
 from svcd_ipc.errors import (
@@ -75,7 +76,9 @@ def test_a_refusal_carries_its_own_problem() -> None:
 
 def test_every_status_is_of_a_code_that_exists() -> None:
     codes = {
-        kind.code for kind in vars(errors_module).values() if isinstance(kind, type) and issubclass(kind, CallError)
+        kind.code
+        for kind in (*vars(errors_module).values(), *vars(task_errors).values())
+        if isinstance(kind, type) and issubclass(kind, CallError)
     }
     assert STATUSES.keys() <= codes
 
