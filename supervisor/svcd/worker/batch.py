@@ -116,6 +116,7 @@ class Batcher:
         self._go_on()
         try:
             await call.done.wait()
+            self._line.went(trio.current_time())
         finally:
             call.has_left = True
             self._withdraw(call)

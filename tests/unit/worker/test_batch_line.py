@@ -98,10 +98,63 @@ def test_a_wrong_guess_costs_no_more_than_a_run() -> None:
     made = line(max_latency=1)
     now = crowd(made, 4)
     arrive(made, 2, now)
+    assert made.take(now) == Hold(pytest.approx(now + RUN))
+    arrive(made, 1, now)
     held = made.take(now)
-    assert held == Hold(pytest.approx(now + RUN / 2))  # two wait: together a run
+    assert held == Hold(pytest.approx(now + 2 * RUN / 3))  # three wait for one
     batch, now = run(made, held.until)
-    assert len(batch) == 2
+    assert len(batch) == 3
+
+
+def test_after_a_crowd_that_came_once_a_lone_caller_does_not_wait() -> None:
+    made = line(max_rows=64)
+    first = arrive(made, 1, 0.0)
+    assert made.take(0.0) == first
+    arrive(made, 63, 0.0)
+    made.ended(first, RUN, took=RUN)
+    now = RUN
+    assert len(run(made, now)[0]) == 63
+    now += RUN
+    made.went(now)
+    arrive(made, 1, now)
+    assert len(run(made, now)[0]) == 1
+
+
+def test_after_a_crowd_that_kept_coming_a_lone_caller_waits_once() -> None:
+    made = line()
+    now = crowd(made, 6)
+    arrive(made, 1, now)
+    held = made.take(now)
+    assert isinstance(held, Hold)
+    assert held.until <= now + RUN
+    for _ in range(10):
+        batch, now = run(made, held.until if isinstance(held, Hold) else now)
+        assert len(batch) == 1
+        arrive(made, 1, now)
+        held = None
+
+
+def test_callers_that_take_turns_become_one_crowd() -> None:
+    made = line(max_rows=64)
+    now = crowd(made, 8)
+    first = arrive(made, 4, now)
+    now = made.take(now).until
+    assert made.take(now) == first
+    arrive(made, 4, now)  # the other half is late
+    made.ended(first, now + RUN, took=RUN)
+    now += RUN
+    assert isinstance(made.take(now), Hold)
+    arrive(made, 4, now)
+    assert len(run(made, now)[0]) == 8
+
+
+def test_the_wait_begins_when_the_answers_are_on_their_way() -> None:
+    made = line()
+    now = crowd(made, 4)
+    arrive(made, 1, now)
+    held = made.take(now)
+    made.went(now + 0.003)
+    assert made.take(now + 0.003) == Hold(pytest.approx(held.until + 0.003))
 
 
 def test_max_latency_bounds_the_wait() -> None:

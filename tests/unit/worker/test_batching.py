@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,22 @@ async def test_64_callers_share_their_runs(autojump_clock: trio.testing.MockCloc
                 nursery.start_soon(calls, number)
         assert sum(record.sizes) == 64 * 20
         assert sum(record.sizes) / len(record.sizes) >= 32
-        assert record.sizes[1:-1] == [64] * 19  # once they have met, they stay together
+        assert record.sizes == [1, 63, *[64] * 19]  # once they have met, they stay together
         assert trio.current_time() - start == pytest.approx(len(record.sizes) * KERNEL, abs=KERNEL)
+
+
+async def test_a_lone_caller_does_not_wait_after_a_burst(
+    autojump_clock: trio.testing.MockClock, record: Record
+) -> None:
+    async with svcd.local(Model) as app:
+        async with trio.open_nursery() as nursery:
+            for number in range(64):
+                nursery.start_soon(partial(app.embed, x=np.array([number])))
+        assert record.sizes == [1, 63]
+        for _ in range(5):
+            start = trio.current_time()
+            await app.embed(x=np.array([0]))
+            assert trio.current_time() - start == pytest.approx(KERNEL)
 
 
 async def test_a_lone_caller_never_waits_for_company(autojump_clock: trio.testing.MockClock) -> None:
