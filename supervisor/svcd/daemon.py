@@ -9,11 +9,11 @@ import os
 import time
 from contextlib import ExitStack
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
 from svcd.host.limits import raise_descriptors, write_no_cores
+from svcd.host.log_files import open_private
 from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
@@ -41,7 +41,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         descriptors = raise_descriptors()
         write_no_cores()
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
-        with Path(places.daemon_log).open("ab") as log:
+        with open_private(places.daemon_log) as log:
             guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
         stack.callback(end_keeper, guard)
         stack.callback(link.close)

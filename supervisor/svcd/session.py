@@ -19,7 +19,7 @@ from svcd.control.server import Control
 from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
 from svcd.host.keeper_link import KeeperLink
-from svcd.host.log_files import LogFiles
+from svcd.host.log_files import EVENTS_SIZE, LogFile, LogFiles
 from svcd.host.memory import own_memory, resident
 from svcd.host.notify import notify
 from svcd.host.program import part_environment
@@ -29,6 +29,7 @@ from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
 from svcd.runtime.gpus import keep_read
 from svcd.runtime.ingress import with_ingress
+from svcd.runtime.journal import Journal
 from svcd.runtime.launch import HTTP_SOCKET, Launcher, needs_groups
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.memory import MemoryWatch
@@ -119,7 +120,8 @@ class Session:
         self._summary: Callable[[], str] = str
         """The app in one line, once there is one."""
         self._logs = LogFiles()
-        self._log = self._logs.open(places.daemon_log)
+        events = LogFile(places.events, size=EVENTS_SIZE, stamped=False)
+        self._journal = Journal(self._logs.open(places.daemon_log), events, self._bus)
 
     async def main(self) -> None:
         """Live."""
@@ -150,7 +152,7 @@ class Session:
         if prepared:
             await self._live(prepared[0], processes)
         else:
-            self._say(f"stopped before anything ran: {self._why_stop}")
+            self._journal.note("daemon", "stopped", reason=f"before anything ran: {self._why_stop}")
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
@@ -186,7 +188,7 @@ class Session:
         )
         info = self._info(spec)
         self._summary = partial(summary, app, info["url"])
-        control = Control(info, app, self._bus, UsageMeter().look, lambda: self.stop("svcd down"))
+        control = Control(info, app, self._bus, self._journal, UsageMeter().look, lambda: self.stop("svcd down"))
         has_users = any(user_ids(service.process) for service in spec.services.values())
         if has_users:
             open_to_users(self._places)
@@ -206,17 +208,17 @@ class Session:
                 ):
                     self._say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
                     nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
-                self._say(f"started {spec.name}: {self._documents.root}, {info['url']}")
+                self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
                 self._reporter.started(info)
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)
                 await self._stop.wait()
-                self._say(f"stopping: {self._why_stop}")
+                self._journal.note("daemon", "stopping", reason=self._why_stop)
                 self._reporter.stopping(self._why_stop)
                 notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
                 nursery.start_soon(_ask_for_time)
                 await app.stop()
-                self._say("stopped")
+                self._journal.note("daemon", "stopped", reason=self._why_stop)
                 notify(os.environ, STATUS=f"stopped: {self._why_stop}")
                 nursery.cancel_scope.cancel()
 
@@ -241,7 +243,7 @@ class Session:
     async def _announce(self, app: App, info: dict[str, Any]) -> None:
         await app.ready.wait()
         seconds = time.monotonic() - self._began
-        self._say(f"ready after {seconds:.2f} s")
+        self._journal.note("daemon", "ready", reason=f"after {seconds:.2f} s")
         self._reporter.ready(info, seconds)
         notify(os.environ, READY=1, STATUS=self._summary())
 
@@ -254,7 +256,7 @@ class Session:
     async def _hear(self, link: KeeperLink, processes: Processes) -> None:
         async for event in link.events:
             processes.dispatch(event)
-        self._say("the keeper has died; ending everything")
+        self._journal.note("daemon", "stopped", reason="the keeper has died; ending everything")
         raise KeeperDiedError(
             "the keeper has died, and the app with it: all it had started is being ended;"
             " `svcd up` starts anew, `dmesg` tells whether the kernel killed it"
@@ -270,14 +272,13 @@ class Session:
             self.stop(signal.Signals(number).name)
 
     def _tell(self, change: Change) -> None:
-        self._bus.tell(change)
-        self._say(change.sentence())
+        self._journal.change(change)
         self._reporter.change(change)
         if not self._stop.is_set():
             notify(os.environ, STATUS=self._summary())
 
     def _say(self, text: str) -> None:
-        self._log.write([text])
+        self._journal.say(text)
 
 
 async def _ask_for_time() -> None:

@@ -185,6 +185,17 @@ async def test_a_replica_without_a_gpu_is_pending_and_starts_when_one_is_release
         assert waiting.assignment.gpus == ("GPU-0",)
 
 
+async def test_calls_wait_for_a_service_that_is_restarted(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with running(Scene(service("Top", "Base"), service("Base")), tmp_path) as scene:
+        await scene.all_ready()
+        base = scene.app.services["Base"]
+        await scene.say("Base/0", Happening.RESTART)
+        assert (base.replicas[0].state, base.state, base.staying) == (State.DRAINING, "starting", base.replicas)
+        await scene.say("Base/0", Happening.DRAINED)
+        await scene.say("Base/0", Happening.READY)
+        assert (base.replicas[0].generation, base.state) == (2, "ready")
+
+
 async def test_a_service_that_fails_before_the_app_was_ready_breaks_the_start(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -232,6 +232,68 @@ async def test_a_spell_of_being_ready_renews_the_budget(autojump_clock: MockCloc
     world.replica.post(Happening.STOP)
 
 
+async def test_a_restart_ends_it_in_order_and_brings_it_back(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.replica.post(Happening.RESTART, "svcd restart")
+    await settle()
+    assert world.replica.state is State.DRAINING
+    world.replica.post(Happening.DRAINED)
+    await settle()
+    assert (world.replica.state, world.replica.generation) == (State.STARTING, 2)
+    assert world.names()[2:] == ["drain", "terminate", "request", "spawn"]
+    assert [change.state for change in world.changes][-3:] == ["draining", "pending", "starting"]
+    assert [change.generation for change in world.changes][-3:] == [1, 1, 2]
+    world.replica.post(Happening.STOP)
+
+
+async def test_a_restart_forgets_the_failures_of_a_failed_replica(autojump_clock: MockClock, world: World) -> None:
+    for _ in range(BUDGET):
+        world.exit(1)
+        await trio.sleep(60)
+    assert (world.replica.state, world.replica.failures) == (State.FAILED, BUDGET)
+    assert [ending.generation for ending in world.replica.endings] == [1, 2, 3, 4, 5]
+    world.replica.post(Happening.RESTART)
+    await settle()
+    assert (world.replica.state, world.replica.failures) == (State.STARTING, 0)
+    world.replica.post(Happening.STOP)
+
+
+async def test_a_stop_overrules_a_restart(autojump_clock: MockClock, world: World) -> None:
+    await make_ready(world)
+    world.replica.post(Happening.RESTART)
+    world.replica.post(Happening.STOP)
+    world.replica.post(Happening.RESTART)
+    await settle()
+    world.replica.post(Happening.DRAINED)
+    await world.replica.stopped.wait()
+    assert world.names()[-1] == "release"
+
+
+async def test_one_in_backoff_says_when_it_is_tried_again_and_a_restart_does_not_wait(
+    autojump_clock: MockClock, world: World
+) -> None:
+    await make_ready(world)
+    world.exit(1)
+    await settle()
+    assert world.replica.state is State.BACKOFF
+    assert world.replica.retry_at is not None
+    world.replica.post(Happening.RESTART)
+    await settle()
+    assert (world.replica.state, world.replica.retry_at) == (State.STARTING, None)
+    world.replica.post(Happening.STOP)
+
+
+async def test_secrets_are_taken_out_of_reasons_and_last_lines(autojump_clock: MockClock, world: World) -> None:
+    world.replica.secrets = frozenset({"hunter2", "hunter2-and-more", "x"})
+    world.replica.failure = "init failed: the key hunter2-and-more is wrong, see https://me:pw@host/x"
+    world.replica.exited(Exited(world.replica.process_id, 1, 1, ["key=hunter2"]))
+    await settle()
+    assert world.replica.reason == "init failed: the key (not shown) is wrong, see https://(not shown)@host/x"
+    assert world.changes[-1].last_lines == ("key=(not shown)",)
+    world.replica.post(Happening.GONE)
+    world.replica.post(Happening.STOP)
+
+
 async def test_a_lost_control_channel_ends_the_process(autojump_clock: MockClock, world: World) -> None:
     await make_ready(world)
     world.replica.post(Happening.LOST)

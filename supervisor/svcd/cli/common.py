@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -99,7 +100,21 @@ def _not_running(where: Places) -> NoReturn:
 
     if pid := daemon_pid(where):
         fail(f"the app is on its way up or down (pid {pid}) and answers nothing now; try again", EXIT_NOT_RUNNING)
-    fail(f"the app is not running (nobody answers at {where.control}); `svcd up` starts it", EXIT_NOT_RUNNING)
+    last = _last_word(where)
+    fail(f"the app is not running (nobody answers at {where.control}{last}); `svcd up` starts it", EXIT_NOT_RUNNING)
+
+
+def _last_word(where: Places) -> str:
+    """How the app ended, as far as its events tell."""
+    from svcd.host.logs import tail  # noqa: PLC0415 - only for the message
+
+    try:
+        last = json.loads(tail(where.events, 1)[0].text)
+        if (last["kind"], last["to"]) == ("daemon", "stopped"):
+            return f"; it was stopped at {last['time']}: {last['reason']}"
+    except (IndexError, KeyError, ValueError):
+        return ""
+    return f"; it ended without a word some time after {last['time']}"
 
 
 def connect(where: Places) -> BlockingClient | None:

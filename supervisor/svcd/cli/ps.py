@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svcd.cli.common import app_options, call_errors, daemon_of, sources_of
-from svcd.cli.table import age, colour_of, render, size
+from svcd.cli.table import age, colour_of, one_line, render, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,5 +57,5 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "-" if row["in_flight"] is None else str(row["in_flight"]),
         str(row["restarts"]),
         age(row["since"]),
-        row["reason"].splitlines()[0] if row["reason"] else "",
+        one_line(row["reason"]),
     ]

@@ -40,3 +40,13 @@ def size(count: int | None) -> str:
         if count < limit:
             return f"{count / scale:.0f}{unit}" if unit == "Mi" else f"{count / scale:.1f}{unit}"
     return f"{count}"
+
+
+def one_line(text: str) -> str:
+    """Return the first line of a text that says something."""
+    return printable(next((line for line in text.splitlines() if line.strip()), "")).strip()
+
+
+def printable(line: str) -> str:
+    """Return a line without characters that would move the cursor or change its colour."""
+    return "".join(letter if letter.isprintable() else " " for letter in line).rstrip()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import trio
+
+from svcd.control.restart import WHY, restart
 from svcd.control.status import table
+from svcd.control.story import story
 from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
 from svcd_ipc.errors import ServiceUnavailable, UnknownApi
@@ -19,19 +24,25 @@ if TYPE_CHECKING:
     from svcd.control.status import Look
     from svcd.runtime.app import App
     from svcd.runtime.bus import Bus
+    from svcd.runtime.journal import Journal
     from svcd.runtime.replica import Replica
     from svcd_ipc.channel import IncomingCall
 
-REQUESTS = ("info", "ps", "start", "where", "events", "scale", "scaled", "environment", "down")
+REQUESTS = (*("info", "ps", "status", "start", "where", "events", "scale", "scaled", "restart", "environment", "down"),)
 
 
 class Control:
     """The daemon as its operators see it."""
 
-    def __init__(self, info: dict[str, Any], app: App, bus: Bus, look: Look, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, info: dict[str, Any], app: App, bus: Bus, journal: Journal, look: Look, stop: Callable[[], None]
+    ) -> None:
         self._info = info
         self._app = app
         self._bus = bus
+        self._journal = journal
+        self._restarting = trio.Lock()
+        """Restarts are done one after the other."""
         self._look = look
         self._stop = stop
 
@@ -53,14 +64,25 @@ class Control:
         """The rows of `svcd ps`."""
         return await table(self._app, self._look)
 
+    async def status(self, service: str | None = None) -> dict[str, Any]:
+        """The story of a service, or of all; `svcd status` has the form."""
+        name = None if service is None else self._name(service)
+        if service is not None and name is None:
+            return self._unknown(service)
+        rows = await table(self._app, self._look)
+        units = self._app.units.values() if name is None else [self._app.services[name]]
+        stories = [story(self._app, unit, rows) for unit in units]
+        return {**self._info, "ready": self._app.ready.is_set(), "services": stories}
+
     async def start(self) -> AsyncIterator[dict[str, Any]]:
         """A stream of the start: `{"change": {...}}` for each change, at the end `{"ready": bool, "reason": str}`."""
 
         async def news() -> AsyncIterator[dict[str, Any]]:
-            async for change in self._bus.listen(past=True):
-                yield {"change": asdict(change)}
-                if self._app.ready.is_set() or self._app.broken.is_set():
-                    break
+            async with aclosing(self._bus.listen(past=True)) as changes:
+                async for change in changes:
+                    yield {"change": asdict(change)}
+                    if self._app.ready.is_set() or self._app.broken.is_set():
+                        break
             yield {"ready": self._app.ready.is_set(), "reason": self._app.failure}
 
         return news()
@@ -87,8 +109,9 @@ class Control:
         """A stream of changes."""
 
         async def changes() -> AsyncIterator[dict[str, Any]]:
-            async for change in self._bus.listen(past=past):
-                yield asdict(change)
+            async with aclosing(self._bus.listen(past=past)) as news:
+                async for change in news:
+                    yield asdict(change)
 
         return changes()
 
@@ -97,7 +120,27 @@ class Control:
         name = self._name(service)
         if name is None:
             return self._unknown(service)
-        return {"service": name, "before": self._app.scale(name, replicas), "after": replicas}
+        before = self._app.scale(name, replicas)
+        self._journal.note("scale", str(replicas), before=str(before), service=name, reason="svcd scale")
+        return {"service": name, "before": before, "after": replicas}
+
+    async def restart(self, service: str, replica: int | None = None) -> Any:
+        """A stream of the restart of a service's replicas, or of one; see `control.restart`."""
+        name = self._name(service)
+        if name is None:
+            return self._unknown(service)
+        found = [each for each in self._app.services[name].staying if replica in {None, each.index}]
+        if not found:
+            return {"unknown": f"{name}/{replica}", "replicas": [r.name for r in self._app.services[name].staying]}
+
+        async def news() -> AsyncIterator[dict[str, Any]]:
+            async with self._restarting:
+                self._journal.note("restart", service=name, replica=replica, reason=WHY)
+                async with aclosing(restart(found, self._bus)) as steps:
+                    async for each in steps:
+                        yield each
+
+        return news()
 
     async def scaled(self) -> dict[str, int]:
         """The services whose number of replicas was changed while running, and that number."""

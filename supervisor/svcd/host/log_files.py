@@ -16,7 +16,10 @@ from svcd.host.logs import FILE_SIZE, FILES_KEPT, LineSplitter, stamp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import BinaryIO
 
+EVENTS_SIZE = 2 * 1024 * 1024
+"""Bytes at which the file of events is rotated: some five thousand events."""
 _READ_SIZE = 64 * 1024
 """Bytes taken from one pipe before the other pipes and the link get their turn: a pipe's own size."""
 _LINES_REMEMBERED = 50
@@ -25,12 +28,30 @@ _LONGEST_REMEMBERED = 2000
 _OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
+def open_private(path: str) -> BinaryIO:
+    """Open a log for appending what others write, such as a process's standard error; for its owner alone."""
+    descriptor = os.open(path, _OPEN, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
 class LogFile:
     """One log, appended to."""
 
     def __init__(
-        self, path: str, *, size: int = FILE_SIZE, kept: int = FILES_KEPT, clock: Callable[[], float] = time.time
+        self,
+        path: str,
+        *,
+        size: int = FILE_SIZE,
+        kept: int = FILES_KEPT,
+        clock: Callable[[], float] = time.time,
+        stamped: bool = True,
     ) -> None:
+        """Take the path, the bytes at which it is rotated, and how many files are kept.
+
+        stamped: whether each line begins with its time. One that does not says nothing of lines it has lost, either:
+        that is for whoever knows its form.
+        """
         self.path = path
         self.dropped = 0
         """Lines that could not be written since the last one that could."""
@@ -38,11 +59,13 @@ class LogFile:
         self._kept = kept
         self._clock = clock
         self._descriptor: int | None = None
-        self._reason = ""
+        self.reason = ""
+        """Why lines could not be written the last time."""
+        self._stamped = stamped
 
     def __repr__(self) -> str:
         """Where it writes, and what it could not."""
-        return f"<LogFile {self.path}" + (f", {self.dropped} lines dropped: {self._reason}>" if self.dropped else ">")
+        return f"<LogFile {self.path}" + (f", {self.dropped} lines dropped: {self.reason}>" if self.dropped else ">")
 
     def create(self) -> None:
         """Make the file, so that a process that prints nothing has a log all the same."""
@@ -53,14 +76,15 @@ class LogFile:
         """Append the lines, each whole and with the stamp of now; a log without a path keeps none."""
         if not lines or not self.path:
             return
-        prefix = stamp(self._clock()) + " "
-        notice = f"{prefix}svcd: {self.dropped} lines were lost here: {self._reason}\n" if self.dropped else ""
+        prefix = stamp(self._clock()) + " " if self._stamped else ""
+        is_told = self.dropped and self._stamped
+        notice = f"{prefix}svcd: {self.dropped} lines were lost here: {self.reason}\n" if is_told else ""
         text = notice + "".join([f"{prefix}{line}\n" for line in lines])
         try:
             self._append(text.encode(errors="replace"))
         except OSError as error:
             self.dropped += len(lines)
-            self._reason = error.strerror or str(error)
+            self.reason = error.strerror or str(error)
             self.close()
         else:
             self.dropped = 0

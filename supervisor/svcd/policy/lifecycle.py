@@ -53,6 +53,10 @@ class Happening(StrEnum):
     """It is not wanted any longer."""
     DRAINED = "drained"
     """No call is in flight in it."""
+    RESTART = "restart"
+    """It is to end and to come back, with its failures forgotten."""
+    RETURN = "return"
+    """As GONE, of one that is to come back."""
     LOST = "lost"
     """Its control channel ended: it cannot be told where its dependencies are, so it is as good as dead."""
 
@@ -86,6 +90,8 @@ class Action(StrEnum):
     """Have it write down where it hangs and set a short alarm; at the second time SIGKILL to the whole tree."""
     KILL = "kill"
     """SIGKILL to the whole tree."""
+    RENEW = "renew"
+    """Forget earlier failures and ask for resources; those it holds it keeps."""
     FINISH = "finish"
     """There may be no process left to wait for; GONE follows at once when there is none."""
 
@@ -114,6 +120,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
+        _H.RESTART: IGNORE,  # it is about to start anyway
+        _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
     },
     _S.STARTING: {
@@ -127,6 +135,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.TERMINATE),
         _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.TERMINATE),
+        _H.RETURN: IGNORE,
         _H.LOST: Transition(_S.STARTING, _A.KILL),
     },
     _S.READY: {
@@ -140,6 +150,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.DRAIN),
         _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.DRAIN),
+        _H.RETURN: IGNORE,
         _H.LOST: Transition(_S.READY, _A.KILL),  # EXITED follows and says how it ended
     },
     _S.DRAINING: {
@@ -153,6 +165,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: IGNORE,
         _H.DRAINED: Transition(_S.DRAINING, _A.TERMINATE),
+        _H.RESTART: IGNORE,  # it comes back already, or is not wanted any longer
+        _H.RETURN: Transition(_S.PENDING, _A.RENEW),
         _H.LOST: IGNORE,
     },
     _S.STOPPED: dict.fromkeys(_H, IGNORE),
@@ -167,6 +181,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: Transition(_S.FAILED, _A.FINISH),
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.FINISH),
+        _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
     },
     _S.FAILED: {
@@ -180,6 +196,8 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),
         _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.FINISH),
+        _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
     },
 }

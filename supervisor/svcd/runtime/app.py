@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.order import callees, required, stop_waves
@@ -161,6 +162,7 @@ class App:
     def spawn(self, replica: Replica) -> None:
         """Order the replica's next process, and expect it at the link."""
         order, identity, addresses = self._launcher.order(replica)
+        replica.secrets = frozenset(order.env[name] for name in secret_names(order.env, replica.spec))
         self._addresses[replica.process_id] = addresses
         self.links.expect(identity, replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))

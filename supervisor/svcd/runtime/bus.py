@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from svcd.values.events import Change
 
@@ -40,7 +40,7 @@ class Bus:
         self._news.set()
         self._news = trio.Event()
 
-    async def listen(self, *, past: bool = False) -> AsyncIterator[Change]:
+    async def listen(self, *, past: bool = False) -> AsyncGenerator[Change, None]:
         """Give every change from now on, or with `past` from the oldest still kept; never ends."""
         seen = -1 if past else self._count - 1
         while True:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -15,6 +16,7 @@ from svcd.policy.lifecycle import Action, Happening, State, step
 from svcd.policy.restart import History
 from svcd.values.events import Change
 from svcd.values.exits import describe_exit, describe_oom
+from svcd.values.secrets import veil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +76,14 @@ class Replica:
         self.last_lines: tuple[str, ...] = ()
         self.failure: str | None = None
         """What the worker itself reported before it gave up, such as the error its `__init__` raised."""
+        self.endings: deque[Change] = deque(maxlen=5)
+        """The last times that a process ended unasked."""
+        self.retry_at: float | None = None
+        """When the next attempt is due, in seconds since the epoch; None when none is waited for."""
+        self.returns = False
+        """Whether it is draining and is to come back."""
+        self.secrets: frozenset[str] = frozenset()
+        """What must not be told of the present process."""
         self.since = time.time()
         self.stopped = trio.Event()
         self._surroundings = surroundings
@@ -98,6 +108,11 @@ class Replica:
         return f"{self.spec.name}/{self.index}"
 
     @property
+    def failures(self) -> int:
+        """How many processes in a row have failed."""
+        return self._history.failures
+
+    @property
     def process_id(self) -> str:
         """Id of the present process in orders to the keeper: `Classifier/0#3`."""
         return f"{self.name}#{self.generation}"
@@ -111,7 +126,7 @@ class Replica:
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
         self.last_exit = self._ended_for or how
-        self.last_lines = tuple(event.last_lines)
+        self.last_lines = tuple(veil(line, self.secrets) for line in event.last_lines)
         self.post(Happening.EXITED, self.failure or self.last_exit)
 
     def end(self, reason: str) -> None:
@@ -133,9 +148,15 @@ class Replica:
         """Live until stopped."""
         while self.state is not State.STOPPED:
             happening, reason = await self._next()
+            if happening is Happening.GONE and self.returns:
+                happening = Happening.RETURN
             transition = step(self.state, happening)
+            if happening is Happening.STOP:
+                self.returns = False
             if transition is None:
                 continue
+            if happening in {Happening.RESTART, Happening.RETURN}:
+                self.returns = happening is Happening.RESTART
             if happening is Happening.OVERDUE and self.state is State.STARTING:
                 reason = self.failure = f"not ready within its start limit of {self.spec.limits.start:g} s"
             if transition.state is not self.state:
@@ -152,21 +173,26 @@ class Replica:
     def _enter(self, state: State, reason: str) -> None:
         now = trio.current_time()
         unasked = state in {State.BACKOFF, State.FAILED}
+        reason = veil(reason, self.secrets)
+        is_next = state is State.STARTING and self.state is State.PENDING  # its process is ordered in a moment
         change = Change(
             time=time.time(),
             service=self.spec.name,
             replica=self.index,
-            generation=self.generation,
+            generation=self.generation + is_next,
             before=self.state,
             state=state,
             reason=reason,
+            version=self.spec.version,
             pid=self.pid,
             after=now - self._entered,
             last_lines=self.last_lines if unasked else (),
         )
         if self.state is not state:
             self._ready_for = now - self._entered if self.state is State.READY else None
-            self._entered, self.since, self._alarm = now, change.time, math.inf
+            self._entered, self.since, self._alarm, self.retry_at = now, change.time, math.inf, None
+            if state is State.BACKOFF:
+                self.endings.append(change)
         self.state, self.reason = state, reason
         self._surroundings.changed(self, change)
 
@@ -187,8 +213,7 @@ class Replica:
             case Action.RELEASE:
                 self._gone()
             case Action.WAIT_RETRY:
-                self._alive = False
-                self._set_alarm(self._history.delay(self._chance()))
+                self._wait_retry()
             case Action.DRAIN:
                 self._set_alarm(self.spec.limits.drain)
                 self._surroundings.drain(self)
@@ -203,6 +228,9 @@ class Replica:
                 self._expire()
             case Action.KILL:
                 self._surroundings.kill(self)
+            case Action.RENEW:
+                self._alive, self._history = False, History()
+                self._surroundings.request(self)
             case Action.FINISH:
                 if not self._alive:
                     self.post(Happening.GONE)
@@ -238,6 +266,12 @@ class Replica:
         self._history = self._history.failed(self._ready_for)
         if self._history.spent:
             self.post(Happening.SPENT, f"{self._history.failures} failures in a row; last: {self.reason}")
+
+    def _wait_retry(self) -> None:
+        self._alive = False
+        delay = self._history.delay(self._chance())
+        self._set_alarm(delay)
+        self.retry_at = time.time() + delay
 
     def _gone(self) -> None:
         self._alive = False

@@ -39,7 +39,7 @@ class Service:
         states = {replica.state for replica in self.replicas}
         if State.READY in states:
             return "ready"
-        if states & {State.PENDING, State.STARTING, State.BACKOFF}:
+        if states & {State.PENDING, State.STARTING, State.BACKOFF} or any(each.returns for each in self.replicas):
             return "starting"
         return "failed" if State.FAILED in states else "stopped"
 
@@ -52,7 +52,8 @@ class Service:
     def staying(self) -> list[Replica]:
         """The replicas that nobody has asked to stop, lowest index first."""
         leaving = {State.DRAINING, State.STOPPED}
-        return sorted((r for r in self.replicas if r.state not in leaving), key=lambda replica: replica.index)
+        staying = (each for each in self.replicas if each.returns or each.state not in leaving)
+        return sorted(staying, key=lambda replica: replica.index)
 
     def free_indices(self) -> Iterator[int]:
         """Indices that no replica has, those on their way out included."""

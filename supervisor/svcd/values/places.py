@@ -60,6 +60,11 @@ class Places:
         """The daemon's own log."""
         return f"{self.logs}/daemon.log"
 
+    @property
+    def events(self) -> str:
+        """What happened, one JSON object a line; see values/events.py."""
+        return f"{self.logs}/events.jsonl"
+
     def log(self, service: str, replica: int | None = None) -> str:
         """Path of the log of a replica, or of a process that has one instance (the ingress)."""
         return f"{self.logs}/{service}.log" if replica is None else f"{self.logs}/{service}.{replica}.log"

@@ -6,6 +6,10 @@ It errs towards hiding: a path hidden in vain is looked up where it is written, 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NOT_SHOWN = "(not shown)"
 """What stands in the place of a secret."""
@@ -27,3 +31,17 @@ def looks_secret(name: str, value: str) -> bool:
     """Whether a variable of this name and value is taken for a secret when nobody says."""
     word = _HUMP.sub("_", name).upper().replace("-", "_").replace(".", "_")
     return _WORD.search(word) is not None or _LOOK.search(value) is not None
+
+
+_SHORTEST = 4
+"""Characters of a secret that is looked for in texts: a shorter one stands in every second word."""
+_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+
+
+def veil(text: str, secrets: Iterable[str]) -> str:
+    """Return a text of somebody else's, such as an error's message, without the secrets that may have got into it."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
+        for form in {secret, *secret.splitlines()}:
+            if len(form) >= _SHORTEST:
+                text = text.replace(form, NOT_SHOWN)
+    return _USER_IN_URL.sub(NOT_SHOWN, text)

@@ -1,0 +1,101 @@
+"""`svcd events`: what happened, to every replica, by whose order, and to the daemon itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from svcd.cli.common import EXIT_NOT_RUNNING, app_options_without_f, fail, places_of, sources_of
+from svcd.cli.instants import shown, since_option
+from svcd.cli.table import colour_of, one_line
+from svcd.host.logs import LogFollower, tail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_POLL = 0.1
+"""Seconds between looks at the file when following."""
+_ALL = 1_000_000
+"""More lines than the file of events ever has."""
+
+
+@click.command("events")
+@click.argument("services", nargs=-1, metavar="[SERVICE[/N]]...")
+@app_options_without_f
+@click.option("-f", "--follow", is_flag=True, help="Go on as events come, until interrupted.")
+@click.option("-n", "--lines", type=click.IntRange(0), help="The last so many. [default: 100, or all with --since]")
+@since_option
+@click.option("--json", "as_json", is_flag=True, help="Print each event as an object on a line of its own.")
+def command(
+    services: tuple[str, ...],
+    files: tuple[Path, ...],
+    profile: str | None,
+    sets: tuple[str, ...],
+    lines: int | None,
+    since: str | None,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Show what happened, to all or to the services named; also after the app has stopped.
+
+    Times are UTC. `--file` names the app's TOML file here, since -f follows.
+    """
+    path = places_of(sources_of(files, profile, sets)).events
+    follower = LogFollower(path) if follow else None  # first, so that none falls between what was and what comes
+    past = [each for each in map(_read, (line.text for line in tail(path, _ALL))) if each is not None]
+    if not past and follower is None:
+        fail(f"nothing has happened yet: there is no event in {path}; `svcd up` starts the app", EXIT_NOT_RUNNING)
+    chosen = [event for event in past if _is_meant(event, services) and (since is None or event["time"] >= since)]
+    count = len(chosen) if since is not None else 100
+    count = count if lines is None else lines
+    _print(chosen[len(chosen) - count if count < len(chosen) else 0 :], as_json=as_json)
+    try:
+        while follower is not None:
+            new = [each for each in map(_read, (line.text for line in follower.read())) if each is not None]
+            _print([event for event in new if _is_meant(event, services)], as_json=as_json)
+            if not new:
+                time.sleep(_POLL)
+    except KeyboardInterrupt:
+        return
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    """Read a line of the file; one that is no event, since its writer was killed in the middle, is left out."""
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and {"time", "kind", "from", "to"} <= event.keys() else None
+
+
+def _is_meant(event: dict[str, Any], services: tuple[str, ...]) -> bool:
+    """Whether an event is of one of the services named; the daemon's own are of all, and of `daemon`."""
+    if not services:
+        return True
+    names = {event["kind"], event["service"].lower(), f"{event['service']}/{event['replica']}".lower()}
+    return any(name.lower() in names for name in services)
+
+
+def _print(events: list[dict[str, Any]], *, as_json: bool) -> None:
+    for event in events:
+        click.echo(json.dumps(event, ensure_ascii=False) if as_json else _sentence(event))
+
+
+def _sentence(event: dict[str, Any]) -> str:
+    """`10:42:22.123  Words/0 #2  starting -> ready  after 0.41 s`."""
+    whom = event["service"] or event["kind"]
+    if event["replica"] is not None:
+        whom = f"{event['service']}/{event['replica']}"
+    number = f" #{event['generation']}" if event["generation"] else ""
+    kind = event["kind"] if event["kind"] in {"scale", "restart"} else ""
+    to = click.style(event["to"], fg=colour_of(event["to"]))
+    is_step = event["kind"] != "replica" or event["from"] != event["to"]
+    steps = f"{event['from']} -> {to}" if event["from"] and is_step else to
+    after = f"after {event['after']:.2f} s" if event["after"] is not None and is_step else ""
+    words = [kind, steps, after, f"({one_line(event['reason'])})" if event["reason"] else ""]
+    text = " ".join(filter(None, words))
+    return f"{shown(event['time'])} {f'{whom}{number}':<20} {text}"
