@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from svcd.app.dependency import depends
     from svcd.app.mounts import asgi_app
     from svcd.client import AsyncClient, Client
+    from svcd.tasks.errors import QueueFull, StoreUnusable, TaskCancelled, TaskExists, TaskNotDone, UnknownTask
+    from svcd.tasks.states import TaskStatus
     from svcd.worker.gather import gather
     from svcd.worker.local import local
     from svcd.worker.thread import CallCancelled
@@ -39,6 +41,11 @@ _HOMES = {
     "depends": "svcd.app.dependency",
     "asgi_app": "svcd.app.mounts",
     **dict.fromkeys(("AsyncClient", "Client"), "svcd.client"),
+    **dict.fromkeys(
+        ("QueueFull", "StoreUnusable", "TaskCancelled", "TaskExists", "TaskNotDone", "UnknownTask"),
+        "svcd.tasks.errors",
+    ),
+    "TaskStatus": "svcd.tasks.states",
     "gather": "svcd.worker.gather",
     "local": "svcd.worker.local",
     "CallCancelled": "svcd.worker.thread",
@@ -62,10 +69,17 @@ __all__ = [
     "EncodeError",
     "InvalidArgument",
     "Overloaded",
+    "QueueFull",
     "RemoteError",
     "ReplicaLost",
     "ServiceUnavailable",
+    "StoreUnusable",
+    "TaskCancelled",
+    "TaskExists",
+    "TaskNotDone",
+    "TaskStatus",
     "UnknownApi",
+    "UnknownTask",
     "__version__",
     "api",
     "asgi_app",

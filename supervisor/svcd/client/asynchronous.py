@@ -12,11 +12,13 @@ from anyio.abc import SocketAttribute
 
 from svcd.client import wire
 from svcd.client.address import address_of
-from svcd.client.http11 import READ, BrokenAnswerError, Head, Http11, NotTakenError
+from svcd.client.http11 import READ, BrokenAnswerError, Head, Http11, NotTakenError, Request
 from svcd.client.rules import CONNECTIONS, KEEP_ALIVE, Options, Refused, outcome
+from svcd.client.tasks import AsyncClientApi
+from svcd_ipc.errors import ReplicaLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from anyio.abc import ByteStream
 
@@ -50,15 +52,10 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def __getattr__(self, name: str) -> Callable[..., Answer]:
+    def __getattr__(self, name: str) -> AsyncClientApi:
         if name.startswith("_"):
             raise AttributeError(name)
-
-        def call(**args: Any) -> Answer:
-            return self.call(name, **args)
-
-        call.__name__ = name
-        return call
+        return AsyncClientApi(self, name, self._options.timeout)
 
     def within(self, timeout: float) -> Self:
         """Return this client with another timeout; both share their connections."""
@@ -77,7 +74,11 @@ class AsyncClient:
 
         Raises EncodeError for an argument that cannot travel; the call itself raises CallError, see docs/errors.md.
         """
-        return Answer(api, wire.encode(args), self._options, self._pool)
+        return self.send(Request.of_call(api, wire.encode(args)))
+
+    def send(self, request: Request) -> Answer:
+        """Return what a request is answered with, to be awaited or iterated over."""
+        return Answer(request, self._options, self._pool)
 
 
 class Answer:
@@ -87,14 +88,14 @@ class Answer:
     `async with client.tokens(...) as items:`.
     """
 
-    def __init__(self, api: str, body: bytes, options: Options, pool: _Pool) -> None:
-        self._api = api
-        self._body = body
+    def __init__(self, request: Request, options: Options, pool: _Pool) -> None:
+        self._api = request.name
+        self._request = request
         self._options = options
         self._pool = pool
         self._connection: _Connection | None = None
         self._is_begun = False
-        self._items = wire.Items(api)
+        self._items = wire.Items(request.name)
         self._here: Iterator[Any] = iter(())
 
     def __repr__(self) -> str:
@@ -135,7 +136,7 @@ class Answer:
             if wire.is_stream(head.content_type):
                 raise TypeError(f"{self._api} answers with a stream: iterate over it with async for")
             with self._errors():
-                return outcome(self._api, head, await connection.rest(deadline))
+                return outcome(self._request, head, await connection.rest(deadline))
         finally:
             await self._pool.give_back(connection)
 
@@ -177,14 +178,18 @@ class Answer:
         is_good = False
         try:
             with self._errors():
-                head = await connection.send(self._api, options, self._body, deadline)
-                is_good = head.status == 200
+                head = await connection.send(self._request, options, deadline)
+                is_good = head.status in (200, 202)
                 if is_good:
                     return connection, head
-                refused: Refused = outcome(self._api, head, await connection.rest(deadline))
+                refused: Refused = outcome(self._request, head, await connection.rest(deadline))
                 return refused
         except NotTakenError as error:
             return Refused(options.not_connected(self._api, error))
+        except ReplicaLost as error:
+            if self._request.is_safe and not error.from_peer:
+                return Refused(error)
+            raise
         finally:
             if not is_good:
                 await self._pool.give_back(connection)
@@ -249,12 +254,12 @@ class _Connection:
         self._is_over = False
         self._idle_since = time.monotonic()
 
-    async def send(self, api: str, options: Options, body: bytes, deadline: float) -> Head:
+    async def send(self, request: Request, options: Options, deadline: float) -> Head:
         """Send a call and return the head of its answer. Raises NotTakenError, TimeoutError, or one of _ENDS."""
         self._is_over = False
         try:
             with anyio.fail_after(deadline - time.monotonic()):
-                for piece in self._http.call(options.address, api, options.all_headers(), body):
+                for piece in self._http.call(options.address, request, options.all_headers()):
                     await self._stream.send(piece)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             try:

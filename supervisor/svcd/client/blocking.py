@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from svcd.client import wire
 from svcd.client.address import address_of
-from svcd.client.http11 import READ, BrokenAnswerError, Head, Http11, NotTakenError
+from svcd.client.http11 import READ, BrokenAnswerError, Head, Http11, NotTakenError, Request
 from svcd.client.rules import CONNECTIONS, KEEP_ALIVE, Options, Refused, outcome
+from svcd.client.tasks import ClientApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from svcd.client.address import Address
 
@@ -48,15 +49,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> ClientApi:
         if name.startswith("_"):
             raise AttributeError(name)
-
-        def call(**args: Any) -> Any:
-            return self.call(name, **args)
-
-        call.__name__ = name
-        return call
+        return ClientApi(self, name, self._options.timeout)
 
     def within(self, timeout: float) -> Self:
         """Return this client with another timeout; both share their connections."""
@@ -77,10 +73,13 @@ class Client:
             CallError: See docs/errors.md.
             EncodeError: An argument cannot travel.
         """
-        body = wire.encode(args)
+        return self.send(Request.of_call(api, wire.encode(args)))
+
+    def send(self, request: Request) -> Any:
+        """Send a request, again where it may be, and return what its answer holds. Raises as `call`."""
         deadline = time.monotonic() + self._options.timeout
         attempt = 0
-        while isinstance(value := self._once(api, body, deadline), Refused):
+        while isinstance(value := self._once(request, deadline), Refused):
             pause = value.pause(attempt)
             if attempt >= self._options.retries or time.monotonic() + pause >= deadline:
                 raise value.error
@@ -88,9 +87,9 @@ class Client:
             attempt += 1
         return value
 
-    def _once(self, api: str, body: bytes, deadline: float) -> Any:
+    def _once(self, request: Request, deadline: float) -> Any:
         """Return a result, an iterator of items, or Refused."""
-        options = self._options
+        options, api = self._options, request.name
         try:
             connection = self._pool.take(deadline)
         except TimeoutError:
@@ -99,16 +98,18 @@ class Client:
             return Refused(options.not_connected(api, error))
         is_stream = False
         try:
-            head = connection.send(api, options, body, deadline)
+            head = connection.send(request, options, deadline)
             is_stream = head.status == 200 and wire.is_stream(head.content_type)
             if is_stream:
                 return Items(connection, api, options, self._pool)
-            return outcome(api, head, b"".join(iter(lambda: connection.chunk(deadline), None)))
+            return outcome(request, head, b"".join(iter(lambda: connection.chunk(deadline), None)))
         except NotTakenError as error:
             return Refused(options.not_connected(api, error))
         except TimeoutError:
             raise options.timed_out(api) from None
         except (OSError, BrokenAnswerError) as error:
+            if request.is_safe:
+                return Refused(options.lost(api, error))
             raise options.lost(api, error) from error
         finally:
             if not is_stream:
@@ -215,11 +216,11 @@ class _Connection:
         self._idle_since = time.monotonic()
         self._socket = _connect(address, deadline)
 
-    def send(self, api: str, options: Options, body: bytes, deadline: float) -> Head:
+    def send(self, request: Request, options: Options, deadline: float) -> Head:
         """Send a call and return the head of its answer. Raises NotTakenError, BrokenAnswerError, OSError."""
         self._is_over = False
         try:
-            for piece in self._http.call(options.address, api, options.all_headers(), body):
+            for piece in self._http.call(options.address, request, options.all_headers()):
                 self._socket.settimeout(_left(deadline))
                 self._socket.sendall(piece)
         except ConnectionError as error:

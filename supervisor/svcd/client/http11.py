@@ -28,6 +28,27 @@ class NotTakenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the app."""
+
+    name: str
+    """In messages; the api's."""
+    target: str
+    """Path and query, quoted."""
+    body: bytes = b""
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    """In the place of those of a call."""
+    is_safe: bool = False
+    """Whether it may be sent again though it may have been done already."""
+
+    @classmethod
+    def of_call(cls, api: str, body: bytes) -> Request:
+        """Return the request that calls an api."""
+        return cls(api, f"/{quote(api, safe='')}", body)
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """Status and headers of an answer; names are in lower case."""
 
@@ -48,14 +69,19 @@ class Http11:
     def __repr__(self) -> str:
         return f"<Http11 {self._connection.our_state} {self._connection.their_state}>"
 
-    def call(self, address: Address, api: str, headers: Mapping[str, str], body: bytes) -> list[bytes]:
-        """Return what is to be sent for a call. Raises ValueError for a header that cannot be sent."""
-        lines = [("host", address.authority), *headers.items(), ("content-length", str(len(body)))]
-        target = f"{address.prefix}/{quote(api, safe='')}"
+    def call(self, address: Address, request: Request, headers: dict[str, str]) -> list[bytes]:
+        """Return what is to be sent for a request. Raises ValueError for a header that cannot be sent."""
+        body = request.body
+        lines = [
+            ("host", address.authority),
+            *(headers | dict(request.headers)).items(),
+            ("content-length", str(len(body))),
+        ]
+        target = f"{address.prefix}{request.target}"
         try:
-            head = self._connection.send(h11.Request(method="POST", target=target, headers=lines)) or b""
+            head = self._connection.send(h11.Request(method=request.method, target=target, headers=lines)) or b""
         except h11.LocalProtocolError as error:
-            raise ValueError(f"{api}: {error}") from None
+            raise ValueError(f"{request.name}: {error}") from None
         self._connection.send(h11.Data(data=body))
         self._connection.send(h11.EndOfMessage())
         return [head + body] if len(body) < SMALL else [head, body]

@@ -1,7 +1,7 @@
 """What both clients do alike: options, errors of the connection as errors of a call, and when a call is sent again.
 
 A call that was not delivered is sent again: one that found no connection, whose body was not taken whole, or that was
-answered 503. One that may have run never is.
+answered 503. One that may have run never is; what is asked of tasks always is, because it does nothing twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from svcd.client.address import Address
-    from svcd.client.http11 import Head
+    from svcd.client.http11 import Head, Request
 
 KEEP_ALIVE = 60.0
 """Seconds that an idle connection is kept; the ingress keeps it longer, and so never ends one that is being taken."""
@@ -68,11 +68,12 @@ class Refused:
         return FIRST_PAUSE * 2.0**attempt
 
 
-def outcome(api: str, head: Head, body: bytes) -> Any:
+def outcome(request: Request, head: Head, body: bytes) -> Any:
     """Return the result that a whole answer holds, or Refused. Raises CallError."""
-    if head.status == 200:
-        return wire.decode(api, head.content_type, body)
-    error = wire.error_of(api, head.status, body)
+    if head.status in (200, 202):
+        decode = wire.decode_any if request.is_safe else wire.decode
+        return decode(request.name, head.content_type, body)
+    error = wire.error_of(request.name, head.status, body)
     if isinstance(error, ServiceUnavailable):
         return Refused(error, head.headers.get("retry-after"))
     raise error

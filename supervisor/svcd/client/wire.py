@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from svcd.values.media import ERROR_ITEM, MSGPACK, MSGPACK_SEQ
+from svcd.tasks.errors import QueueFull, StoreUnusable, TaskCancelled, TaskExists, TaskNotDone, UnknownTask
+from svcd.values.media import ERROR_ITEM, JSON, MSGPACK, MSGPACK_SEQ, TEXT
 from svcd_ipc import codec, exttypes
 from svcd_ipc.errors import (
     BadResult,
@@ -30,6 +31,9 @@ HEADERS = {"content-type": MSGPACK, "accept": f"{MSGPACK}, {MSGPACK_SEQ}"}
 _KNOWN = frozenset(
     kind.code for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, BadResult, InvalidArgument)
 )
+_OF_TASKS: dict[str, type[CallError]] = {
+    kind.code: kind for kind in (QueueFull, StoreUnusable, TaskCancelled, TaskExists, TaskNotDone, UnknownTask)
+}
 _BY_STATUS: dict[int, type[CallError]] = {
     404: UnknownApi,
     429: Overloaded,
@@ -60,6 +64,22 @@ def decode(api: str, content_type: str, body: bytes) -> Any:
         return codec.decode(body)
     except ValueError as error:
         raise BadResult(f"{api}: the result cannot be read here: {error}") from error
+
+
+def decode_any(api: str, content_type: str, body: bytes) -> Any:
+    """Return what an answer holds in whatever form: the result of a task has the one that its submitter asked for.
+
+    Raises BadResult.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == JSON:
+            return json.loads(body)
+        if kind == TEXT:
+            return body.decode()
+    except ValueError as error:
+        raise BadResult(f"{api}: the result cannot be read here: {error}") from error
+    return decode(api, content_type, body) if kind == MSGPACK else body
 
 
 class Items:
@@ -93,6 +113,8 @@ def error_of(api: str, status: int, body: bytes) -> CallError:
         return _by_status(status, f"{api}: answered {status}{f': {text}' if text else ''}")
     if code in _KNOWN:
         return from_wire(code, message, {"details": told.get("details")})
+    if kind := _OF_TASKS.get(code):
+        return kind(message)
     if "id" in told:  # as each line of it in the log begins
         return RemoteError(f"error {told['id']}", message)
     return _by_status(status, message)

@@ -46,11 +46,11 @@ class Tasks:
         """Do one of METHODS. Raises RefusedError, TaskError, CallError."""
         if what == "submit":
             return await self._submit(exchange, api, described, body)
-        task_id = _task_id(exchange)
+        task_id = _id_under("task_id", exchange)
         if what == "get":
             return await self._get(exchange, api, task_id)
         if what == "retry":
-            again = secrets.token_hex(16)
+            again = _id_under("new_id", exchange, secrets.token_hex(16))
             info = await self._runner.step(lambda store, now: store.retry(task_id, again, api, now))
             return _accepted(exchange, info)
         if what == "cancel":
@@ -60,7 +60,7 @@ class Tasks:
         return partial(exchange.respond, 200, JSON, _json(info), _NO_STORE)
 
     async def _submit(self, exchange: Exchange, api: str, described: dict[str, Any], body: bytes) -> LastStep:
-        task_id = _task_id(exchange, secrets.token_hex(16))
+        task_id = _id_under("task_id", exchange, secrets.token_hex(16))
         check_accept(exchange, f"{self._entry.name}.{api}", described.get("answers"))
         check_encoding(exchange)
         args = {"api": api, **await contents(exchange.content_type, body)}
@@ -102,12 +102,12 @@ def _json(info: TaskInfo) -> bytes:
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _task_id(exchange: Exchange, otherwise: str = "") -> str:
-    task_id = exchange.query.get("task_id", otherwise)
+def _id_under(name: str, exchange: Exchange, otherwise: str = "") -> str:
+    task_id = exchange.query.get(name, otherwise)
     if not task_id:
-        raise _wrong("task_id", "Field required")
+        raise _wrong(name, "Field required")
     if not _ID.fullmatch(task_id):
-        raise _wrong("task_id", "8 to 64 letters, digits, - and _")
+        raise _wrong(name, "8 to 64 letters, digits, - and _")
     return task_id
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from svcd_ipc.errors import CallError
+from svcd_ipc.errors import CallError, Overloaded, ServiceUnavailable
 
 if TYPE_CHECKING:
     from svcd.tasks.states import TaskStatus
@@ -38,13 +38,13 @@ class TaskExists(TaskError):  # noqa: N818 - as above
     code = "task_exists"
 
 
-class QueueFull(TaskError):  # noqa: N818 - as above
+class QueueFull(Overloaded):
     """As many tasks wait as may. This one was not accepted."""
 
     code = "queue_full"
 
 
-class StoreUnusable(TaskError):  # noqa: N818 - as above
+class StoreUnusable(ServiceUnavailable):
     """The store cannot be opened, read or written. Nothing of the step that failed has been done."""
 
     code = "storage"

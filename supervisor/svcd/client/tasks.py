@@ -1,0 +1,230 @@
+"""What a client has for each api: to call it, or to submit it as a task and to ask for the task afterwards."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode
+
+from svcd.client import wire
+from svcd.client.http11 import Request
+from svcd.tasks.errors import TaskNotDone
+from svcd.tasks.states import TaskStatus
+from svcd.values.media import JSON, MSGPACK
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+WAIT = 20.0
+"""Seconds for which one request waits for the end of a task; the next one goes on waiting."""
+_ANY = (("accept", f"{MSGPACK}, {JSON};q=0.9, */*;q=0.5"),)
+"""The form of a result is that which its submitter asked for."""
+_TOLD = (("accept", JSON),)
+
+
+class Sender(Protocol):
+    """A client that blocks."""
+
+    def call(self, api: str, /, **args: Any) -> Any: ...
+    def send(self, request: Request) -> Any: ...
+
+
+class AsyncSender(Protocol):
+    """A client that is awaited."""
+
+    def call(self, api: str, /, **args: Any) -> Any: ...
+    def send(self, request: Request) -> Awaitable[Any]: ...
+
+
+class ClientApi:
+    """One api of the app."""
+
+    def __init__(self, client: Sender, name: str, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self.__name__ = name
+
+    def __repr__(self) -> str:
+        return f"<api {self.__name__} of {self._client!r}>"
+
+    def __call__(self, **args: Any) -> Any:
+        """Call it."""
+        return self._client.call(self.__name__, **args)
+
+    def submit(self, **args: Any) -> Task:
+        """Have it run in the background; returns once that is on the app's disk.
+
+        Raises InvalidArgument, QueueFull, StoreUnusable, CallError.
+        """
+        request = submission(self.__name__, args)
+        return Task(self._client, self.__name__, self._client.send(request)["task_id"], self._timeout)
+
+    def task(self, task_id: str) -> Task:
+        """Return the handle of a task that was submitted before, by whomever."""
+        return Task(self._client, self.__name__, task_id, self._timeout)
+
+
+class Task:
+    """A task of the app: a handle, which may be thrown away and made again from `id`."""
+
+    def __init__(self, client: Sender, api: str, task_id: str, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self.api = api
+        self.id = task_id
+
+    def __repr__(self) -> str:
+        return f"<task {self.id} of {self.api}>"
+
+    def get_status(self) -> TaskStatus:
+        """Return how far it is. Raises UnknownTask once it has expired."""
+        return TaskStatus(self.info()["status"])
+
+    def info(self) -> dict[str, Any]:
+        """Return all that is told of it: status, times, attempts, error."""
+        told: dict[str, Any] = self._client.send(question(self.api, "status", self.id))
+        return told
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Wait for its end and return its result.
+
+        Args:
+            timeout: Seconds to wait; as long as it takes unless given.
+
+        Raises:
+            TaskNotDone: It has not ended in time.
+            TaskCancelled: It was cancelled.
+            ReplicaLost: It is lost.
+            UnknownTask: It has expired.
+            CallError: What became of it, as a plain call would raise it.
+        """
+        patience = Patience(timeout, self._timeout)
+        while True:
+            try:
+                return self._client.send(question(self.api, "get", self.id, wait=patience.next()))
+            except TaskNotDone:
+                if patience.is_over:
+                    raise
+
+    def retry(self) -> Task:
+        """Submit its input once more, as a task of its own. Raises TaskNotDone, and as `submit`."""
+        return Task(
+            self._client,
+            self.api,
+            self._client.send(question(self.api, "retry", self.id, new_id=_new_id()))["task_id"],
+            self._timeout,
+        )
+
+    def cancel(self) -> TaskStatus:
+        """Cancel it, and return what it is now: `cancelled`, or what it had become before."""
+        return TaskStatus(self._client.send(question(self.api, "cancel", self.id))["status"])
+
+
+class AsyncClientApi:
+    """One api of the app."""
+
+    def __init__(self, client: AsyncSender, name: str, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self.__name__ = name
+
+    def __repr__(self) -> str:
+        return f"<api {self.__name__} of {self._client!r}>"
+
+    def __call__(self, **args: Any) -> Any:
+        """Call it: await what this returns, or iterate over it."""
+        return self._client.call(self.__name__, **args)
+
+    async def submit(self, **args: Any) -> AsyncTask:
+        """As `ClientApi.submit`."""
+        told = await self._client.send(submission(self.__name__, args))
+        return AsyncTask(self._client, self.__name__, told["task_id"], self._timeout)
+
+    def task(self, task_id: str) -> AsyncTask:
+        """Return the handle of a task that was submitted before, by whomever."""
+        return AsyncTask(self._client, self.__name__, task_id, self._timeout)
+
+
+class AsyncTask:
+    """As `Task`, awaited."""
+
+    def __init__(self, client: AsyncSender, api: str, task_id: str, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+        self.api = api
+        self.id = task_id
+
+    def __repr__(self) -> str:
+        return f"<task {self.id} of {self.api}>"
+
+    async def get_status(self) -> TaskStatus:
+        """As `Task.get_status`."""
+        return TaskStatus((await self.info())["status"])
+
+    async def info(self) -> dict[str, Any]:
+        """As `Task.info`."""
+        told: dict[str, Any] = await self._client.send(question(self.api, "status", self.id))
+        return told
+
+    async def get(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as the other colour has it
+        """As `Task.get`."""
+        patience = Patience(timeout, self._timeout)
+        while True:
+            try:
+                return await self._client.send(question(self.api, "get", self.id, wait=patience.next()))
+            except TaskNotDone:
+                if patience.is_over:
+                    raise
+
+    async def retry(self) -> AsyncTask:
+        """As `Task.retry`."""
+        told = await self._client.send(question(self.api, "retry", self.id, new_id=_new_id()))
+        return AsyncTask(self._client, self.api, told["task_id"], self._timeout)
+
+    async def cancel(self) -> TaskStatus:
+        """As `Task.cancel`."""
+        return TaskStatus((await self._client.send(question(self.api, "cancel", self.id)))["status"])
+
+
+def submission(api: str, args: dict[str, Any]) -> Request:
+    """Return the request that submits a task.
+
+    The id is chosen here, so that the request can be sent again when its answer was lost: an id is accepted once.
+    """
+    target = _target(api, "submit", task_id=_new_id())
+    return Request(api, target, wire.encode(args), is_safe=True)
+
+
+_METHODS = {"status": "GET", "get": "GET", "retry": "POST", "cancel": "PUT"}
+
+
+def question(api: str, what: str, task_id: str, **more: Any) -> Request:
+    """Return a request about a task."""
+    target = _target(api, what, task_id=task_id, **more)
+    headers = _ANY if what == "get" else _TOLD
+    return Request(api, target, method=_METHODS[what], headers=headers, is_safe=True)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def _target(api: str, what: str, **query: Any) -> str:
+    return f"/{quote(api, safe='')}/{what}?{urlencode(query)}"
+
+
+class Patience:
+    """How long to go on waiting."""
+
+    def __init__(self, seconds: float | None, timeout: float) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._most = min(WAIT, timeout / 2)  # else the request would time out before its answer
+
+    @property
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
+    def next(self) -> float:
+        """Return for how many seconds the next request waits."""
+        return self._most if self._end is None else max(0.0, min(self._most, self._end - time.monotonic()))
