@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from svcd.app.graph import Edge as GraphEdge
     from svcd.app.graph import Node
     from svcd.worker.aio import AsyncioSide
+    from svcd.worker.local_tasks import LocalTasks
     from svcd.worker.members import Member
 
 CLOSING = 5.0
@@ -52,6 +53,7 @@ class Composition:
         self._members: dict[str, Member] = {}
         """By `module:Class` of what the app's code names, which a stand-in may have the place of."""
         self._process: Members
+        self._tasks: LocalTasks | None = None
         self._check(self._graph)
 
     def __repr__(self) -> str:
@@ -68,9 +70,21 @@ class Composition:
                 elif edge.node is not None:
                     self._members[target_text(target)] = self._members[edge.node.target]
             self._members[node.target] = await self._make(node)
+        self._take_tasks()
+
+    def _take_tasks(self) -> None:
+        """Run the queue of the entry, where it has tasks."""
+        entry = self._members[self._graph.entries[0].target]
+        if any(api.declaration.task is not None for api in entry.live.apis.values()):
+            from svcd.worker.local_tasks import LocalTasks  # noqa: PLC0415  (SQLite, which most apps do without)
+
+            self._tasks = LocalTasks(entry.caller, self._process.portal)
+            self._process.portal.nursery.start_soon(self._tasks.run)
 
     async def stop(self) -> None:
         """Run the shutdown hooks, last started first, and let the threads end. Raises the first error of a hook."""
+        if self._tasks is not None:
+            await self._tasks.stop()
         errors = await self._process.close(CLOSING)
         await self._process.stop()
         if errors:
@@ -86,7 +100,8 @@ class Composition:
         if member is None:
             raise KeyError(f"no service {nearest(text, {m.live.name for m in self._members.values()})}")
         place = "app" if key is None else f"app[{member.live.name}]"
-        edge = Edge(place, member.caller, self._process.portal, schemas=member.schemas)
+        tasks = self._tasks if member is self._members[self._graph.entries[0].target] else None
+        edge = Edge(place, member.caller, self._process.portal, schemas=member.schemas, tasks=tasks)
         return Proxy(edge, member.apis, colour=colour)
 
     def _resolve(self, dependency: Dependency[object]) -> type | str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from svcd.app.schemas import ApiSchema
     from svcd.worker.aio import AsyncioSide
+    from svcd.worker.local_tasks import BlockingTask, LocalTask, LocalTasks
     from svcd.worker.outgoing import Inputs
     from svcd.worker.thread import Portal
 
@@ -53,6 +54,7 @@ class Edge:
         schemas: Of the callee's apis, where its class can be imported here.
         fallback: What is called instead when the callee cannot answer.
         side: The asyncio loop of the caller's `async def` code, where it has one.
+        tasks: What takes submitted tasks, where they can be submitted.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Edge:
         schemas: Mapping[str, ApiSchema] | None = None,
         fallback: Proxy | None = None,
         side: AsyncioSide | None = None,
+        tasks: LocalTasks | None = None,
     ) -> None:
         self.place = place
         self.caller = caller
@@ -75,6 +78,7 @@ class Edge:
         self.schemas = schemas or {}
         self.fallback = fallback
         self.side = side
+        self.tasks = tasks
 
 
 class ApiCall:
@@ -144,6 +148,15 @@ class ApiCall:
             return SyncStream(self.to_async(**named), edge.portal, replies)
         return edge.portal.run(partial(self.to_async, **named), replies=replies)
 
+    async def _submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalTask:
+        tasks = self._edge.tasks
+        if tasks is None:
+            raise TypeError(
+                f"{self._edge.place}.{self.__name__}.submit: tasks are submitted to the entry, with svcd.Client or over"
+                " HTTP; a service calls the method"
+            )
+        return await tasks.submit(self.__name__, self._bind(args, kwargs) if args else kwargs)
+
     async def _call(self, args: dict[str, Any], deadline: float | None, inputs: Inputs | None) -> Any:
         value = await self._edge.caller.call(
             self.__name__, args, deadline=deadline, retries=self._retries, inputs=inputs
@@ -171,6 +184,10 @@ class AsyncApi(ApiCall):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.to_async(*args, **kwargs)
 
+    async def submit(self, *args: Any, **kwargs: Any) -> LocalTask:
+        """Have it run in the background."""
+        return await self._submit(args, kwargs)
+
 
 class SyncApi(ApiCall):
     """An api declared with `def`."""
@@ -179,6 +196,13 @@ class SyncApi(ApiCall):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.to_sync(*args, **kwargs)
+
+    def submit(self, *args: Any, **kwargs: Any) -> BlockingTask:
+        """Have it run in the background."""
+        from svcd.worker.local_tasks import BlockingTask  # noqa: PLC0415  (only where there are tasks)
+
+        portal = self._edge.portal
+        return BlockingTask(portal.run(self._submit, args, kwargs), portal)
 
 
 FAULTS = (ServiceUnavailable, Overloaded, DeadlineExceeded, ReplicaLost)
