@@ -23,6 +23,7 @@ from svcd.host.log_files import EVENTS_SIZE, LogFile, LogFiles
 from svcd.host.memory import own_memory, resident
 from svcd.host.notify import notify
 from svcd.host.program import part_environment
+from svcd.host.pulses import state_of
 from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
 from svcd.runtime.app import App
@@ -32,6 +33,7 @@ from svcd.runtime.ingress import with_ingress
 from svcd.runtime.journal import Journal
 from svcd.runtime.launch import HTTP_SOCKET, Launcher, needs_groups
 from svcd.runtime.ledger import Ledger
+from svcd.runtime.liveness import LivenessWatch
 from svcd.runtime.memory import MemoryWatch
 from svcd.runtime.processes import Processes
 from svcd.runtime.reading import read_graph
@@ -200,6 +202,7 @@ class Session:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(control.run, control_socket)
                 nursery.start_soon(app.run, link)
+                nursery.start_soon(LivenessWatch(app.replicas, app.pulse_of, state_of).run)
                 if any(service.resources.gpu for service in spec.services.values()):
                     read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
                     nursery.start_soon(keep_read, ledger, read_gpus, self._say)

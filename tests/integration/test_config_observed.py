@@ -195,6 +195,7 @@ def envs(app: RunningApp) -> None:
 
 MEMORY = "tests/integration/process/test_memory_limit.py::test_the_watch_ends_it_where_there_is_no_control_group"
 USERS = "tests/integration/process/test_users.py::test_each_is_who_it_should_be"
+PROBES = "tests/supervision/test_liveness.py::test"
 BACKEND = "tests/integration/test_async_backend.py::test_the_app_says_it_for_all_and_a_service_for_itself"
 
 OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
@@ -231,6 +232,8 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "services.*.start_timeout": start_timeout,
     "services.*.drain_timeout": drain_timeout,
     "services.*.stop_timeout": stop_timeout,
+    **{f"services.*.liveness.{name}": f"{PROBES}_liveness_{name}" for name in ("period", "timeout", "threshold")},
+    **{f"services.*.readiness.{name}": f"{PROBES}_readiness_{name}" for name in ("period", "timeout", "threshold")},
     "services.*.python": interpreter("Process", "service"),
     "services.*.cwd": cwd,
     "services.*.umask": umask,

@@ -41,7 +41,7 @@ OPTIONS = frozenset(
     (
         *("instance_type", "resources", "traffic", "scaling", "envs", "threads", "async_backend", "version"),
         *("cwd", "umask", "nice", "rlimits"),
-        *("start_timeout", "drain_timeout", "stop_timeout"),
+        *("start_timeout", "drain_timeout", "stop_timeout", "liveness", "readiness"),
     )
 )
 """Keyword arguments of `service` besides `name`; the same words as the keys of `[services.X]`."""
@@ -51,7 +51,7 @@ _TOML_ONLY = frozenset(
         *("command", "type", "port", "url", "restart", "stop_signal"),  # of programs, which have no decorator
     )
 )
-_TABLES = ("resources", "traffic", "scaling", "envs", "rlimits")
+_TABLES = ("resources", "traffic", "scaling", "envs", "rlimits", "liveness", "readiness")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 

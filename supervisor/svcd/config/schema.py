@@ -15,12 +15,12 @@ from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
 from svcd.config.keys import Key, KeyPath, Table
 from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Size, Target, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Limit, Mask
-from svcd.values.specs import Cors, Http, HttpLimits, Limits, Process, Resources, Scaling, Traffic
+from svcd.values.specs import Cors, Http, HttpLimits, Limits, Probe, Process, Resources, Scaling, Traffic
 
 __all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
 
 _HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
-_PROCESS, _CLIENT, _CORS = Process(), HttpLimits(), Cors()
+_PROCESS, _CLIENT, _CORS, _PROBE = Process(), HttpLimits(), Cors(), Probe()
 
 _APP = (
     Key(
@@ -198,6 +198,33 @@ _SERVICE = (
         default=_LIMITS.drain,
     ),
     Key("stop_timeout", Duration(zero=True), "From SIGTERM to SIGKILL.", default=_LIMITS.stop),
+    Key(
+        "liveness.period",
+        Duration(),
+        "From one look at its signs of life to the next, and between two calls of `__is_alive__`."
+        " See [probes](operating.md#probes).",
+        default=_PROBE.period,
+    ),
+    Key(
+        "liveness.timeout",
+        Duration(),
+        "How long its loops may be held up, its threads be stuck past a deadline, and `__is_alive__` take.",
+        default=_PROBE.timeout,
+    ),
+    Key(
+        "liveness.threshold",
+        Whole(1),
+        "Failing looks in a row after which callers are kept away and it is replaced.",
+        default=_PROBE.threshold,
+    ),
+    Key("readiness.period", Duration(), "Between two calls of its hook `__is_ready__`.", default=_PROBE.period),
+    Key("readiness.timeout", Duration(), "How long the hook may take.", default=_PROBE.timeout),
+    Key(
+        "readiness.threshold",
+        Whole(1),
+        "Failing calls of the hook in a row after which callers are kept away until one succeeds.",
+        default=_PROBE.threshold,
+    ),
     Key(
         "python",
         FilePath(),

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from svcd.values.pulse import beside
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -149,6 +151,7 @@ def remove_data_socket(path: str) -> None:
     """Remove a data socket, with its folder when it has one of its own; it may never have been made."""
     if path.endswith(".sock"):
         Path(path).unlink(missing_ok=True)
+        Path(beside(path)).unlink(missing_ok=True)
     else:
         shutil.rmtree(Path(path).parent, ignore_errors=True)
 

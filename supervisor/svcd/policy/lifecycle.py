@@ -20,6 +20,8 @@ class State(StrEnum):
     """A process was ordered; it has not said ready."""
     READY = "ready"
     """It takes calls."""
+    UNREADY = "unready"
+    """It was ready and its process runs, but callers are kept away: its hook says so, or it gives no sign of life."""
     DRAINING = "draining"
     """On its way to stopped: no new calls, then SIGTERM, then SIGKILL."""
     STOPPED = "stopped"
@@ -59,6 +61,12 @@ class Happening(StrEnum):
     """As GONE, of one that is to come back."""
     LOST = "lost"
     """Its control channel ended: it cannot be told where its dependencies are, so it is as good as dead."""
+    UNREADY = "unready"
+    """Something ails it, and calls are better made elsewhere. READY follows when that is over."""
+    WEDGED = "wedged"
+    """What ails it does not pass, and nobody waits for a call in it any longer."""
+    ADOPTED = "adopted"
+    """A process of it runs already, which an earlier daemon had started."""
 
 
 class Action(StrEnum):
@@ -74,6 +82,10 @@ class Action(StrEnum):
     """Start the start limit afresh."""
     ANNOUNCE = "announce"
     """Tell callers that this replica takes calls."""
+    WITHDRAW = "withdraw"
+    """Tell callers that this replica takes no calls; those in flight go on."""
+    ADOPT = "adopt"
+    """Take the process that runs for its own; the start limit begins."""
     RECORD_EXIT = "record exit"
     """Remember how it ended, withdraw it from callers, charge the restart budget; SPENT follows when it is used up."""
     RELEASE = "release"
@@ -123,6 +135,9 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: IGNORE,  # it is about to start anyway
         _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: Transition(_S.STARTING, _A.ADOPT),
     },
     _S.STARTING: {
         _H.PLACED: IGNORE,
@@ -138,6 +153,9 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: Transition(_S.DRAINING, _A.TERMINATE),
         _H.RETURN: IGNORE,
         _H.LOST: Transition(_S.STARTING, _A.KILL),
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: IGNORE,
     },
     _S.READY: {
         _H.PLACED: IGNORE,
@@ -153,6 +171,27 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: Transition(_S.DRAINING, _A.DRAIN),
         _H.RETURN: IGNORE,
         _H.LOST: Transition(_S.READY, _A.KILL),  # EXITED follows and says how it ended
+        _H.UNREADY: Transition(_S.UNREADY, _A.WITHDRAW),
+        _H.WEDGED: Transition(_S.UNREADY, _A.EXPIRE),
+        _H.ADOPTED: IGNORE,
+    },
+    _S.UNREADY: {
+        _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
+        _H.READY: Transition(_S.READY, _A.ANNOUNCE),
+        _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.GONE: IGNORE,
+        _H.OVERDUE: Transition(_S.UNREADY, _A.EXPIRE),  # in the end EXITED follows and finds the reason noted
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.DRAIN),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.DRAIN),
+        _H.RETURN: IGNORE,
+        _H.LOST: Transition(_S.UNREADY, _A.KILL),
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: Transition(_S.UNREADY, _A.EXPIRE),
+        _H.ADOPTED: IGNORE,
     },
     _S.DRAINING: {
         _H.PLACED: IGNORE,
@@ -168,6 +207,9 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: IGNORE,  # it comes back already, or is not wanted any longer
         _H.RETURN: Transition(_S.PENDING, _A.RENEW),
         _H.LOST: IGNORE,
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: IGNORE,
     },
     _S.STOPPED: dict.fromkeys(_H, IGNORE),
     _S.BACKOFF: {
@@ -184,6 +226,9 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: Transition(_S.DRAINING, _A.FINISH),
         _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: IGNORE,
     },
     _S.FAILED: {
         _H.PLACED: IGNORE,
@@ -199,6 +244,9 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.RESTART: Transition(_S.DRAINING, _A.FINISH),
         _H.RETURN: IGNORE,
         _H.LOST: IGNORE,
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: IGNORE,
     },
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.host.pulses import read_pulse
 from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
@@ -20,6 +21,7 @@ from svcd.runtime.links import Links
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
 from svcd.values.orders import Event, Exited, Gone, Spawned, SpawnFailed
+from svcd.values.pulse import beside
 
 if TYPE_CHECKING:
     import socket
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from svcd.runtime.processes import Processes
     from svcd.values.boot import Address
     from svcd.values.events import Change
+    from svcd.values.pulse import Pulse
     from svcd.values.specs import AppSpec, ServiceSpec
 
 
@@ -123,6 +126,11 @@ class App:
     def address_of(self, replica: Replica, service: str) -> Address:
         """Where the replica's present process takes calls to a service."""
         return self._addresses[replica.process_id][service]
+
+    def pulse_of(self, replica: Replica) -> Pulse | None:
+        """What the replica's present process last noted of itself."""
+        addresses = self._addresses.get(replica.process_id)
+        return read_pulse(beside(next(iter(addresses.values())).path)) if addresses else None
 
     # What links ask.
 

@@ -15,6 +15,7 @@ from svcd.policy.threads import thread_variables
 from svcd.runtime.settings import user_ids
 from svcd.values import boot
 from svcd.values.orders import Spawn
+from svcd.values.pulse import beside
 from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Launcher:
             nonce=secrets.token_hex(16),
         )
         is_ingress = spec.name == INGRESS
-        document = self._ingress_boot(identity) if is_ingress else self._replica_boot(replica, identity, addresses)
+        document = (self._ingress_boot if is_ingress else self._replica_boot)(replica, identity, addresses)
         order = Spawn(
             id=replica.process_id,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
@@ -117,6 +118,7 @@ class Launcher:
             root=str(self._app.root),
             link=self._places.link,
             services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
+            beat=_beat(replica.spec),
         )
 
     def _service_boot(self, name: str, address: boot.Address) -> boot.ServiceBoot:
@@ -132,6 +134,8 @@ class Launcher:
             threads=spec.threads,
             async_backend=spec.async_backend,
             dependencies={edge.name: self._dependency(edge) for edge in spec.dependencies},
+            liveness=spec.liveness,
+            readiness=spec.readiness,
         )
 
     def _dependency(self, edge: DependencySpec) -> dict[str, Any]:
@@ -147,7 +151,7 @@ class Launcher:
             "apis": {api.name: {k: v for k, v in asdict(api).items() if k != "name"} for api in callee.apis},
         }
 
-    def _ingress_boot(self, identity: boot.Identity) -> boot.IngressBoot:
+    def _ingress_boot(self, replica: Replica, identity: boot.Identity, addresses: Addresses) -> boot.IngressBoot:
         entry = self._app.services[self._app.entry]
         return boot.IngressBoot(
             identity=identity,
@@ -159,6 +163,8 @@ class Launcher:
             cors=self._app.http.cors,
             socket=self._places.http,
             version=entry.version,
+            pulse=beside(addresses[INGRESS].path),
+            beat=_beat(replica.spec),
         )
 
 
@@ -184,6 +190,11 @@ def _identity_variables(process: Process) -> Mapping[str, str | None]:
         return find_user(process.user, process.group).variables
     except UnknownUserError:  # a start refuses it; `svcd env` may be asked on another machine
         return {}
+
+
+def _beat(spec: ServiceSpec) -> float:
+    """Twice within all that a look asks for, so that a beat may come late."""
+    return min(spec.liveness.period, spec.liveness.timeout) / 2
 
 
 def _fraction(cpu: float | None) -> float | None:

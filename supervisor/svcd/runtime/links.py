@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from svcd.values.boot import Identity
     from svcd_ipc.channel import Channel, Hello, IncomingCall
 
+ALIVE = "__is_alive__"
+"""The hook whose trouble is a reason to replace a process; see worker/probes.py."""
 PUSH_LIMIT = 5.0
 """Seconds for a worker to take a push of routes; one that does not is stuck, and liveness is another's business."""
 
@@ -125,6 +127,7 @@ class Links:
             "imported": self._imported,
             "ready": self._ready,
             "failed": self._failed,
+            "probed": self._probed,
         }
         if call.api not in says:
             raise UnknownApi(f"the daemon has no api {call.api!r}")
@@ -135,6 +138,13 @@ class Links:
 
     async def _ready(self, replica: Replica, _args: dict[str, Any]) -> None:
         replica.post(Happening.READY)
+
+    async def _probed(self, replica: Replica, args: dict[str, Any]) -> None:
+        service, hook, trouble = args["service"], args["hook"], args["trouble"]
+        if hook == ALIVE:
+            replica.fatal = trouble
+        whose = f"{service}: " if trouble and service != replica.spec.name else ""
+        replica.ail(f"{service}.{hook}", whose + trouble)
 
     async def _failed(self, replica: Replica, args: dict[str, Any]) -> None:
         replica.failure = f"{args['phase']} failed: {args['error']}"

@@ -84,6 +84,10 @@ class Replica:
         """Whether it is draining and is to come back."""
         self.secrets: frozenset[str] = frozenset()
         """What must not be told of the present process."""
+        self.ailments: dict[str, str] = {}
+        """What keeps callers away from the present process: reasons by cause."""
+        self.fatal = ""
+        """Why the service itself says that its process should be replaced."""
         self.since = time.time()
         self.stopped = trio.Event()
         self._surroundings = surroundings
@@ -117,6 +121,11 @@ class Replica:
         """Id of the present process in orders to the keeper: `Classifier/0#3`."""
         return f"{self.name}#{self.generation}"
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the present process is being ended for a reason."""
+        return bool(self._ended_for)
+
     def post(self, happening: Happening, reason: str = "") -> None:
         """Tell the replica what happened."""
         self._post.send_nowait((happening, reason))
@@ -134,6 +143,26 @@ class Replica:
         if self._alive and not self._ended_for:
             self.failure = self._ended_for = reason
             self._surroundings.kill(self)
+
+    def ail(self, cause: str, reason: str) -> None:
+        """Keep callers away for a cause; with no reason that cause is over, and without causes they come back."""
+        if reason == self.ailments.get(cause, ""):
+            return
+        self.ailments[cause] = reason
+        if not reason:
+            del self.ailments[cause]
+        told = "; ".join(self.ailments.values())
+        if self.state is State.UNREADY and told:
+            self._enter(State.UNREADY, told)
+        elif self.state is State.STARTING:
+            self.waiting(told)
+        else:
+            self.post(Happening.UNREADY if told else Happening.READY, told)
+
+    def give_up(self, reason: str) -> None:
+        """Replace a process that is beyond help, once it has had the chance to say where it hangs."""
+        if self._alive and not self._ended_for:
+            self.post(Happening.WEDGED, reason)
 
     def waiting(self, reason: str) -> None:
         """Say what a pending or starting replica waits for."""
@@ -159,6 +188,8 @@ class Replica:
                 self.returns = happening is Happening.RESTART
             if happening is Happening.OVERDUE and self.state is State.STARTING:
                 reason = self.failure = f"not ready within its start limit of {self.spec.limits.start:g} s"
+            elif happening is Happening.WEDGED:
+                self.failure = self._ended_for = reason
             if transition.state is not self.state:
                 self._enter(transition.state, reason)
             self._perform(transition.action)
@@ -189,7 +220,8 @@ class Replica:
             last_lines=self.last_lines if unasked else (),
         )
         if self.state is not state:
-            self._ready_for = now - self._entered if self.state is State.READY else None
+            if self.state is not State.UNREADY:  # it had been ready before that
+                self._ready_for = now - self._entered if self.state is State.READY else None
             self._entered, self.since, self._alarm, self.retry_at = now, change.time, math.inf, None
             if state is State.BACKOFF:
                 self.endings.append(change)
@@ -199,7 +231,11 @@ class Replica:
     def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
         match action:
             case Action.ANNOUNCE:
-                self.failure = None  # it may have been late
+                self.failure, self._ended_for, self._expired = None, "", False  # it may have been late
+            case Action.WITHDRAW:
+                pass  # the change of state said it
+            case Action.ADOPT:
+                self._set_alarm(self.spec.limits.start)
             case Action.REQUEST:
                 self._surroundings.request(self)
             case Action.SPAWN:
@@ -240,6 +276,8 @@ class Replica:
         self.restarts = self.generation - 1
         self.failure, self.last_lines = None, ()
         self._terminated, self._expired, self._alive = False, False, True
+        self.ailments.clear()
+        self.fatal = ""
         self._ended_for = ""
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)

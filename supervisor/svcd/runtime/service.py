@@ -39,7 +39,8 @@ class Service:
         states = {replica.state for replica in self.replicas}
         if State.READY in states:
             return "ready"
-        if states & {State.PENDING, State.STARTING, State.BACKOFF} or any(each.returns for each in self.replicas):
+        coming = {State.PENDING, State.STARTING, State.UNREADY, State.BACKOFF}
+        if states & coming or any(each.returns for each in self.replicas):
             return "starting"
         return "failed" if State.FAILED in states else "stopped"
 

@@ -20,7 +20,8 @@ def summary(app: App, url: str) -> str:
     where = f"ready at {url}" if app.ready.is_set() else "starting"
     if ready == len(replicas):
         return where
-    troubled = [replica for replica in replicas if replica.state in {State.PENDING, State.BACKOFF, State.FAILED}]
+    trouble = {State.PENDING, State.UNREADY, State.BACKOFF, State.FAILED}
+    troubled = [replica for replica in replicas if replica.state in trouble]
     parts = [f"{where}, {ready} of {len(replicas)} replicas ready"]
     for replica in troubled:
         first_line = replica.reason.partition("\n")[0][:_LONGEST]

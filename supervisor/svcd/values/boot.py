@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from svcd.values.specs import Cors, HttpLimits
+from svcd.values.specs import Cors, HttpLimits, Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,10 @@ class ServiceBoot:
     dependencies: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By attribute: `{service, max_queue, default_timeout (s), apis: {NAME: {is_async, is_stream, idempotent}},
     timeout (s or null), retries, fallback: null or as the first four}`."""
+    liveness: Probe = field(default_factory=Probe)
+    """How `__is_alive__` is asked."""
+    readiness: Probe = field(default_factory=Probe)
+    """How `__is_ready__` is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,8 @@ class ReplicaBoot:
     """Path of the daemon's Unix socket for control channels."""
     services: list[ServiceBoot]
     """One, or those that share the process; each comes after all of them that it calls."""
+    beat: float = 1.0
+    """Seconds between two beats of its pulse."""
     role: str = "replica"
 
 
@@ -101,7 +107,15 @@ class IngressBoot:
     """Path of the Unix socket at which it speaks HTTP as well; empty for none."""
     version: str = ""
     """Of the entry service, as its users see it."""
+    pulse: str = ""
+    """Path of its pulse; empty for none."""
+    beat: float = 1.0
+    """As in `ReplicaBoot`."""
     role: str = "ingress"
+
+
+def _service(data: dict[str, Any]) -> ServiceBoot:
+    return ServiceBoot(**data | {name: Probe(**data[name]) for name in ("liveness", "readiness")})
 
 
 def dump(boot: ReplicaBoot | DiscoverBoot | IngressBoot) -> bytes:
@@ -117,7 +131,7 @@ def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
         return DiscoverBoot(**data)
     data["identity"] = Identity(**data["identity"])
     if role == "replica":
-        data["services"] = [ServiceBoot(**service) for service in data["services"]]
+        data["services"] = [_service(service) for service in data["services"]]
         return ReplicaBoot(**data)
     if role == "ingress":
         data["limits"] = HttpLimits(**data["limits"])

@@ -93,6 +93,18 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How one thing is watched at a replica that runs."""
+
+    period: float = 1.0
+    """Seconds from one look to the next."""
+    timeout: float = 2.0
+    """Seconds that a sign of life, or an answer, may take."""
+    threshold: int = 3
+    """Failing looks in a row that count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSpec:
     """One api of a service, as its class declares it."""
 
@@ -131,6 +143,8 @@ class ServiceSpec:
     traffic: Traffic = field(default_factory=Traffic)
     scaling: Scaling = field(default_factory=Scaling)
     limits: Limits = field(default_factory=Limits)
+    liveness: Probe = field(default_factory=Probe)
+    readiness: Probe = field(default_factory=Probe)
     threads: int = 1
     """Threads that run its `def` apis."""
     async_backend: str = "trio"

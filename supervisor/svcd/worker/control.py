@@ -60,6 +60,10 @@ class Control:
         """Say why this worker is about to exit; `phase` is import, init or startup."""
         await self._call("failed", {"phase": phase, "error": error, "traceback": traceback})
 
+    async def probed(self, service: str, hook: str, trouble: str) -> None:
+        """Say what a hook of a service finds wrong; "" for nothing."""
+        await self._call("probed", {"service": service, "hook": hook, "trouble": trouble})
+
     async def until_lost(self) -> None:
         """Return when the daemon is gone."""
         if self._channel is not None:

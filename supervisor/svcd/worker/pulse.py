@@ -7,38 +7,54 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from svcd.values import pulse as page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from svcd.worker.aio import AsyncioSide
-    from svcd.worker.serve import LiveService
+
+class Side(Protocol):
+    """An asyncio loop in a thread of its own."""
+
+    def soon(self, function: Callable[..., object], *args: Any) -> bool:
+        """Call something there."""
+
+
+class Threads(Protocol):
+    """The threads of a service."""
+
+    def stuck_since(self, now: float) -> float:
+        """Since when none of them is of use; 0.0 while one is."""
+
+
+class Living(Protocol):
+    """A service that this process runs."""
+
+    @property
+    def side(self) -> Side | None:
+        """Where its `async def` code runs; None for the main loop."""
+
+    @property
+    def threads(self) -> Threads:
+        """Where its `def` code runs."""
 
 
 class Pulse:
-    """The page of this process.
-
-    Raises OSError when its file can't be made.
-    """
+    """The page of this process; one that nobody sees when its file can't be made, as on a full disk."""
 
     def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, page.SIZE)
-            self._page = memoryview(mmap.mmap(descriptor, page.SIZE)).cast("d")
-        finally:
-            os.close(descriptor)
+        self._page = memoryview(_mapped(path)).cast("d")
         self._page[0] = page.FORMAT
         self._calls = 0
         self._busy_until = 0.0
-        self._turns: dict[AsyncioSide, float] = {}
+        self._turns: dict[Side, float] = {}
         """When each asyncio loop last turned."""
 
     def __repr__(self) -> str:
@@ -56,7 +72,7 @@ class Pulse:
         if not self._calls:
             self._busy_until = self._page[page.BUSY_UNTIL] = 0.0
 
-    async def beat(self, every: float, services: Callable[[], list[LiveService]]) -> None:
+    async def beat(self, every: float, services: Callable[[], Sequence[Living]]) -> None:
         """Note each turn of the loops, every so many seconds, until cancelled."""
         while True:
             now = self._page[page.TURNED] = self._clock()
@@ -69,5 +85,18 @@ class Pulse:
             self._page[page.STUCK_SINCE] = min(stuck, default=0.0)
             await trio.sleep(every)
 
-    def _turned_there(self, side: AsyncioSide) -> None:
+    def _turned_there(self, side: Side) -> None:
         self._turns[side] = self._clock()
+
+
+def _mapped(path: str) -> mmap.mmap:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, page.SIZE)  # now, as a store that finds no room is a SIGBUS
+            return mmap.mmap(descriptor, page.SIZE)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        sys.stderr.write(f"svcd: this process can't be watched for its liveness: {path}: {error.strerror}\n")
+        return mmap.mmap(-1, page.SIZE)

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.app.load import LoadError, load_class, user_traceback
+from svcd.values.pulse import beside
 from svcd.worker.bind import bind_dependencies, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd.worker.door import SOCKET_MODE, door
 from svcd.worker.members import Members
+from svcd.worker.probes import Hooks
+from svcd.worker.pulse import Pulse
 from svcd_ipc.errors import CallError, ProtocolError
 from svcd_ipc.server import listen, serve
 
@@ -74,6 +77,8 @@ class Replica:
         self._classes: dict[str, type] = {}
         self._failure: StartError | None = None
         self._members: Members | None = None
+        self._pulse: Pulse
+        self._hooks = Hooks()
         self._is_started = False
         self._channels: set[Channel] = set()
 
@@ -117,6 +122,8 @@ class Replica:
                 _say(f"the daemon does not let this replica in at {self._boot.link}: {error}")
             else:
                 nursery.start_soon(_end_with_daemon, control, nursery.cancel_scope)
+                self._pulse = Pulse(beside(self._boot.services[0].socket))
+                nursery.start_soon(self._pulse.beat, self._boot.beat, self._living)
                 status = await self._live(terms, control, client, nursery)
             if self._members is not None:
                 await self._members.stop()
@@ -136,7 +143,9 @@ class Replica:
                 members = await self._start(control, client, nursery)
                 for told, member in zip(self._boot.services, members, strict=True):
                     await serving.start(self._serve, told, member.live)
+                await self._hooks.until_ready(control.probed)
                 await control.ready()
+                await self._hooks.run(control.probed)
                 await trio.sleep(inf)  # until SIGTERM
                 await trio.sleep(inf)  # until SIGTERM
             except StartError as error:
@@ -195,6 +204,8 @@ class Replica:
         instance = unborn(self._classes[told.name])
         bind_dependencies(instance, told.dependencies, caller_of, members.portal, member.live.side)
         member.live.attach(instance)
+        member.live.pulse, member.live.timeout = self._pulse, told.timeout
+        self._hooks.add(member.live, told.readiness, told.liveness)
 
     async def _serve(self, told: ServiceBoot, service: LiveService, *, task_status: trio.TaskStatus[Any]) -> None:
         await serve(
@@ -208,6 +219,9 @@ class Replica:
             on_channel=self._met,
             task_status=task_status,
         )
+
+    def _living(self) -> list[LiveService]:
+        return [member.live for member in self._members or ()]
 
     def _met(self, channel: Channel) -> None:
         self._channels = {known for known in self._channels if not known.closed.is_set()} | {channel}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from svcd.worker.aio import AsyncioSide
     from svcd.worker.asgi import MountedApp
     from svcd.worker.batch import Batcher
+    from svcd.worker.pulse import Pulse
     from svcd.worker.thread import ServiceThreads
     from svcd_ipc.channel import IncomingCall
 
@@ -139,6 +141,10 @@ class LiveService:
         self.max_concurrency = max_concurrency
         self.taken = 0
         """Slots in use."""
+        self.pulse: Pulse | None = None
+        """Where calls are noted, in a process that has a pulse."""
+        self.timeout = inf
+        """Seconds after which a call without a deadline counts as given up."""
         self.on_freed: Callable[[], None] | None = None
         """Told each time that a slot was given back."""
         self._idle: trio.Event | None = None
@@ -213,6 +219,8 @@ class LiveService:
         if self.taken >= self.max_concurrency:
             return False
         self.taken += 1
+        if self.pulse is not None:
+            self.pulse.begin(call.clock() + self.timeout if call.deadline is None else call.deadline)
         return True
 
     def release(self, call: IncomingCall) -> None:
@@ -226,6 +234,8 @@ class LiveService:
     def freed(self) -> None:
         """Take a slot back."""
         self.taken -= 1
+        if self.pulse is not None:
+            self.pulse.end()
         if self.on_freed is not None:
             self.on_freed()
         if self._idle is not None and self.taken == 0:

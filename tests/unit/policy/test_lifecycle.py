@@ -34,8 +34,8 @@ def test_stop_leads_to_draining_from_everywhere(state: State) -> None:
     assert transition.state is State.DRAINING
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.STARTING])
-def test_only_a_starting_replica_becomes_ready(state: State) -> None:
+@pytest.mark.parametrize("state", [state for state in State if state not in {State.STARTING, State.UNREADY}])
+def test_only_a_replica_with_a_process_becomes_ready(state: State) -> None:
     assert step(state, Happening.READY) is None
 
 
