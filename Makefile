@@ -7,14 +7,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 PACKER := build/venv
+PEERS  := build/peers
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test soak check format bench binary clean
+.PHONY: help setup demo test soak check format bench bench-peers binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 # A name on PATH proves nothing (pyenv has shims of interpreters that are not there): each candidate is run.
 $(STAMP): pyproject.toml
@@ -53,8 +54,16 @@ format: $(STAMP) ## put the code in the format that check wants
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## measure a hop against the floor
-	$(BIN)/python bench/hop.py
+bench: $(STAMP)  ## measure svcd and its peers side by side, a quarter of an hour, and write bench/results
+	$(BIN)/python bench/run.py
+
+# The peers have an environment of their own: what they need must not find its way into svcd's.
+$(PEERS)/.ready: bench/peers.txt | $(STAMP)
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt
+	@touch $@
+
+bench-peers: $(PEERS)/.ready  ## install those that svcd is compared with, in build/peers
 
 # In an environment of its own: what else is installed must not find its way into the program.
 $(PACKER)/.ready: pyproject.toml $(STAMP)

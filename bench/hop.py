@@ -14,14 +14,20 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-CONTENDERS = ("floor", "svcd")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from contenders import CONTENDERS as ALL
+from load import Order
+from run import take_turn
+
+CONTENDERS = {"floor": "floor", "svcd": "channel"}
+"""Name here -> module in contenders."""
 PLACES = ("one core", "free")
 IN_FLIGHT = (1, 64)
 CALLS = {1: 10_000, 64: 34_000}
@@ -30,9 +36,9 @@ ROUNDS = 3
 QUICK = 5
 """A quick run makes this many times fewer calls, in one round."""
 LIMIT = 120.0
-"""Seconds after which a client counts as hung."""
+"""Seconds within which one client's calls are begun."""
 
-_CHILD = Path(__file__).with_name("contenders.py")
+_MODULES = {each.name: each for each in ALL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +68,17 @@ class Round:
 
 def measure(contender: str, place: str, in_flight: int, calls: int) -> Round:
     """Start a server and a client, and return what the client saw."""
-    available = sorted(os.sched_getaffinity(0))
-    cpus = str(available[0]) if place == "one core" else ",".join(map(str, available))
-    with tempfile.TemporaryDirectory(prefix="hop") as folder:
-        rest = [contender, f"{folder}/s", cpus, str(in_flight), str(calls)]
-        with subprocess.Popen([sys.executable, str(_CHILD), "serve", *rest], stdout=subprocess.PIPE) as server:
-            try:
-                assert server.stdout is not None
-                server.stdout.readline()
-                client = [sys.executable, str(_CHILD), "measure", *rest]
-                output = subprocess.run(client, check=True, stdout=subprocess.PIPE, timeout=LIMIT).stdout
-            finally:
-                server.kill()
-    return figures(json.loads(output))
+    order = Order("small", in_flight, calls, LIMIT)
+    _, [sample] = take_turn(_MODULES[CONTENDERS[contender]], place, [order])
+    return figures(sample)
 
 
-def figures(sample: dict[str, object]) -> Round:
+def figures(sample: dict[str, Any]) -> Round:
     """Sum up one client's sample."""
     latencies = [seconds * 1e6 for seconds in sample["latencies"]]
     cuts = statistics.quantiles(latencies, n=100)
     rate = len(latencies) / sample["elapsed"]
-    return Round(cuts[49], cuts[98], rate, len(latencies), sample["lost"])
+    return Round(cuts[49], cuts[98], rate, len(latencies) + sample["lost"], sample["lost"])
 
 
 def compare(settings: list[tuple[str, int]], rounds: int, scale: int) -> list[Row]:

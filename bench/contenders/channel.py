@@ -1,0 +1,86 @@
+"""svcd's bare channel (`svcd_ipc`): what a hop is made of, without the app around it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import arrays
+from load import ARGUMENTS, Order, loop_on_trio
+
+if TYPE_CHECKING:
+    from contenders.servers import Server
+
+
+def serve(path: str) -> None:
+    """Answer as a replica does."""
+    import trio
+
+    from svcd_ipc.server import listen
+    from svcd_ipc.server import serve as serve_channels
+
+    async def answer(call: Any) -> Any:
+        if call.api == "plus_one":
+            return arrays.plus_one(**call.args)
+        return call.args
+
+    async def main() -> None:
+        draft = f"{path}.new"
+        listener = listen(draft)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve_channels, listener, answer, identity={}))
+            Path(draft).rename(path)  # noqa: ASYNC240 - nobody is served before that
+
+    trio.run(main)
+
+
+class Session:
+    """A server, and a client in this process."""
+
+    up: float
+
+    def __enter__(self) -> Self:
+        from contenders.servers import python_server
+
+        self._server: Server = python_server("channel")
+        self._path = self._server.folder / "s"
+        self.up = self._server.until(self._path.exists)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.__exit__(*exc)
+
+    def measure(self, order: Order) -> dict[str, Any]:
+        """Take `small` and `array`."""
+        import trio
+
+        return trio.run(self._measure, order)
+
+    async def _measure(self, order: Order) -> dict[str, Any]:
+        import trio
+
+        from svcd_ipc.client import connect
+
+        array, expected = arrays.make(order.size)
+        async with trio.open_nursery() as nursery:
+            channel = await connect(str(self._path), nursery=nursery)
+
+            # Each call has a deadline, as a dependency's has.
+            async def small() -> bool:
+                return bool(await channel.call("echo", ARGUMENTS, deadline=time.monotonic() + 60) == ARGUMENTS)
+
+            async def plus_one() -> bool:
+                args = {"array": array, "expected": expected}
+                answer = await channel.call("plus_one", args, deadline=time.monotonic() + 60)
+                return arrays.is_plus_one(answer, array, expected)
+
+            sample = await loop_on_trio(plus_one if order.what == "array" else small, order)
+            channel.close()
+        return sample.plain()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,19 @@
+"""Ray Serve over HTTP, without a hop behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contenders import http_client
+from contenders.ray_serve import Session as RaySession
+
+if TYPE_CHECKING:
+    from load import Order
+
+
+class Session(RaySession):
+    """A Ray and a client in this process."""
+
+    def measure(self, order: Order) -> dict[str, Any]:
+        """Take `small`, with as many connections as calls in flight."""
+        return http_client.measure(self.port, "/", order).plain()
