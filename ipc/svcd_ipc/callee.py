@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.calls import Handler
-    from svcd_ipc.connection import Chunks, Connection
+    from svcd_ipc.connection import Connection
     from svcd_ipc.crew import Hand
     from svcd_ipc.messages import Call, Fed, Feed, Hello, Load
     from svcd_ipc.outbox import Outbox
+    from svcd_ipc.writer import Chunks
 
 _STREAMED: Final = object()
 """What a call gave whose items are all sent."""

@@ -48,6 +48,7 @@ class Caller:
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.is_open = False
+        """Whether calls may be sent: hands are shaken, and the connection has not ended."""
         self.peer: Hello | None = None
         self.peer_load: Load = (0, 0)
 
@@ -122,11 +123,6 @@ class Caller:
         if pending.error is not None:
             raise pending.error
         return self._clock() - start
-
-    def open(self, peer: Hello) -> None:
-        """Let calls be sent, as both sides have said hello."""
-        self.peer = peer
-        self.is_open = True
 
     def settle(self, event: Result | End | Error | Refused) -> None:
         """Give a call its answer."""
@@ -236,7 +232,7 @@ class Caller:
     def _check_open(self, api: str) -> None:
         if self._end_reason is not None:
             raise ServiceUnavailable(f"{self.peer or 'nobody'}.{api}: the connection has ended: {self._end_reason}")
-        if self.peer is None:
+        if not self.is_open:
             raise ServiceUnavailable(f"{api}: the connection is not open yet")
 
     def _deadlines(self, deadline: float | None) -> tuple[float | None, float | None]:

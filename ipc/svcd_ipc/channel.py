@@ -23,7 +23,9 @@ from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
+from svcd_ipc.handover import Handover
 from svcd_ipc.messages import (
+    Arena,
     Cancel,
     Credit,
     Drain,
@@ -38,6 +40,7 @@ from svcd_ipc.messages import (
     Pong,
     Refused,
     Result,
+    Taken,
     Want,
 )
 from svcd_ipc.outbox import Outbox
@@ -47,6 +50,7 @@ from svcd_ipc.reader import Reader
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
+    from svcd_ipc.memory import Memory
     from svcd_ipc.messages import Load
 
 __all__ = ["Channel", "Handler", "Hello", "IncomingCall", "Limits", "Stream", "call_context", "current_call"]
@@ -79,7 +83,7 @@ class Channel:
     `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to
     it. `admit` returns False to answer a call with busy; `release` is told of a call that was admitted, but ends
     (cancelled, its connection lost) before the handler was called. The side that accepted the connection does not speak
-    first, so that a refusal comes in place of its hello.
+    first, so that a refusal comes in place of its hello. `memory` is lent to peers of the same user that share theirs.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Channel:
         limits: Limits = _LIMITS,
         clock: Callable[[], float] = time.monotonic,
         speaks_first: bool = True,
+        memory: Memory | None = None,
     ) -> None:
         self.draining = False
         """The peer takes no new calls."""
@@ -110,6 +115,7 @@ class Channel:
         self._nursery: trio.Nursery | None = None
         self._connection = Connection(limit=limits.frame)
         self._outbox = Outbox(self._sock, self._lost)
+        self._handover = Handover(self._sock, memory, self._connection, self._outbox)
         self._alarm = Alarm(clock, self._expire)
         self._caller = Caller(
             connection=self._connection, outbox=self._outbox, alarm=self._alarm, clock=clock, window=limits.window
@@ -139,6 +145,8 @@ class Channel:
             Feed: self._callee.take_feed,
             Fed: self._callee.take_fed,
             Want: self._caller.take_want,
+            Arena: self._handover.take_arena,
+            Taken: self._handover.take_taken,
         }
         self._reader = Reader(
             self._sock,
@@ -254,11 +262,13 @@ class Channel:
                 if await self._shake_hands():
                     nursery.start_soon(self._alarm.run)
                     nursery.start_soon(self._reader.mind)
+                    nursery.start_soon(self._handover.give_back)
                     self._reader.start(Crew(nursery))
                     is_started = True
                     task_status.started(self)
         finally:
             self._end(None)
+            self._handover.end()
             self._callee.close()
             self._sock.close()
             self.closed.set()
@@ -266,15 +276,24 @@ class Channel:
                 task_status.started(self)
 
     async def _shake_hands(self) -> bool:
-        """Exchange hellos; False when the connection ended instead."""
+        """Exchange hellos, and arenas where memory is shared; False when the connection ended instead."""
+        self._reader.recv = self._handover.receive
         if self._speaks_first:
             self._say_hello()
         with trio.move_on_after(self._limits.hello) as scope:
-            while self.peer is None and not self._is_ending:
+            while not (self._caller.is_open or self._is_ending):
                 if not self._reader.take_one():
                     await self._reader.receive()
+                if self.peer is not None and self._handover.is_done and not self._is_ending:
+                    self._caller.is_open = True
+        self._reader.recv = self._sock.recv
+        self._handover.close()
         if scope.cancelled_caught:
-            self._end(RemoteProtocolError(f"no hello from the peer within {self._limits.hello:g} s"))
+            self._end(
+                RemoteProtocolError(
+                    f"no {'arena' if self.peer else 'hello'} from the peer within {self._limits.hello:g} s"
+                )
+            )
         return not self._is_ending
 
     # What came
@@ -287,12 +306,13 @@ class Channel:
                 self._end(RemoteProtocolError(f"{peer} is refused: {error}"))
                 return
         self._callee.peer = peer
-        self._caller.open(peer)
+        self._caller.peer = peer
         if not self._speaks_first:
             self._say_hello()
+        self._handover.begin()
 
     def _say_hello(self) -> None:
-        self._outbox.put(self._connection.send_hello(self._identity), join=False)
+        self._outbox.put(self._connection.send_hello(self._identity, self._handover.capabilities), join=False)
 
     def _take_error(self, event: Error) -> None:
         if event.id:

@@ -30,6 +30,8 @@ from svcd_ipc.exttypes import DecodeError, register
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from svcd_ipc.lending import Lender
+
     Buffer = bytes | memoryview
 
 __all__ = ["DecodeError", "UndecodableError", "decode", "encode", "pack_body", "register", "transfer", "unpack_body"]
@@ -61,13 +63,17 @@ class UndecodableError(DecodeError):
 class Encoder:
     """A reusable packer; not to be used by two threads, or from within its own packing, at once."""
 
-    __slots__ = ("_attach", "attached", "pack")
+    __slots__ = ("_attach", "attached", "lend", "lent", "pack")
 
     pack: Callable[[Any], bytes]
     """Return the msgpack text. Raises one of REFUSED: call `reset` then; `finish` where there may be attachments."""
 
     def __init__(self, *, attach: bool) -> None:
         self._attach = attach
+        self.lend: Callable[[Any], bytes | None] | None = None
+        """Lends an array to the peer and returns the reference to it, or None where it has to be attached."""
+        self.lent: list[bytes] = []
+        """References to what was lent since this was last emptied."""
         self.reset()
 
     def reset(self) -> None:
@@ -89,6 +95,9 @@ class Encoder:
         """Give msgpack something it knows in place of `value`."""
         numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
         if numpy is not None and isinstance(value, numpy.ndarray):
+            if self.lend is not None and value.nbytes >= ATTACH and (shared := exttypes.share_array(value, self.lend)):
+                self.lent.append(shared[2])
+                return msgpack.ExtType(*shared[:2])
             if self._attach and value.nbytes >= ATTACH:
                 code, meta, data = exttypes.attach_array(value, len(self.attached))
                 self.attached.append(data)
@@ -157,19 +166,25 @@ def pack_body(message: list[Any], *, of: int, root: str) -> list[Buffer]:
         raise explain(error, message[of], root) from None
 
 
-def unpack_body(body: bytes | memoryview) -> list[Any]:
-    """Return the message of a frame's body. Raises UndecodableError for one bad value, DecodeError for garbage."""
+def unpack_body(body: bytes | memoryview, borrowed: Borrowed | None = None) -> list[Any]:
+    """Return the message of a frame's body. Raises UndecodableError for one bad value, DecodeError for garbage.
+
+    `borrowed` knows what references speak of; what its lender raises is raised as it is.
+    """
     head = body
     hook: Callable[[int, bytes], Any] = exttypes.unpack
+    if borrowed is not None:
+        borrowed.count = 0
+        hook = borrowed.unpack
     try:
         if body[0] == _ARRAY32 and _is_attached(body):
             head, *attached = _split_attached(body)
-            hook = exttypes.hook(attached[1::2])
+            hook = exttypes.hook(attached[1::2], borrowed)
         message = msgpack.unpackb(head, ext_hook=hook, strict_map_key=False)
     except DecodeError as error:
-        raise UndecodableError(str(error), _leniently(head)) from error
+        raise UndecodableError(str(error), _leniently(head, borrowed)) from error
     except TypeError as error:  # A map whose key is a list or a map: msgpack allows it, Python does not.
-        raise UndecodableError(f"a map has a key that cannot be one: {error}", _leniently(head)) from error
+        raise UndecodableError(f"a map has a key that cannot be one: {error}", _leniently(head, borrowed)) from error
     except _MALFORMED as error:
         raise DecodeError(f"not msgpack: {_say(error)}") from error
     if not isinstance(message, list):
@@ -267,18 +282,44 @@ def _bin_at(body: memoryview, at: int) -> tuple[int, int]:
     return start, end
 
 
-def _leniently(head: bytes | memoryview) -> list[Any]:
+class Borrowed:
+    """What the messages of one connection refer to, each thing borrowed once."""
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self.count = 0
+        """Things borrowed by the message that is read."""
+        self.unpack = exttypes.hook((), self)
+        """msgpack's ext_hook for a message without attachments."""
+
+    def __call__(self, reference: bytes) -> memoryview:
+        data = self._lender.borrow(reference)
+        self.count += 1
+        return data
+
+    def refuse_rest(self, references: list[bytes]) -> None:
+        """Give back what was not borrowed before the reading failed; references come in the same order again."""
+        for reference in references[self.count :]:
+            self._lender.refuse(reference)
+
+
+def _leniently(head: bytes | memoryview, borrowed: Borrowed | None) -> list[Any]:
     """Read the message again with None for what cannot be made. Raises DecodeError when all of it is garbage."""
+    references = []
+
+    def hook(code: int, payload: bytes) -> None:
+        if code == exttypes.SHARED:
+            references.append(exttypes.reference_in(payload))
 
     def pairs(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
         return {key: item for key, item in items if not isinstance(key, (list, dict))}
 
     try:
-        message = msgpack.unpackb(
-            head, ext_hook=lambda _code, _data: None, object_pairs_hook=pairs, strict_map_key=False
-        )
+        message = msgpack.unpackb(head, ext_hook=hook, object_pairs_hook=pairs, strict_map_key=False)
     except _MALFORMED as error:
         raise DecodeError(f"not msgpack: {_say(error)}") from error
+    if borrowed is not None:
+        borrowed.refuse_rest(references)
     if not isinstance(message, list):
         raise DecodeError(f"not an array but {type(message).__name__}")
     return message

@@ -7,16 +7,17 @@ method, and then nothing was said. After a RemoteProtocolError only `send_goodby
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from svcd_ipc import frames
-from svcd_ipc.codec import REFUSED, DecodeError, Encoder, UndecodableError, explain, unpack_body
+from svcd_ipc.codec import DecodeError, UndecodableError, unpack_body
 from svcd_ipc.errors import CallError, EncodeError, LocalProtocolError, RemoteProtocolError, to_wire
 from svcd_ipc.inputs import Inputs
+from svcd_ipc.lending import MemoryTalk
 from svcd_ipc.messages import (
     MAGIC,
     VERSION,
+    Arena,
     Call,
     Cancel,
     Credit,
@@ -32,26 +33,21 @@ from svcd_ipc.messages import (
     Pong,
     Refused,
     Result,
+    Return,
+    Taken,
     Want,
     parse,
     parse_faulty,
 )
 from svcd_ipc.window import STREAM_BYTES, Window
+from svcd_ipc.writer import FrameWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from svcd_ipc.codec import Buffer
-
-    Chunks = list[Buffer]
-    """One frame in pieces. A memoryview among them shows the caller's own array, which must not change until sent."""
+    from svcd_ipc.writer import Chunks
 
 __all__ = ["STREAM_BYTES", "Connection"]
-
-_LENGTH = Struct("<I")
-
-_JOIN = 16 * 1024
-"""Up to this size one copy is cheaper than one more piece to send."""
 
 _SHORT = 4096
 """Characters of an error's message that travel when all of it is too much."""
@@ -66,19 +62,20 @@ _PING, _PONG, _DRAIN = int(Kind.PING), int(Kind.PONG), int(Kind.DRAIN)
 _FEED, _FED, _WANT = int(Kind.FEED), int(Kind.FED), int(Kind.WANT)
 
 
-class Connection:
+class Connection(MemoryTalk):
     """The state of one connection. `limit` is the largest frame body in bytes, in both directions."""
 
     def __init__(self, *, limit: int = frames.DEFAULT_LIMIT) -> None:
+        super().__init__()
         self.limit = limit
-        self._join = min(_JOIN, limit)
         self.peer: Hello | None = None
         self.has_more = False
         """Bytes have come that `next_event` has not looked at."""
         self.is_inside_frame = False
         """A frame has come in part when `next_event` last looked; only then `writable` may give something."""
         self._reader = frames.FrameReader(limit)
-        self._encoder = Encoder(attach=True)
+        self._writer = FrameWriter(limit)
+        self._frame = self._writer.frame
         self._last_mine = 0
         self._last_theirs = 0
         self._mine: dict[int, int] = {}
@@ -99,6 +96,9 @@ class Connection:
             Want: self._take_want,
             Pong: self._take_pong,
             Hello: self._refuse_hello,
+            Arena: self._take_once,
+            Taken: self._take_once,
+            Return: self._take_return,
         }
 
     @property
@@ -129,7 +129,7 @@ class Connection:
         while (body := reader.next_frame()) is not None:
             self.has_more = reader.at < reader.size
             try:
-                event = parse(unpack_body(body), len(body))
+                event = parse(unpack_body(body, self._borrowed), len(body))
             except DecodeError as error:
                 event = self._salvage(error, len(body))
             if self.peer is None:
@@ -239,6 +239,7 @@ class Connection:
 
     def send_hello(self, identity: Mapping[str, Any], capabilities: Sequence[str] = ()) -> Chunks:
         """Return this side's first message."""
+        self._capabilities = list(capabilities)
         return self._frame([_HELLO, MAGIC, VERSION, dict(identity), list(capabilities)], 3, "identity")
 
     def send_call(
@@ -374,23 +375,3 @@ class Connection:
     def _forget_theirs(self, number: int) -> None:
         del self._theirs[number]
         self._inputs.theirs.pop(number, None)
-
-    def _frame(self, message: list[Any], of: int = 0, root: str = "") -> Chunks:
-        """Return a message as a frame; `of` and `root` place the user's value in it for errors."""
-        encoder = self._encoder
-        try:
-            text = encoder.pack(message)
-        except REFUSED as error:
-            encoder.reset()
-            raise explain(error, message[of], root) from None
-        size = len(text)
-        if size <= self._join and not encoder.attached:
-            return [_LENGTH.pack(size) + text]
-        body = encoder.finish(text)
-        size = sum(map(len, body))
-        if size > self.limit:
-            raise EncodeError(
-                f"{root}: {size} bytes with its envelope; the limit of a frame is {self.limit};"
-                " send it in pieces, as a stream"
-            )
-        return [_LENGTH.pack(size), *body]

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    Borrow = Callable[[bytes], memoryview]
+
 T = TypeVar("T")
 
-ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA = range(1, 8)
+ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA, SHARED = range(1, 9)
 
 FIRST_FREE: Final = 32
 LAST_FREE: Final = 127
 
 _ALIGN = 16
+_REFERENCE: Final = 25
+"""Bytes of a reference to shared memory, see `sharing`."""
 _DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
 """What a dtype may look like on the wire; numpy's own parser accepts far more than arrays of numbers."""
 
@@ -76,6 +80,13 @@ def pack_array(array: np.ndarray[Any, Any]) -> tuple[int, bytes]:
     return ARRAY, _meta(array) + array.tobytes()
 
 
+def share_array(array: np.ndarray[Any, Any], lend: Callable[[Any], bytes | None]) -> tuple[int, bytes, bytes] | None:
+    """Return (code, payload, reference) of an array that is lent, None when it is not. Raises TypeError as above."""
+    meta = _meta(array)
+    reference = lend(array)
+    return None if reference is None else (SHARED, meta + reference, reference)
+
+
 def attach_array(array: np.ndarray[Any, Any], number: int) -> tuple[int, bytes, memoryview]:
     """Return (code, payload, data): the payload refers to the data by number. Raises TypeError as `pack_array`."""
     meta = _meta(array)
@@ -86,18 +97,26 @@ def attach_array(array: np.ndarray[Any, Any], number: int) -> tuple[int, bytes, 
 
 
 def unpack(code: int, payload: bytes) -> Any:
-    """Return the value of an ext type that has no attachments. Raises DecodeError when it cannot be made."""
+    """Return the value of an ext type that stands alone. Raises DecodeError when it cannot be made."""
     return hook(())(code, payload)
 
 
-def hook(attached: Sequence[memoryview]) -> Callable[[int, bytes], Any]:
-    """Return msgpack's ext_hook for one message with these attachments."""
+def hook(attached: Sequence[memoryview], borrow: Borrow | None = None) -> Callable[[int, bytes], Any]:
+    """Return msgpack's ext_hook for one message with these attachments; `borrow` finds what it refers to.
+
+    What `borrow` raises is raised as it is.
+    """
 
     def read(code: int, payload: bytes) -> Any:
+        if code == SHARED and borrow is not None:
+            data = borrow(reference_in(payload))
+            payload = payload[:-_REFERENCE]
         try:
             if code == ATTACHED:
                 meta, number = _split(payload)
                 return _array(meta, attached[int(number)])
+            if code == SHARED and borrow is not None:
+                return _shared_array(_split(payload)[0], data)
             return _readers[code](payload) if code in _readers else _unpackers[code](payload)
         except DecodeError:
             raise
@@ -109,6 +128,11 @@ def hook(attached: Sequence[memoryview]) -> Callable[[int, bytes], Any]:
             raise DecodeError(f"ext type {code} cannot be read: {type(error).__name__}: {error}") from error
 
     return read
+
+
+def reference_in(payload: bytes) -> bytes:
+    """Return the reference at the end of the payload of SHARED."""
+    return payload[-_REFERENCE:]
 
 
 def refusal(value: Any) -> str:
@@ -151,6 +175,14 @@ def _array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.ndarray[An
     if prod(shape) * dtype.itemsize != len(data):
         raise DecodeError(f"an array of {meta[0]} {shape} with {len(data)} bytes of data")
     return numpy.ndarray(shape, dtype, buffer=data)
+
+
+def _shared_array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.ndarray[Any, Any]:
+    """As `_array`, but nobody can make it writable: its base is the read-only view and not what that is a view of."""
+    import numpy  # noqa: ICN001, PLC0415 - as above
+
+    _array(meta, data)
+    return numpy.frombuffer(data, meta[0]).reshape(meta[1])
 
 
 def _inline_array(payload: bytes) -> np.ndarray[Any, Any]:

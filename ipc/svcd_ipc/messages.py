@@ -13,6 +13,9 @@
     feed   [12, id, input, value]
     fed    [13, id, input]
     want   [14, id, input, count]
+    arena  [15, size]               with the descriptors of the memory and of its lifeline, or 0 and none
+    taken  [16, nil or reason]      the arena that was handed over can be used, or why not
+    return [17, [slot, ...]]        one for each reference to the receiver's arena that is no longer used
 
 Ids count up from 1 in each direction. call, credit, cancel, feed and fed speak of the sender's own calls, the others
 of the receiver's. Each call gets exactly one of result, error, busy or end, also after a cancel. `window` is how many
@@ -20,6 +23,9 @@ items the caller takes before it gives credit; 0 means that it wants one value a
 
 Arguments that are streams are named in one more field at the end of a call, `[..., window, [name, ...]]`, and numbered
 as they stand there. Their items are fed one by one, each only once it was wanted, until the input is fed.
+
+Where both hellos have the capability `memory`, each side hands its arena over right after the hellos, once, and says
+whether it has taken the other's. From then on values may refer to an arena instead of travelling: see `sharing`.
 """
 
 from __future__ import annotations
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION: Final = 1
+MEMORY: Final = "memory"
+"""Capability: it can share memory with this peer."""
 MAGIC: Final = "svcd"
 
 Load = tuple[int, int]
@@ -58,6 +66,9 @@ class Kind(IntEnum):
     FEED = 12
     FED = 13
     WANT = 14
+    ARENA = 15
+    TAKEN = 16
+    RETURN = 17
 
 
 @dataclass(slots=True)
@@ -205,7 +216,31 @@ class Want:
     count: int
 
 
-Event = Hello | Call | Result | Error | Refused | Item | End | Credit | Cancel | Ping | Pong | Drain | Feed | Fed | Want
+@dataclass(slots=True)
+class Arena:
+    """The peer hands over its arena; 0 bytes when it has none."""
+
+    size: int
+
+
+@dataclass(slots=True)
+class Taken:
+    """The peer has taken this side's arena, unless there is a reason why not."""
+
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Return:
+    """The peer gives back slots of this side's arena."""
+
+    slots: list[int]
+
+
+Answer = Result | Error | Refused | End
+Event = (
+    Hello | Call | Answer | Item | Credit | Cancel | Ping | Pong | Drain | Feed | Fed | Want | Arena | Taken | Return
+)
 
 
 def parse(message: list[Any], size: int) -> Event:
@@ -298,26 +333,6 @@ def _end(message: list[Any], _size: int) -> End:
     return End(_natural(number), (_natural(in_flight), _natural(queued)))
 
 
-def _credit(message: list[Any], _size: int) -> Credit:
-    _, number, count = message
-    return Credit(_natural(number), _natural(count))
-
-
-def _cancel(message: list[Any], _size: int) -> Cancel:
-    _, number = message
-    return Cancel(_natural(number))
-
-
-def _ping(message: list[Any], _size: int) -> Ping:
-    _, token = message
-    return Ping(_natural(token))
-
-
-def _pong(message: list[Any], _size: int) -> Pong:
-    _, token = message
-    return Pong(_natural(token))
-
-
 def _drain(message: list[Any], _size: int) -> Drain:
     _check(len(message) == 1, "no fields")
     return Drain()
@@ -328,14 +343,26 @@ def _feed(message: list[Any], size: int) -> Feed:
     return Feed(_natural(number), _natural(index), value, size)
 
 
-def _fed(message: list[Any], _size: int) -> Fed:
-    _, number, index = message
-    return Fed(_natural(number), _natural(index))
+def _taken(message: list[Any], _size: int) -> Taken:
+    _, reason = message
+    _check(reason is None or isinstance(reason, str), "nil or a reason")
+    return Taken(reason)
 
 
-def _want(message: list[Any], _size: int) -> Want:
-    _, number, index, count = message
-    return Want(_natural(number), _natural(index), _natural(count))
+def _return(message: list[Any], _size: int) -> Return:
+    _, slots = message
+    _check(isinstance(slots, list), "a list of slots")
+    return Return([_natural(slot) for slot in slots])
+
+
+def _counts(kind: Callable[..., Event], fields: int) -> Callable[[list[Any], int], Event]:
+    """Return what reads a message of so many counts and nothing else."""
+
+    def read(message: list[Any], _size: int) -> Event:
+        _check(len(message) == 1 + fields, f"{fields} fields")
+        return kind(*map(_natural, message[1:]))
+
+    return read
 
 
 def _natural(value: Any) -> int:
@@ -350,5 +377,6 @@ def _check(good: bool, expected: str) -> None:
 
 
 _PARSERS: list[Callable[[list[Any], int], Event]] = [
-    *(_hello, _call, _result, _error, _busy, _item, _end, _credit, _cancel, _ping, _pong, _drain, _feed, _fed, _want),
+    *(_hello, _call, _result, _error, _busy, _item, _end, _counts(Credit, 2), _counts(Cancel, 1), _counts(Ping, 1)),
+    *(_counts(Pong, 1), _drain, _feed, _counts(Fed, 2), _counts(Want, 3), _counts(Arena, 1), _taken, _return),
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from svcd_ipc.connection import Chunks
+    from svcd_ipc.writer import Chunks
 
 HIGH_WATER: Final = 4 * 1024 * 1024
 """Bytes waiting from which on nobody should add more than what must be said."""
@@ -81,6 +81,12 @@ class Outbox:
             self._bell.ring()
         if len(chunks) > 1 and not borrowed:
             self.own()
+
+    def sent(self, frame: bytes | memoryview, count: int) -> None:
+        """Take over a frame of which `count` bytes have been sent already; nothing else may wait."""
+        self.total += len(frame)
+        if count < len(frame):
+            self._put_off(memoryview(frame)[count:])
 
     def own(self) -> None:
         """Copy what still waits in views of memory that its owner may change."""

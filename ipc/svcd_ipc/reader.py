@@ -63,6 +63,8 @@ class Reader:
         only_calls: bool,
     ) -> None:
         self._sock = sock
+        self.recv: Callable[[int], bytes] = sock.recv
+        """Returns what came, at most so many bytes; replaced while descriptors may come too."""
         self._fd = sock.fileno()
         self._connection = connection
         self._outbox = outbox
@@ -125,6 +127,8 @@ class Reader:
 
     async def receive(self) -> None:
         """Wait for bytes and hand them to the connection; returns without any when interrupted."""
+        if self._connection.has_returns:
+            self._outbox.put(self._connection.send_returns(), join=False)
         try:
             await wait_readable(self._fd)
             if not self.has_ended:
@@ -163,7 +167,7 @@ class Reader:
                 if count := self._sock.recv_into(target):
                     connection.written(count)
                     return
-            elif data := self._sock.recv(_READ):
+            elif data := self.recv(_READ):
                 connection.receive_data(data)
                 return
         except ConnectionResetError:  # The end of a Unix socket whose peer had not read all that was sent to it.
@@ -176,13 +180,13 @@ class Reader:
         event = None
         try:
             event = self._connection.next_event()
+            if event is not None:
+                self._take[type(event)](event)
+                return True
         except RemoteProtocolError as error:
             self._end(error)
-        if event is None:
-            self._notice_end()
-            return self.has_ended
-        self._take[type(event)](event)
-        return True
+        self._notice_end()
+        return self.has_ended
 
     def drain(self) -> None:
         """Deal with what the kernel still holds, as nothing more can be written. Raises OSError at its end."""

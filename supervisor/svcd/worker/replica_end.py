@@ -9,6 +9,7 @@ import trio
 
 from svcd_ipc.client import connect
 from svcd_ipc.errors import ServiceUnavailable
+from svcd_ipc.memory import of_process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +137,7 @@ class ReplicaEnd:
             self._opening = trio.Event()
             try:
                 said = {**identity, "secret": self.address.secret}
-                self.channel = await connect(self.path, nursery=nursery, identity=said)
+                self.channel = await connect(self.path, nursery=nursery, identity=said, memory=of_process())
             except ServiceUnavailable:
                 self.retry_at = now + DOWN_FOR
                 raise
