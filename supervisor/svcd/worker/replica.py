@@ -27,6 +27,7 @@ from svcd.worker.members import Members
 from svcd.worker.probes import Hooks
 from svcd.worker.pulse import Pulse
 from svcd_ipc.errors import CallError, ProtocolError
+from svcd_ipc.memory import of_process
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ class Replica:
             release=service.release,
             load=service.load,
             on_channel=self._met,
+            memory=of_process(),
             task_status=task_status,
         )
 
