@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.ingress.openapi_tasks import STATUSES as TASK_STATUSES
+from svcd.ingress.openapi_tasks import TASK, task_paths
 from svcd.ingress.problems import PROBLEMS
 from svcd.values.media import BYTES, EVENTS, FORM, JSON, MSGPACK, MSGPACK_SEQ, MULTIPART, NDJSON, TEXT
 
@@ -58,7 +60,13 @@ def openapi(service: str, version: str, apis: dict[str, dict[str, Any]], mounts:
         mounts: Where applications are, which have documents of their own.
     """
     components = Components()
-    paths = {f"/{name}": {"post": _operation(service, name, api, components)} for name, api in sorted(apis.items())}
+    paths = {}
+    for name, api in sorted(apis.items()):
+        called = _operation(service, name, api, components)
+        paths[f"/{name}"] = {"post": called}
+        if api.get("task"):
+            paths |= task_paths(name, called)
+            components.schemas["Task"] = TASK
     return {
         "openapi": "3.1.0",
         "info": {"title": service, "version": version or "unversioned"},
@@ -97,7 +105,7 @@ class Components:
 
     def _fit(self, definitions: dict[str, Schema], names: dict[str, str]) -> bool:
         return all(
-            name != "Error" and self.schemas.get(name) in (None, _renamed(definition, names))
+            name not in ("Error", "Task") and self.schemas.get(name) in (None, _renamed(definition, names))
             for name, definition in definitions.items()
         )
 
@@ -226,12 +234,12 @@ def _problem_responses() -> dict[str, Any]:
         "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}},
         "Allow": {"description": "The methods that there are.", "schema": {"type": "string"}},
     }
-    with_headers = {405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+    with_headers = {405: "Allow", **dict.fromkeys((409, 429, 503, 507), "Retry-After")}
     return {
         str(status): {
             "description": PROBLEMS[status],
             "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             **({"headers": {with_headers[status]: headers[with_headers[status]]}} if status in with_headers else {}),
         }
-        for status in _STATUSES
+        for status in (*_STATUSES, *TASK_STATUSES)
     }

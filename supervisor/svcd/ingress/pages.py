@@ -74,6 +74,8 @@ async def _index(entry: Entry) -> Page:
     for name, api in sorted(surface.apis.items()):
         first_line = (api.get("doc") or "").strip().partition("\n")[0]
         lines.append(f"    POST /{name}    {first_line}".rstrip())
+        if api.get("task"):
+            lines.append(f"    POST /{name}/submit    to have it run in the background")
     lines += [f"    {mount or ''}/    an application" for mount in reversed(surface.mounts)]
     return Page(200, _TEXT, ("\n".join(lines) + "\n").encode(), _VARY)
 
