@@ -11,6 +11,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from svcd.host.ports import holder_of
+from svcd.host.processes import descendants, environment_of
+
 if TYPE_CHECKING:
     from collections.abc import Container
 
@@ -42,6 +45,19 @@ def is_free(host: str, port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def holder_outside(port: int, pid: int | None, process_id: str) -> str:
+    """Say who listens on a port, when that is nobody below `pid` or marked as of `process_id`; "" otherwise.
+
+    A listener that cannot be seen, of another user say, gets the benefit of the doubt. Reads all of /proc.
+    """
+    holder = holder_of(port)
+    if holder is None or holder[0] == pid or environment_of(holder[0], "SVCD_REPLICA") == process_id:
+        return ""
+    if pid is not None and holder[0] in set(descendants(pid)):
+        return ""
+    return f"its port {port} is in use by {holder[1]} (pid {holder[0]})"
 
 
 def _first_ephemeral() -> int:

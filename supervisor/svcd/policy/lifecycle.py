@@ -30,6 +30,8 @@ class State(StrEnum):
     """It ended without being asked to; the next attempt is being waited for."""
     FAILED = "failed"
     """The restart budget is spent; calls to it fail at once with the reason."""
+    DONE = "done"
+    """It did what it was to do and ended: a oneshot."""
 
 
 class Happening(StrEnum):
@@ -45,6 +47,8 @@ class Happening(StrEnum):
     """The process said so."""
     EXITED = "exited"
     """The main process ended, or could not be started."""
+    FINISHED = "finished"
+    """The main process ended as it was to: there is nothing more for it to do."""
     GONE = "gone"
     """Nothing that the process started is left."""
     OVERDUE = "overdue"
@@ -88,6 +92,8 @@ class Action(StrEnum):
     """Take the process that runs for its own; the start limit begins."""
     RECORD_EXIT = "record exit"
     """Remember how it ended, withdraw it from callers, charge the restart budget; SPENT follows when it is used up."""
+    COMPLETE = "complete"
+    """Remember how it ended and withdraw it from callers; no attempt follows."""
     RELEASE = "release"
     """Give resources back."""
     WAIT_RETRY = "wait for retry"
@@ -127,6 +133,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,  # a word of an earlier process that arrives late
         _H.EXITED: IGNORE,
+        _H.FINISHED: IGNORE,
         _H.GONE: IGNORE,
         _H.OVERDUE: IGNORE,  # waiting for resources has no limit
         _H.SPENT: IGNORE,
@@ -145,6 +152,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: Transition(_S.STARTING, _A.BEGIN_LIMIT),
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.FINISHED: Transition(_S.DONE, _A.COMPLETE),
         _H.GONE: IGNORE,  # the keeper reports EXITED first
         _H.OVERDUE: Transition(_S.STARTING, _A.EXPIRE),  # in the end EXITED follows and finds the reason noted
         _H.SPENT: IGNORE,
@@ -163,6 +171,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.FINISHED: Transition(_S.DONE, _A.COMPLETE),
         _H.GONE: IGNORE,
         _H.OVERDUE: IGNORE,
         _H.SPENT: IGNORE,
@@ -181,6 +190,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
+        _H.FINISHED: Transition(_S.DONE, _A.COMPLETE),
         _H.GONE: IGNORE,
         _H.OVERDUE: Transition(_S.UNREADY, _A.EXPIRE),  # in the end EXITED follows and finds the reason noted
         _H.SPENT: IGNORE,
@@ -199,6 +209,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: Transition(_S.DRAINING, _A.RECORD_EXIT),
+        _H.FINISHED: Transition(_S.DRAINING, _A.RECORD_EXIT),
         _H.GONE: Transition(_S.STOPPED, _A.RELEASE),
         _H.OVERDUE: Transition(_S.DRAINING, _A.ESCALATE),
         _H.SPENT: IGNORE,
@@ -218,6 +229,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: IGNORE,
+        _H.FINISHED: IGNORE,
         _H.GONE: Transition(_S.BACKOFF, _A.WAIT_RETRY),
         _H.OVERDUE: Transition(_S.PENDING, _A.REQUEST),
         _H.SPENT: Transition(_S.FAILED, _A.FINISH),
@@ -236,7 +248,27 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
         _H.EXITED: IGNORE,
+        _H.FINISHED: IGNORE,
         _H.GONE: Transition(_S.FAILED, _A.RELEASE),
+        _H.OVERDUE: IGNORE,
+        _H.SPENT: IGNORE,
+        _H.STOP: Transition(_S.DRAINING, _A.FINISH),
+        _H.DRAINED: IGNORE,
+        _H.RESTART: Transition(_S.DRAINING, _A.FINISH),
+        _H.RETURN: IGNORE,
+        _H.LOST: IGNORE,
+        _H.UNREADY: IGNORE,
+        _H.WEDGED: IGNORE,
+        _H.ADOPTED: IGNORE,
+    },
+    _S.DONE: {
+        _H.PLACED: IGNORE,
+        _H.HELD: IGNORE,
+        _H.BEGUN: IGNORE,
+        _H.READY: IGNORE,
+        _H.EXITED: IGNORE,
+        _H.FINISHED: IGNORE,
+        _H.GONE: Transition(_S.DONE, _A.RELEASE),
         _H.OVERDUE: IGNORE,
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.FINISH),

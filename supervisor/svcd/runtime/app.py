@@ -16,11 +16,12 @@ from svcd.host.pulses import read_pulse
 from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
-from svcd.policy.order import callees, required, stop_waves
+from svcd.policy.order import callees, leaned_on, required, stop_waves
 from svcd.runtime.links import Links
+from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
-from svcd.values.orders import Event, Exited, Gone, Spawned, SpawnFailed
+from svcd.values.orders import Event, Exited, Gone, Spawn, Spawned, SpawnFailed
 from svcd.values.pulse import beside
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class App:
         self._chance = chance
         self._tell = tell
         self._addresses: dict[str, Mapping[str, Address]] = {}
+        self._programs: Programs
         self._replicas: trio.Nursery
 
     def __repr__(self) -> str:
@@ -79,6 +81,7 @@ class App:
             nursery.start_soon(self.links.run, listener)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
+                self._programs = Programs(self._launcher, self._processes, replicas.start_soon)
                 for service in self.units.values():
                     self._fit(service)
             nursery.cancel_scope.cancel()
@@ -121,7 +124,8 @@ class App:
 
     def environment_of(self, replica: Replica) -> dict[str, str]:
         """The whole environment of the replica's present process."""
-        return self._launcher.environment(replica)
+        of = self._programs if replica.spec.command else self._launcher
+        return of.environment(replica)
 
     def address_of(self, replica: Replica, service: str) -> Address:
         """Where the replica's present process takes calls to a service."""
@@ -139,20 +143,26 @@ class App:
         within = self.units[caller].spec.all
         names = {name for service in within for name in callees(self.spec.services[service.name])}
         outside = sorted(names - {service.name for service in within})
-        return {name: self.services[name].route(name, self._addresses) for name in outside}
+        return {name: self._route(name) for name in outside}
+
+    def _route(self, name: str) -> dict[str, Any]:
+        unit = self.services[name]
+        route = unit.route(name, self._addresses)
+        return route | {"urls": self._programs.urls(unit.ready)} if unit.spec.command else route
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""
-        missing = self._missing(replica.spec)
-        if not missing:
+        if not self._missing(replica.spec):
             return
         replica.post(Happening.HELD)
-        while missing:
+        await self._wait_for_missing(replica)
+        replica.post(Happening.BEGUN)
+
+    async def _wait_for_missing(self, replica: Replica) -> None:
+        while missing := self._missing(replica.spec):
             replica.waiting(f"waiting for {', '.join(missing)}")
             await self.services[missing[0]].was_ready.wait()
-            missing = self._missing(replica.spec)
         replica.waiting("")
-        replica.post(Happening.BEGUN)
 
     def _missing(self, spec: ServiceSpec) -> list[str]:
         return [name for name in sorted(required(spec)) if not self.services[name].was_ready.is_set()]
@@ -160,41 +170,77 @@ class App:
     # What replicas ask: see svcd.runtime.replica.Surroundings.
 
     def request(self, replica: Replica) -> None:
-        """Ask the ledger."""
-        self._ledger.request(replica)
+        """Ask the ledger; a program, which nobody can hold once it runs, only when all that it requires is ready."""
+        if replica.spec.command and self._missing(replica.spec):
+            self._replicas.start_soon(self._request_later, replica)
+        else:
+            self._ledger.request(replica)
+
+    async def _request_later(self, replica: Replica) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                await self._wait_for_missing(replica)
+                self._ledger.request(replica)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(wait)
+            await replica.stopped.wait()  # it may be given up while it waits
+            nursery.cancel_scope.cancel()
 
     def release(self, replica: Replica) -> None:
         """Give back to the ledger."""
         self._ledger.release(replica)
 
     def spawn(self, replica: Replica) -> None:
-        """Order the replica's next process, and expect it at the link."""
-        order, identity, addresses = self._launcher.order(replica)
+        """Order the replica's next process."""
+        try:
+            order = self._programs.order(replica) if replica.spec.command else self._worker(replica)
+        except OSError as error:
+            self._heard(replica, SpawnFailed(replica.process_id, error.errno or 0, f"cannot be started: {error}"))
+            return
         replica.secrets = frozenset(order.env[name] for name in secret_names(order.env, replica.spec))
-        self._addresses[replica.process_id] = addresses
-        self.links.expect(identity, replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
+    def _worker(self, replica: Replica) -> Spawn:
+        """Return the order for a process of ours, and expect it at the link."""
+        order, identity, addresses = self._launcher.order(replica)
+        self._addresses[replica.process_id] = addresses
+        self.links.expect(identity, replica)
+        return order
+
     def terminate(self, replica: Replica) -> None:
-        """SIGTERM to the main process."""
-        self._processes.signal(replica.process_id, signal.SIGTERM)
+        """SIGTERM to the main process, or what its program wants instead."""
+        name = replica.spec.command.stop_signal if replica.spec.command else "SIGTERM"
+        self._processes.signal(replica.process_id, signal.Signals[name])
 
     def ask_where(self, replica: Replica) -> None:
-        """SIGQUIT to the main process, see worker/boot.py."""
-        self._processes.signal(replica.process_id, signal.SIGQUIT)
+        """SIGQUIT to the main process, see worker/boot.py; to a program of others it would mean something else."""
+        if replica.spec.command is None:
+            self._processes.signal(replica.process_id, signal.SIGQUIT)
 
     def kill(self, replica: Replica) -> None:
         """SIGKILL to the whole tree."""
         self._processes.kill(replica.process_id)
 
     def drain(self, replica: Replica) -> None:
-        """Callers have been told by the change of state; ask the worker to finish."""
-        self.links.drain(replica)
+        """Callers have been told by the change of state; ask the worker to finish.
+
+        A program cannot be asked: while somebody has its URL, that may be used until the drain limit.
+        """
+        if replica.spec.command is None:
+            self.links.drain(replica)
+        elif not self._is_used(replica.spec.name):
+            replica.post(Happening.DRAINED)
+
+    def _is_used(self, name: str) -> bool:
+        users = [unit for unit in self.units.values() if name in callees(unit.spec)]
+        return any(replica.pid is not None for unit in users for replica in unit.replicas)
 
     def changed(self, replica: Replica, change: Change) -> None:
         """Tell callers, whoever waits for the app, and subscribers."""
         service = self.services[replica.spec.name]
-        if replica.state is State.READY:
+        if replica.state in {State.READY, State.DONE}:
             service.was_ready.set()
         if change.before != change.state or change.reason:
             self.links.routes_changed()
@@ -220,9 +266,10 @@ class App:
         return needed
 
     def _is_root(self, name: str) -> bool:
-        return not any(name in callees(service.spec) for service in self.units.values())
+        return not any(name in leaned_on(service.spec) for service in self.units.values())
 
     def _heard(self, replica: Replica, event: Event) -> None:
+        self._programs.heard(event, replica.process_id)
         match event:
             case Spawned():
                 replica.pid = event.pid
@@ -241,4 +288,5 @@ class App:
 
     def _forget(self, process_id: str) -> None:
         self.links.forget(process_id)
+        self._programs.forget(process_id)
         self._addresses.pop(process_id, None)

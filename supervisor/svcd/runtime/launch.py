@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from svcd.runtime.replica import Replica
     from svcd.values.places import Places
     from svcd.values.specs import AppSpec, DependencySpec, Process, ServiceSpec
+    from svcd.values.tasks import TaskSettings
 
 Addresses = dict[str, boot.Address]
 """Where the services of one process take calls, by service."""
@@ -54,7 +55,7 @@ class Launcher:
         spec = replica.spec
         user = user_ids(spec.process)
         addresses = {
-            service.name: boot.Address(self._make_place(replica.process_id, user), secrets.token_hex(16))
+            service.name: boot.Address(self.make_place(replica.process_id, self.number(), user), secrets.token_hex(16))
             for service in spec.all
         }
         identity = boot.Identity(
@@ -66,36 +67,68 @@ class Launcher:
         )
         is_ingress = spec.name == INGRESS
         document = (self._ingress_boot if is_ingress else self._replica_boot)(replica, identity, addresses)
-        order = Spawn(
-            id=replica.process_id,
+        order = self.settled(
+            replica,
             argv=list(self._program.ingress) if is_ingress and self._program.ingress else worker_argv(spec.python),
             env=self.environment(replica),
-            cwd=spec.process.cwd or str(self._app.root),
             stdin=boot.dump(document),
-            log=self._places.log(spec.name, None if is_ingress else replica.index),
             sockets=[HTTP_SOCKET] if is_ingress else [],
+        )
+        return order, identity, addresses
+
+    def settled(
+        self,
+        replica: Replica,
+        *,
+        argv: list[str],
+        env: dict[str, str],
+        stdin: bytes = b"",
+        sockets: Sequence[str] = (),
+        notify_fd: int = 0,
+    ) -> Spawn:
+        """Return an order with all that is the service's own, whatever it is that runs."""
+        spec = replica.spec
+        return Spawn(
+            id=replica.process_id,
+            argv=argv,
+            env=env,
+            cwd=spec.process.cwd or str(self._app.root),
+            stdin=stdin,
+            log=self._places.log(spec.name, None if spec.name == INGRESS else replica.index),
+            sockets=[*sockets],
             umask=spec.process.umask,
             nice=spec.process.nice,
             rlimits=self._rlimits(spec),
             cpus=sorted(replica.assignment.cpus) if replica.assignment else [],
-            user=user,
+            user=user_ids(spec.process),
             cgroups=self._facts.groups.of(
                 self._app.name, replica.process_id, memory=spec.resources.memory, cpu=_fraction(spec.resources.cpu)
             ),
+            notify_fd=notify_fd,
         )
-        return order, identity, addresses
 
     def clear(self, process_id: str) -> None:
         """Remove the sockets of a process of which nothing is left."""
         for path in self._sockets.pop(process_id, ()):
             remove_data_socket(path)
 
-    def _make_place(self, process_id: str, user: Sequence[int]) -> str:
-        """Return the path for a socket of a process that is about to start, in a place where its user can make it."""
+    def number(self) -> int:
+        """Return the number of a place that nobody else has."""
         self._count += 1
-        path = self._places.data_socket(self._count)
+        return self._count
+
+    def socket_path(self, number: int, user: Sequence[int]) -> str:
+        """Return the path of the data socket of that number."""
+        return self._places.own_data_socket(number) if user else self._places.data_socket(number)
+
+    def notify_path(self, number: int) -> str:
+        """Return the path of the socket at which the daemon hears a program of that number."""
+        return self._places.notify_socket(number)
+
+    def make_place(self, process_id: str, number: int, user: Sequence[int]) -> str:
+        """Return the path for a socket of a process that is about to start, in a place where its user can make it."""
+        path = self.socket_path(number, user)
         if user:
-            path = self._places.own_data_socket(self._count)
             make_folder(Path(path).parent, user[0])
         self._sockets.setdefault(process_id, []).append(path)
         return path
@@ -163,9 +196,15 @@ class Launcher:
             cors=self._app.http.cors,
             socket=self._places.http,
             version=entry.version,
+            tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),
             beat=_beat(replica.spec),
         )
+
+    def _tasks(self, entry: ServiceSpec) -> TaskSettings | None:
+        if not any(api.is_task for api in entry.apis):
+            return None
+        return replace(self._app.tasks, store=self._app.tasks.store or self._places.tasks)
 
 
 def replica_environment(

@@ -135,6 +135,9 @@ class Links:
 
     async def _imported(self, replica: Replica, _args: dict[str, Any]) -> None:
         await self._routing.dependencies_ready(replica)
+        if replica.channel is not None:  # what it does next may read the URL of what has just become ready
+            routes = self._routing.routes(replica.spec.name)
+            await _quietly(replica.channel, "routes", {"services": routes}, PUSH_LIMIT)
 
     async def _ready(self, replica: Replica, _args: dict[str, Any]) -> None:
         replica.post(Happening.READY)

@@ -14,6 +14,7 @@ import trio
 
 from svcd.policy.lifecycle import Action, Happening, State, step
 from svcd.policy.restart import History
+from svcd.values.commands import Restart
 from svcd.values.events import Change
 from svcd.values.exits import describe_exit, describe_oom
 from svcd.values.secrets import veil
@@ -76,6 +77,8 @@ class Replica:
         self.last_lines: tuple[str, ...] = ()
         self.failure: str | None = None
         """What the worker itself reported before it gave up, such as the error its `__init__` raised."""
+        self.hint = ""
+        """What its program was last found to lack for being ready."""
         self.endings: deque[Change] = deque(maxlen=5)
         """The last times that a process ended unasked."""
         self.retry_at: float | None = None
@@ -136,7 +139,8 @@ class Replica:
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
         self.last_exit = self._ended_for or how
         self.last_lines = tuple(veil(line, self.secrets) for line in event.last_lines)
-        self.post(Happening.EXITED, self.failure or self.last_exit)
+        is_done = self.spec.command is not None and self.spec.command.is_done(event.code) and not self._ended_for
+        self.post(Happening.FINISHED if is_done else Happening.EXITED, self.failure or self.last_exit)
 
     def end(self, reason: str) -> None:
         """Kill the present process for a reason, which is given as that of its end."""
@@ -187,7 +191,7 @@ class Replica:
             if happening in {Happening.RESTART, Happening.RETURN}:
                 self.returns = happening is Happening.RESTART
             if happening is Happening.OVERDUE and self.state is State.STARTING:
-                reason = self.failure = f"not ready within its start limit of {self.spec.limits.start:g} s"
+                reason = self.failure = self._late()
             elif happening is Happening.WEDGED:
                 self.failure = self._ended_for = reason
             if transition.state is not self.state:
@@ -246,6 +250,8 @@ class Replica:
                 self._set_alarm(self.spec.limits.start)
             case Action.RECORD_EXIT:
                 self._record_exit()
+            case Action.COMPLETE:
+                self.pid, self.channel = None, None
             case Action.RELEASE:
                 self._gone()
             case Action.WAIT_RETRY:
@@ -274,13 +280,20 @@ class Replica:
     def _spawn(self) -> None:
         self.generation += 1
         self.restarts = self.generation - 1
-        self.failure, self.last_lines = None, ()
+        self.failure, self.hint, self.last_lines = None, "", ()
         self._terminated, self._expired, self._alive = False, False, True
         self.ailments.clear()
         self.fatal = ""
         self._ended_for = ""
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
+
+    def _late(self) -> str:
+        limit = f"{self.spec.limits.start:g} s"
+        is_oneshot = self.spec.command is not None and self.spec.command.is_oneshot
+        return f"not {'done' if is_oneshot else 'ready'} within its start limit of {limit}" + (
+            f": {self.hint}" if self.hint else ""
+        )
 
     def _terminate(self) -> None:
         if self._terminated:
@@ -302,7 +315,9 @@ class Replica:
         if self.state is State.DRAINING:
             return
         self._history = self._history.failed(self._ready_for)
-        if self._history.spent:
+        if self.spec.command and self.spec.command.restart is Restart.NEVER:
+            self.post(Happening.SPENT, f"{self.reason}, and it is never started again")
+        elif self._history.spent:
             self.post(Happening.SPENT, f"{self._history.failures} failures in a row; last: {self.reason}")
 
     def _wait_retry(self) -> None:

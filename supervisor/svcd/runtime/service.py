@@ -35,14 +35,21 @@ class Service:
 
     @property
     def state(self) -> str:
-        """`ready`, `starting`, `stopped` or `failed`: the state in the routes, see docs/internals.md."""
+        """`ready`, `starting`, `stopped`, `failed` or `done`: the state in the routes, see docs/internals.md."""
         states = {replica.state for replica in self.replicas}
         if State.READY in states:
             return "ready"
         coming = {State.PENDING, State.STARTING, State.UNREADY, State.BACKOFF}
         if states & coming or any(each.returns for each in self.replicas):
             return "starting"
-        return "failed" if State.FAILED in states else "stopped"
+        if State.FAILED in states:
+            return "failed"
+        return "done" if State.DONE in states else "stopped"
+
+    @property
+    def ready(self) -> list[Replica]:
+        """The replicas that take calls."""
+        return [replica for replica in self.replicas if replica.state is State.READY]
 
     @property
     def reason(self) -> str:
@@ -67,7 +74,7 @@ class Service:
         addresses: by process id, then by service. The id names the process, not the place, so that callers connect anew
         after a restart.
         """
-        ready = [replica.process_id for replica in self.replicas if replica.state is State.READY]
+        ready = [replica.process_id for replica in self.ready]
         return {
             "state": self.state,
             "reason": self.reason,

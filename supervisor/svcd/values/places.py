@@ -51,6 +51,10 @@ class Places:
         """Path of the data socket of the process that the daemon counts as `number`."""
         return f"{self.data_sockets}/{number}.sock"
 
+    def notify_socket(self, number: int) -> str:
+        """Path of the socket at which the daemon hears what a program says of itself; no longer than a data socket's."""
+        return f"{self.data_sockets}/{number}.note"
+
     def own_data_socket(self, number: int) -> str:
         """Path of the data socket of a process of another user, in a folder of that user's."""
         return f"{self.data_sockets}/{number}/s"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.app.declare import declaration_of, dependencies_of
 from svcd.app.schemas import schemas_of
+from svcd.app.urls import bind_url, urls_of
 from svcd.worker.proxy import Edge, Proxy
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def bind_dependencies(
             )
         # Past the class's own __setattr__, if it has one: nothing of the user's has run yet.
         instance.__dict__[name] = _proxy(dependency, told[name], caller_of, portal, side)
+
+
+def bind_urls(instance: Any, source_of: Callable[[str], Callable[[], str]]) -> None:
+    """Have the attributes that are dependencies on programs give URLs; `source_of` takes the name of the service."""
+    for name, url in urls_of(type(instance)).items():
+        bind_url(instance, name, source_of(url.service))
 
 
 def _proxy(

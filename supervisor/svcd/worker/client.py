@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd.values.boot import Address
 from svcd.worker.route import Route
+from svcd.worker.urls import Urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ class Client:
         self._identity = identity
         self._clock = clock
         self._routes: dict[str, Route] = {}
+        self._urls: dict[str, Urls] = {}
         self._told: dict[str, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -51,9 +53,19 @@ class Client:
                 self._feed(route)
         return route
 
+    def urls(self, service: str) -> Urls:
+        """Return where a program takes connections."""
+        return self._urls.setdefault(service, Urls(service))
+
     def update(self, services: dict[str, dict[str, Any]]) -> None:
-        """Take the daemon's `routes`, all of them: `{NAME: {state, reason, replicas: [[ID, PATH, SECRET], ...]}}`."""
+        """Take the daemon's `routes`, all of them: `{NAME: {state, reason, replicas: [[ID, PATH, SECRET], ...]}}`.
+
+        Those of programs have `urls: [URL, ...]` besides.
+        """
         self._told = services
+        for name, urls in self._urls.items():
+            if told := services.get(name):
+                urls.update(told["state"], told.get("reason"), told.get("urls", ()))
         for route in self._routes.values():
             self._feed(route)
 

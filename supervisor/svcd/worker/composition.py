@@ -17,10 +17,11 @@ from svcd.app.load import LoadError
 from svcd.app.nearest import nearest
 from svcd.values.specs import Traffic, default_concurrency
 from svcd.values.units import parse_duration
-from svcd.worker.bind import unborn
+from svcd.worker.bind import bind_urls, unborn
 from svcd.worker.members import Members
 from svcd.worker.proxy import Edge, Proxy
 from svcd.worker.stand_ins import StandIns, apis_of_stand_in, target_text
+from svcd.worker.urls import Urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +115,9 @@ class Composition:
     def _check(self, graph: Graph) -> None:
         for target, error in graph.unresolved.items():
             raise LoadError(f"{error}; to run without it, pass replace={{{target!r}: Fake}}") from error
+        for node in graph.nodes.values():
+            for url in node.urls.values():
+                self._stand_ins.check_url(node.name, url)
         self._stand_ins.check_used({node.name for node in graph.nodes.values()})
 
     async def _make(self, node: Node) -> Member:
@@ -121,11 +125,16 @@ class Composition:
         instance = unborn(node.cls)
         for name, edge in node.edges.items():
             instance.__dict__[name] = self._bound(edge, member.live.side)
+        bind_urls(instance, self._urls)
         member.live.attach(instance)
         member.live.warm()
         await member.live.threads.run(instance.__init__)
         await self._process.open(member)
         return member
+
+    def _urls(self, service: str) -> Urls:
+        given = self._stand_ins.find(service)
+        return Urls(service, "stopped") if given is None else Urls(service, "ready", [given] if given else [])
 
     def _bound(self, edge: GraphEdge, side: AsyncioSide | None = None) -> Proxy:
         dependency = edge.dependency

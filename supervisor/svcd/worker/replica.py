@@ -19,7 +19,7 @@ import trio
 
 from svcd.app.load import LoadError, load_class, user_traceback
 from svcd.values.pulse import beside
-from svcd.worker.bind import bind_dependencies, unborn
+from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd.worker.door import SOCKET_MODE, door
@@ -204,6 +204,7 @@ class Replica:
         )
         instance = unborn(self._classes[told.name])
         bind_dependencies(instance, told.dependencies, caller_of, members.portal, member.live.side)
+        bind_urls(instance, client.urls)
         member.live.attach(instance)
         member.live.pulse, member.live.timeout = self._pulse, told.timeout
         self._hooks.add(member.live, told.readiness, told.liveness)

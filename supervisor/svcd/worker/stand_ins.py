@@ -15,6 +15,8 @@ from svcd.app.schemas import ApiSchema, schemas_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from svcd.app.urls import UrlDependency
+
 
 class StandIns:
     """The replacements of one local app; keys are classes, service names or `module:Class`."""
@@ -33,6 +35,17 @@ class StandIns:
                 self._used.add(text)
                 return self._by_text[text]
         return None
+
+    def check_url(self, owner: str, dependency: UrlDependency) -> None:
+        """Raise LoadError where a dependency on a program has no URL to stand for it, or something else."""
+        given = self.find(dependency.service)
+        if isinstance(given, str) or (given is None and dependency.optional):
+            return
+        what = "is not started here" if given is None else f"is a program: {given!r} is not its URL"
+        raise LoadError(
+            f"{owner}.{dependency.name}: the command service {dependency.service} {what};"
+            f' pass replace={{{dependency.service!r}: "http://..."}}'
+        )
 
     def check_used(self, known: set[str]) -> None:
         """Raise LoadError for a replacement that replaces nothing of the app."""

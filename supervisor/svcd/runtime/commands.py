@@ -1,0 +1,117 @@
+"""From a replica of a command service to the order that starts its program: arguments, variables, port and socket.
+
+Law: a replica keeps its port and the path of its socket for as long as the app runs, whatever becomes of its processes,
+so that a URL that somebody has kept is right again once it is back. Only a chosen port that somebody else has taken
+meanwhile is replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from svcd.host.free_port import choose_port, is_free
+from svcd.runtime.settings import user_ids
+from svcd.values.commands import HOST, Command, Sign, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from svcd.runtime.launch import Launcher
+    from svcd.runtime.replica import Replica
+    from svcd.values.orders import Spawn
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one replica is to take connections, should it want any."""
+
+    number: int
+    socket: str
+    """Path of its Unix socket, which has that number."""
+    port: int
+
+
+def command_of(replica: Replica) -> Command:
+    """Return what a replica of a command service runs."""
+    if replica.spec.command is None:
+        raise TypeError(f"{replica.spec.name} is no command service")
+    return replica.spec.command
+
+
+class Commands:
+    """Makes spawn orders for programs, and knows where each was told to take connections."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._places: dict[str, Place] = {}
+        """By the name of a replica."""
+
+    def __repr__(self) -> str:
+        """Who was told what."""
+        return f"<Commands {self._places}>"
+
+    def order(self, replica: Replica) -> Spawn:
+        """Return the order for the replica's present generation. Raises OSError when no port is to be had."""
+        command = command_of(replica)
+        place = self._places.get(replica.name)
+        if place and not command.port and not is_free(HOST, place.port):
+            place.port = self._choose_port()
+        place = self._place(replica)
+        self._launcher.make_place(replica.process_id, place.number, user_ids(replica.spec.process))
+        fd = command.ready.fd if command.ready.sign is Sign.FD else 0
+        argv = self._filled(replica, command.argv)
+        return self._launcher.settled(replica, argv=argv, env=self.environment(replica), notify_fd=fd)
+
+    def question(self, replica: Replica, number: int) -> Spawn:
+        """Return the order for one run of the command that asks whether the program is ready.
+
+        It runs as the program does, but for its control groups, and what it prints is in nobody's log.
+        """
+        name = f"{replica.process_id}?{number}"
+        argv = self._filled(replica, command_of(replica).ready.argv)
+        order = self._launcher.settled(replica, argv=argv, env=self.environment(replica) | {"SVCD_REPLICA": name})
+        return replace(order, id=name, log="", cgroups=[])
+
+    def environment(self, replica: Replica) -> dict[str, str]:
+        """Return the whole environment of the replica's present process, or of the one that comes."""
+        place = self._place(replica)
+        own = {"PORT": str(place.port), "SOCKET": place.socket}
+        if command_of(replica).ready.sign is Sign.NOTIFY:
+            own["NOTIFY_SOCKET"] = self.notify_path(replica)
+        return self._launcher.environment(replica) | own
+
+    def url(self, replica: Replica) -> str:
+        """Return what those that depend on it are told; "" when it takes no connections."""
+        return self._filled(replica, [command_of(replica).url])[0]
+
+    def where(self, replica: Replica) -> str | tuple[str, int]:
+        """Return where it is to take connections: the path of its socket, or host and port."""
+        place = self._place(replica)
+        return place.socket if command_of(replica).on_socket else (HOST, place.port)
+
+    def notify_path(self, replica: Replica) -> str:
+        """Return the path at which the daemon hears it."""
+        return self._launcher.notify_path(self._place(replica).number)
+
+    def _place(self, replica: Replica) -> Place:
+        place = self._places.get(replica.name)
+        if place is None:
+            number = self._launcher.number()
+            path = self._launcher.socket_path(number, user_ids(replica.spec.process))
+            place = Place(number, path, command_of(replica).port or self._choose_port())
+            self._places[replica.name] = place
+        return place
+
+    def _choose_port(self) -> int:
+        return choose_port(HOST, {place.port for place in self._places.values()})
+
+    def _filled(self, replica: Replica, texts: Sequence[str]) -> list[str]:
+        place = self._place(replica)
+        words = {
+            "port": str(place.port),
+            "socket": place.socket,
+            "replica": str(replica.index),
+            "python": replica.spec.python,
+        }
+        return [fill(text, words) for text in texts]
