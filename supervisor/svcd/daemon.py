@@ -76,8 +76,10 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
 def planned_environment(app: AppSpec, service: str) -> tuple[dict[str, str], set[str]]:
     """Return what the first replica of a service would get, but for its GPUs, and which names are secret."""
     from svcd.policy.environment import secret_names  # noqa: PLC0415 - for `svcd env`; the daemon itself asks the app
+    from svcd.policy.groups import units_of  # noqa: PLC0415 - as above
     from svcd.runtime.launch import replica_environment  # noqa: PLC0415 - as above
 
-    spec = app.services[service]
-    variables = replica_environment(app, spec, f"{service}/0#1", (), os.environ)
+    units = units_of(app.services, app.groups).values()
+    spec = next(unit for unit in units if service in {each.name for each in unit.all})
+    variables = replica_environment(app, spec, f"{spec.name}/0#1", (), os.environ)
     return variables, secret_names(variables, spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ import pytest
 
 import svcd
 from running import PATIENCE, RunningApp
+from svcd.app.graph import build
 from svcd.link.blocking import BlockingClient
 
 if TYPE_CHECKING:
@@ -75,18 +77,29 @@ class UpDriver:
 
 
 @contextmanager
-def run_up(app: str) -> Iterator[UpDriver]:
+def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
+    """Run each service in a process of its own, but for those that are colocated."""
     folder = Path(tempfile.mkdtemp(prefix="svcd-graph-"))
     try:
         shutil.copy(Path(__file__).parent / "graph_shapes.py", folder)
-        (folder / "svcd.toml").write_text(f'[app]\nservice = "graph_shapes:{app}"\nhttp = "127.0.0.1:0"\n')
+        toml = f'[app]\nservice = "graph_shapes:{app}"\nhttp = "127.0.0.1:0"\ncolocate = {json.dumps(colocated)}\n'
+        (folder / "svcd.toml").write_text(toml)
         with RunningApp(folder) as running:
             yield UpDriver(running.up())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-WAYS = {"local": run_locally, "up": run_up}
+@contextmanager
+def run_colocated(app: str) -> Iterator[UpDriver]:
+    """Run all services in one process, but for those that cannot share it."""
+    services = list(build([getattr(graph_shapes, app)]).nodes.values())
+    together = [node.name for node in services if node.declaration.config.get("async_backend") == "asyncio"]
+    with run_up(app, *([[node.name for node in services]] if not together else [together])) as driver:
+        yield driver
+
+
+WAYS = {"local": run_locally, "up": run_up, "colocated": run_colocated}
 """Name -> context manager that takes the name of an entry class of graph_shapes.py and gives a driver."""
 
 

@@ -217,6 +217,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.cors.max_age": cors("max-age", "1234"),
     "app.python": interpreter("Plain", "app"),
     "app.async_backend": BACKEND,
+    "app.colocate": "tests/integration/test_colocation.py::test_members_share_a_process_and_others_call_them_as_ever",
     "services.*.instance_type": gpus("Shaped", 1),
     "services.*.resources.gpu": gpus("Own", 2),
     "services.*.resources.gpu_type": "tests/integration/test_pinning.py::test_gpu_type_is_what_is_given",

@@ -42,6 +42,8 @@ def _print(app: AppSpec) -> None:
     click.echo(f"{app.name}: {len(app.services)} services, entry {app.entry}, http {app.http.host}:{app.http.port}")
     for service in app.services.values():
         click.echo(_line(service))
+    for group in app.groups:
+        click.echo(f"  {' and '.join(group)} share a process")
 
 
 def _line(service: ServiceSpec) -> str:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from svcd.cli.common import EXIT_NO_SUCH_SERVICE, app_options_without_f, fail, places_of, sources_of
+from svcd.config import ConfigError, read
 from svcd.host.logs import LogFollower, tail
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svcd.config import Sources
     from svcd.host.logs import LogLine
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -37,15 +41,29 @@ def command(
 
     Times are UTC. The daemon's own log is called daemon. `--file` names the app's TOML file here, since -f follows.
     """
-    folder = Path(places_of(sources_of(files, profile, sets)).logs)
-    found = _choose(folder, services)
-    for name in services:
-        if not _logs_of(folder, name):
+    sources = sources_of(files, profile, sets)
+    folder = Path(places_of(sources).logs)
+    wanted = {name: (name, *_shared_log(name, sources)) for name in services}
+    for name, names in wanted.items():
+        if not _choose(folder, names):
             _missing(folder, name, go_on=follow)
+    names = tuple(dict.fromkeys(each for names in wanted.values() for each in names))
     try:
-        _show(folder, found, services, lines, follow=follow)
+        _show(folder, _choose(folder, names), names, lines, follow=follow)
     except KeyboardInterrupt:
         return
+
+
+def _shared_log(service: str, sources: Sources) -> Iterator[str]:
+    """The process that a service shares, whose name its log has, where that is not its own."""
+    try:
+        groups = read(sources).groups
+    except ConfigError:  # it may be wrong by now; there may be logs all the same
+        return
+    name, slash, index = service.partition("/")
+    for first, *others in groups:
+        if name.lower() in map(str.lower, others):
+            yield f"{first}{slash}{index}"
 
 
 def _show(folder: Path, found: list[Path], services: tuple[str, ...], lines: int, *, follow: bool) -> None:
@@ -64,7 +82,7 @@ def _choose(folder: Path, services: tuple[str, ...]) -> list[Path]:
     """The log files meant: `Vote.0.log` for Vote or Vote/0, `ingress.log`, `daemon.log`."""
     if not services:
         return [path for path in _all(folder) if path.stem not in {"daemon", "discovery"}]
-    return [path for name in services for path in _logs_of(folder, name)]
+    return list(dict.fromkeys(path for name in services for path in _logs_of(folder, name)))
 
 
 def _all(folder: Path) -> list[Path]:

@@ -45,17 +45,23 @@ def _safe(row: dict[str, Any]) -> bool:
     return row["state"] not in row["service"]
 
 
+SAME = '"'
+"""Stands for what the row above has, of a process that services share: it is not to be counted twice."""
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
-    cpu = row["cpu_percent"]
+    name, cpu = f"{row['service']}/{row['replica']}", row["cpu_percent"]
+    is_shared = row.get("process", name) != name
+    reason = one_line(row["reason"])
     return [
-        f"{row['service']}/{row['replica']}",
+        name,
         row["state"],
         str(row["pid"] or "-"),
-        ",".join(uuid[:12] for uuid in row["gpus"]) or "-",
-        "-" if cpu is None else f"{cpu:.0f}%",
-        size(row["rss_bytes"]),
+        SAME if is_shared else ",".join(uuid[:12] for uuid in row["gpus"]) or "-",
+        SAME if is_shared else "-" if cpu is None else f"{cpu:.0f}%",
+        SAME if is_shared else size(row["rss_bytes"]),
         "-" if row["in_flight"] is None else str(row["in_flight"]),
         str(row["restarts"]),
         age(row["since"]),
-        one_line(row["reason"]),
+        f"in the process of {row['process']}" + (f": {reason}" if reason else "") if is_shared else reason,
     ]

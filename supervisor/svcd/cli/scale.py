@@ -26,7 +26,9 @@ def command(targets: tuple[str, ...], files: tuple[Path, ...], profile: str | No
             answer = daemon.call("scale", {"service": service, "replicas": replicas}, timeout=10)
             if "unknown" in answer:
                 fail(f"no service {service}; this app has {', '.join(answer['services'])}", EXIT_NO_SUCH_SERVICE)
-            click.echo(f"{answer['service']}: {answer['before']} -> {answer['after']} replicas")
+            others = [name for name in answer["shared_by"] if name != answer["service"]]
+            shared = f", with {' and '.join(others)} in its process" if others else ""
+            click.echo(f"{answer['service']}: {answer['before']} -> {answer['after']} replicas{shared}")
 
 
 def _parse(target: str) -> tuple[str, int]:

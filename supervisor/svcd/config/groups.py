@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from svcd.config import schema
+from svcd.config.kinds import toml_text
 from svcd.config.problems import nearest
 from svcd.values.secrets import NOT_SHOWN
 
@@ -60,14 +61,15 @@ def _differences(stack: Stack, said: Entry, first: ServiceSpec, other: ServiceSp
     for key in sorted(mine.keys() | its.keys()):
         if mine.get(key, _ABSENT) == its.get(key, _ABSENT):
             continue
-        a, b = ((_entry(stack, spec.name, key), spec) for spec in (first, other))
-        (entry, here), (beside, there) = (b, a) if b[0] is not None else (a, b)
-        place = f" ({beside.where})" if beside is not None else ""
+        there, here = ((_entry(stack, spec.name, key), spec) for spec in (first, other))
+        if here[0] is None:  # the place is to be one that the user can change
+            there, here = here, there
+        place = f" ({there[0].where})" if there[0] else ""
         message = (
-            f"{_shown(here, key)}, but {there.name}, which shares its process (app.colocate, {said.where}),"
-            f" has {_shown(there, key)}{place}; a process has one: say the same for both, or colocate them not"
+            f"{_shown(key, *here)}, but {there[1].name}, which shares its process (app.colocate, {said.where}),"
+            f" has {_shown(key, *there)}{place}; say the same for both, or take one out of the group"
         )
-        yield (entry or said).problem(message)
+        yield (here[0] or said).problem(message)
 
 
 _ABSENT = object()
@@ -94,18 +96,17 @@ def _entry(stack: Stack, service: str, key: KeyPath) -> Entry | None:
     return entries[-1] if entries else None
 
 
-def _shown(spec: ServiceSpec, key: KeyPath) -> str:
-    """A value as its user would write it; never a secret."""
+def _shown(key: KeyPath, entry: Entry | None, spec: ServiceSpec) -> str:
+    """A value as its user wrote it, or the default; never a secret."""
     value = _alike(spec).get(key, _ABSENT)
     if key[0] == "envs":
-        if value is _ABSENT:
-            return "no such variable"
-        is_secret = key[1] in spec.secret_envs
-        return "{ unset = true }" if value is None else NOT_SHOWN if is_secret else repr(value)
+        if value is _ABSENT or value is None:
+            return "no such variable" if value is _ABSENT else "{ unset = true }"
+        return NOT_SHOWN if key[1] in spec.secret_envs else toml_text(value)
     known = schema.key_at(("services", spec.name, *key))
-    if value is _ABSENT or value == "":
+    if entry is None and value in (_ABSENT, ""):
         return known.default_text
-    return known.kind.write(value)
+    return known.kind.write(value if entry is None else entry.value)
 
 
 def _circle(said: Entry, groups: Sequence[Sequence[str]], services: Mapping[str, ServiceSpec]) -> Iterator[Problem]:

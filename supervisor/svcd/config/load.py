@@ -67,6 +67,12 @@ class Documents:
         return str(named[-1].value) if named else safe_name(self.root.name)
 
     @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The services that share a process, by name."""
+        said = merge(self.layers).get(("app", "colocate"))
+        return said[-1].value if said else ()
+
+    @property
     def app_python(self) -> str | None:
         """Absolute path of the interpreter that the configuration names for the whole app, or None."""
         named = merge(self.layers).get(("app", "python"))

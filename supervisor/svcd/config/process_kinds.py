@@ -112,9 +112,11 @@ class Groups(Kind):
             raise Wrong(f'expected an array of groups, such as [["Preprocess", "Vote"]]; {found(value)}')
         seen: set[str] = set()
         for group in value:
-            if not isinstance(group, list) or not all(isinstance(name, str) for name in group):
+            if not isinstance(group, list):
                 meant = self.write([value]) if all(isinstance(name, str) for name in value) else None
-                raise Wrong(f"expected names of services in each group; {found(group)} among the groups", meant)
+                raise Wrong(f"expected each group to be an array of services; {found(group)}", meant)
+            if odd := [name for name in group if not isinstance(name, str)]:
+                raise Wrong(f"expected names of services in each group; {found(odd[0])}")
             if len(group) < 2:
                 alone = f"{group[0]} is alone in its group" if group else "a group is empty"
                 raise Wrong(f"{alone}; a group is at least two services, and what is in none has a process of its own")

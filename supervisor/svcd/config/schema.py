@@ -14,7 +14,7 @@ from svcd.config.envs import Env
 from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
 from svcd.config.keys import Key, KeyPath, Table
 from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Size, Target, Text, Whole
-from svcd.config.process_kinds import Between, Cores, Limit, Mask
+from svcd.config.process_kinds import Between, Cores, Groups, Limit, Mask
 from svcd.values.specs import Cors, Http, HttpLimits, Limits, Probe, Process, Resources, Scaling, Traffic
 
 __all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
@@ -109,6 +109,13 @@ _APP = (
         Choice("trio", "asyncio"),
         "What runs the `async def` code of all services that say nothing else.",
         default="trio",
+    ),
+    Key(
+        "app.colocate",
+        Groups(),
+        "Services that share a process and call each other without a socket; see"
+        " [colocation](services.md#colocation).",
+        default=(),
     ),
     Key(
         "app.python",

@@ -116,13 +116,17 @@ class Control:
         return changes()
 
     async def scale(self, service: str, replicas: int) -> dict[str, Any]:
-        """Change how many replicas of a service there are; answer `{service, before, after}`."""
+        """Change how many replicas of a service there are; answer `{service, before, after, shared_by}`.
+
+        `shared_by` are all services that its process has, and that are so scaled with it.
+        """
         name = self._name(service)
         if name is None:
             return self._unknown(service)
         before = self._app.scale(name, replicas)
         self._journal.note("scale", str(replicas), before=str(before), service=name, reason="svcd scale")
-        return {"service": name, "before": before, "after": replicas}
+        members = [each.name for each in self._app.services[name].spec.members]
+        return {"service": name, "before": before, "after": replicas, "shared_by": members}
 
     async def restart(self, service: str, replica: int | None = None) -> Any:
         """A stream of the restart of a service's replicas, or of one; see `control.restart`."""

@@ -23,6 +23,7 @@ VALUES = {
     "app.cors.max_age": ("1s", "2s"),
     "app.python": ("./one", "./two"),
     "app.async_backend": ("trio", "asyncio"),
+    "app.colocate": ([["Model", "Vote"]], [["Vote", "Model"]]),
     "services.*.instance_type": ("one", "two"),
     "services.*.resources.gpu": (1, 2),
     "services.*.resources.gpu_type": ("A100", "H100"),

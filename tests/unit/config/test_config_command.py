@@ -34,6 +34,7 @@ CHAIN = {
     "app.cors.max_age": [f"{number}s" for number in range(6)],
     "app.python": ["./one", "./two"] * 3,
     "app.async_backend": ["trio", "asyncio"] * 3,
+    "app.colocate": [[["S00", f"S{number:02}"]] for number in range(1, 7)],
     "instance_types.*.gpu": [1, 2, 3, 4],
     "instance_types.*.gpu_type": ["A10", "L4", "A100", "H100"],
     "instance_types.*.cpu": [1, 2, 3, 4],

@@ -95,6 +95,8 @@ def test_it_takes_the_examples(path: Path):
 
 SAYS_LESS = {
     *("app-missing", "app-service-missing"),  # another file of the app may say it
+    *(f"colocate-{what}" for what in ("command", "envs", "process", "python", "python-of-one", "scaling", "twice")),
+    *(f"colocate-{what}" for what in ("circle", "unknown-far", "unknown-in-profile", "unknown-service")),
     *("env-file-broken", "env-file-missing", "envs-file-missing", "envs-host-lacks-it", "envs-long-secret"),
     *(
         "envs-bad-name",

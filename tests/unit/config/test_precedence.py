@@ -58,7 +58,7 @@ def test_the_higher_layer_wins_and_explain_says_so(key: schema.Key, low: str, hi
     ]
     environ = {variable(path): shell_of(said["environment"])} if "environment" in said else {}
     sets = [f"{dotted}={toml_of(said['--set'])}"] if "--set" in said else []
-    report = graph(Model={"config": decorator(path, said["decorator"]) if "decorator" in said else {}})
+    report = graph(Model={"config": decorator(path, said["decorator"]) if "decorator" in said else {}}, Vote={})
 
     documents = read(Sources(files=files, profile="prod", environ=environ, sets=sets))
     resolve(documents, report, default_python=PYTHON)

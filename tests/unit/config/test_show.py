@@ -154,7 +154,7 @@ def test_the_toml_says_what_was_said(key: schema.Key):
     program = 'services.Prog.command = ["true"]\n' if path[1] == "Prog" and path[-1] != "command" else ""
     said = f"{entry}{program}{'.'.join(path)} = {toml_of(VALUES[key.path][1])}\n"
     write("svcd.toml", f"{said}[instance_types.two]\n")
-    report = graph(Model={})
+    report = graph(Model={}, Vote={})
 
     def look() -> tuple[Any, str]:
         documents = read(Sources(environ={"PATH": ""}))
