@@ -148,7 +148,6 @@ class Replica:
                 await control.ready()
                 await self._hooks.run(control.probed)
                 await trio.sleep(inf)  # until SIGTERM
-                await trio.sleep(inf)  # until SIGTERM
             except StartError as error:
                 failure = error
             serving.cancel_scope.cancel()
