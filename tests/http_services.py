@@ -188,6 +188,11 @@ class Everything:
         for number in range(n):
             yield Box(width=number)
 
+    @svcd.task(idempotent=True)
+    async def keep(self, box: Box, n: Annotated[int, Field(ge=0)] = 1) -> Box:
+        """Keep a box."""
+        return box
+
 
 @svcd.service
 class Odd(Everything):

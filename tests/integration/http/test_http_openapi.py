@@ -28,12 +28,16 @@ def test_the_document_is_openapi_by_a_public_validator(http: httpx.Client) -> No
 
 def test_the_document_tells_of_every_api(http: httpx.Client) -> None:
     document = http.get("/docs.json").json()
-    assert set(document["paths"]) == {"/add", "/upper", "/size", "/first", "/pack", "/tokens", "/rows"}
+    apis = {"/add", "/upper", "/size", "/first", "/pack", "/tokens", "/rows", "/keep"}
+    assert set(document["paths"]) == apis | {f"/keep/{what}" for what in ("submit", "status", "get", "retry", "cancel")}
     add = document["paths"]["/add"]["post"]
     assert (add["summary"], add["operationId"]) == ("Add two numbers.", "add")
     assert set(add["responses"]) >= {"200", "400", "429", "500", "503", "504"}
     assert document["x-mounts"] == ["/web/small", "/web"]
     assert "application/octet-stream" in document["paths"]["/size"]["post"]["requestBody"]["content"]
+    submit = document["paths"]["/keep/submit"]["post"]
+    assert submit["requestBody"] == document["paths"]["/keep"]["post"]["requestBody"]
+    assert set(submit["responses"]) >= {"202", "400", "429", "507"}
     assert "text/event-stream" in document["paths"]["/tokens"]["post"]["responses"]["200"]["content"]
 
 
@@ -48,7 +52,7 @@ def test_schemathesis_finds_no_5xx_and_no_mismatch(everything: RunningApp, tmp_p
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert "7 selected / 7 total" in done.stdout
+    assert "13 selected / 13 total" in done.stdout
     assert "error" not in everything.log("ingress")
 
 
