@@ -85,6 +85,8 @@ def _find(service: str, api: str, daemon: BlockingClient, timeout: float) -> dic
         fail(f"{service} is not ready after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
     if "unknown" in found:
         fail(f"no service {service}; this app has {', '.join(found['services'])}", EXIT_NO_SUCH_SERVICE)
+    if found.get("is_command"):
+        fail(f"{found['service']} is a command service, and has no apis: call it at its URL", EXIT_NO_SUCH_SERVICE)
     known = {entry["name"]: entry for entry in found["apis"]}
     if api not in known:
         fail(f"{found['service']} has no api {api}; it has {', '.join(known) or 'none'}", EXIT_NO_SUCH_SERVICE)

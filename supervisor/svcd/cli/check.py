@@ -48,8 +48,11 @@ def _print(app: AppSpec) -> None:
 
 def _line(service: ServiceSpec) -> str:
     count = service.scaling.min_replicas
+    kind = "a oneshot" if service.command and service.command.is_oneshot else "a program" if service.command else ""
     needs = [f"{count} replica{'s' if count > 1 else ''}"]
     if service.resources.gpu:
         needs.append(f"{service.resources.gpu} GPU{'s' if service.resources.gpu > 1 else ''} each")
     calls = ", ".join(edge.service for edge in service.dependencies)
-    return f"  {service.name}: {', '.join(needs)}" + (f"; calls {calls}" if calls else "")
+    after = f"after {', '.join(service.after)}" if service.after else ""
+    parts = [", ".join(needs), ", ".join(filter(None, (kind, after))), f"calls {calls}" if calls else ""]
+    return f"  {service.name}: {'; '.join(filter(None, parts))}"

@@ -17,7 +17,7 @@ from svcd.cli.table import colour_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHOWN_BEFORE_READY = {"ready", "failed", "backoff"}
+_SHOWN_BEFORE_READY = {"ready", "done", "failed", "backoff"}
 _SHOWN_LATER = _SHOWN_BEFORE_READY | {"starting"}
 
 

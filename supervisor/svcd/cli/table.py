@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_STATES = {"ready": "green", "failed": "red", "backoff": "yellow", "pending": "yellow", "starting": "cyan"}
+_STATES = {
+    **dict.fromkeys(("ready", "done"), "green"),
+    **dict.fromkeys(("backoff", "pending"), "yellow"),
+    "starting": "cyan",
+    "failed": "red",
+}
 
 
 def colour_of(state: str) -> str | None:

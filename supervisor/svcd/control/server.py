@@ -14,7 +14,7 @@ from svcd.control.status import table
 from svcd.control.story import story
 from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
-from svcd_ipc.errors import ServiceUnavailable, UnknownApi
+from svcd_ipc.errors import InvalidArgument, ServiceUnavailable, UnknownApi
 from svcd_ipc.server import serve
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class Control:
         if name is None:
             return self._unknown(service)
         found, spec = self._app.services[name], self._app.spec.services[name]
+        if spec.command:
+            return {"service": name, "socket": "", "secret": "", "apis": [], "timeout": 0.0, "is_command": True}
         while True:
             news = self._bus.news
             for replica in found.replicas:
@@ -123,6 +125,9 @@ class Control:
         name = self._name(service)
         if name is None:
             return self._unknown(service)
+        command = self._app.spec.services[name].command
+        if command and command.why_alone and replicas > 1:
+            raise InvalidArgument(f"{name} {command.why_alone}")
         before = self._app.scale(name, replicas)
         self._journal.note("scale", str(replicas), before=str(before), service=name, reason="svcd scale")
         members = [each.name for each in self._app.services[name].spec.members]

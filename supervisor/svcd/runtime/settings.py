@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from svcd.host.limits import too_high
@@ -13,7 +14,7 @@ from svcd.values.specs import UNLIMITED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from svcd.values.specs import AppSpec, Process
+    from svcd.values.specs import AppSpec, Process, ServiceSpec
 
 
 def check_settings(app: AppSpec) -> None:
@@ -21,7 +22,7 @@ def check_settings(app: AppSpec) -> None:
     problems = [
         f"services.{service.name}.{problem}"
         for service in app.services.values()
-        for problem in _problems(service.process, privileged=os.geteuid() == 0)
+        for problem in (*_problems(service.process, privileged=os.geteuid() == 0), *_not_found(service))
     ]
     if problems:
         raise SettingsError("\n".join(problems))
@@ -35,6 +36,16 @@ def user_ids(process: Process) -> list[int]:
         return find_user(process.user, process.group).ids_to_become()
     except (UnknownUserError, NotPermittedError) as error:
         raise SettingsError(str(error)) from None
+
+
+def _not_found(service: ServiceSpec) -> Iterator[str]:
+    """A program that its environment has no path to; one that is named by its path may come to be there yet."""
+    if service.command is None or "/" in service.command.argv[0] or "{" in service.command.argv[0]:
+        return
+    path = service.envs.get("PATH", os.environ.get("PATH"))
+    program = service.command.argv[0]
+    if shutil.which(program, path=path) is None:
+        yield f"command: {program}: not found on the PATH of its environment ({path}); name it by its path"
 
 
 def _problems(process: Process, *, privileged: bool) -> Iterator[str]:

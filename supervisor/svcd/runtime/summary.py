@@ -15,7 +15,7 @@ _LONGEST = 200
 
 def summary(app: App, url: str) -> str:
     """Say how many replicas are ready, where the app answers once it does, and what is wrong with the others."""
-    replicas = app.replicas()
+    replicas = [replica for replica in app.replicas() if replica.state is not State.DONE]
     ready = sum(replica.state is State.READY for replica in replicas)
     where = f"ready at {url}" if app.ready.is_set() else "starting"
     if ready == len(replicas):

@@ -81,6 +81,13 @@ class Command:
         """Whether it takes connections on a Unix socket, and not on a port."""
         return takes_socket(self.argv)
 
+    @property
+    def why_alone(self) -> str:
+        """Why there can be one replica only, in words that follow its name; "" when there may be more."""
+        if self.is_oneshot:
+            return "is a oneshot, which runs once"
+        return f"has the port {self.port}, which two replicas cannot share" if self.port else ""
+
     def is_done(self, code: int) -> bool:
         """Whether there is nothing left to do after an exit with this status."""
         return code == 0 and self.restart is not Restart.ALWAYS

@@ -52,7 +52,7 @@ class Places:
         return f"{self.data_sockets}/{number}.sock"
 
     def notify_socket(self, number: int) -> str:
-        """Path of the socket at which the daemon hears what a program says of itself; no longer than a data socket's."""
+        """Path of the socket at which the daemon hears a program; no longer than that of a data socket."""
         return f"{self.data_sockets}/{number}.note"
 
     def own_data_socket(self, number: int) -> str:
