@@ -22,6 +22,7 @@ from svcd_ipc.errors import (
     ReplicaLost,
     UnknownApi,
 )
+from svcd_ipc.staging import is_worth_staging
 from svcd_ipc.taking import Input
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from svcd_ipc.crew import Hand
     from svcd_ipc.messages import Call, Fed, Feed, Hello, Load
     from svcd_ipc.outbox import Outbox
+    from svcd_ipc.staging import Staging
     from svcd_ipc.writer import Chunks
 
 _STREAMED: Final = object()
@@ -107,6 +109,8 @@ class Callee:
         """Of running calls that have arguments which are streams."""
         self.running: dict[int, Serving] = {}
         self.is_draining = False
+        self.staging: Staging | None = None
+        """Set by the channel where arrays are lent."""
         self.peer: Hello | None = None
 
     def accept(self, event: Call) -> Serving | None:
@@ -233,6 +237,8 @@ class Callee:
         if hasattr(type(value), "__anext__"):
             await self._produce(serving, value)
             return _STREAMED
+        if self.staging is not None and is_worth_staging(value):
+            return await self.staging.staged(value)
         return value
 
     async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:
@@ -248,6 +254,8 @@ class Callee:
                     item = await anext(items)
                 except StopAsyncIteration:
                     return
+                if self.staging is not None and is_worth_staging(item):
+                    item = await self.staging.staged(item)
                 self._put(self._connection.send_item(number, item))
                 if self._outbox.is_high:
                     await self._outbox.room()

@@ -13,6 +13,7 @@ from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, Replic
 from svcd_ipc.feeding import Feeding
 from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
 from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
+from svcd_ipc.staging import has_large
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from svcd_ipc.connection import Connection
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.reader import Reader
+    from svcd_ipc.staging import Staging
 
 WINDOW: Final = 64
 """Items of a stream that may be under way to their consumer."""
@@ -45,6 +47,8 @@ class Caller:
         """Set by the channel when it runs; iterators that feed arguments run there."""
         self._feedings: dict[int, Feeding] = {}
         """By call."""
+        self.staging: Staging | None = None
+        """Set by the channel where arrays are lent."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.is_open = False
@@ -65,6 +69,8 @@ class Caller:
         give_up, told = self._deadlines(deadline)
         if told == -inf:
             await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
+        if self.staging is not None and has_large(args.values()):
+            args = await self.staging.staged(args)
         pending = Pending(api, give_up)
         feeding = self._feeding(pending, inputs) if inputs else None
         self._send(pending, args, told, trace, attempt, 0, feeding)

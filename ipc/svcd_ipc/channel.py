@@ -286,6 +286,7 @@ class Channel:
                     await self._reader.receive()
                 if self.peer is not None and self._handover.is_done and not self._is_ending:
                     self._caller.is_open = True
+                    self._caller.staging = self._callee.staging = self._handover.staging
         self._reader.recv = self._sock.recv
         self._handover.close()
         if scope.cancelled_caught:

@@ -66,6 +66,7 @@ class Crew:
         """Wait for the next job; False when enough hands wait already."""
         if len(self._idle) >= _KEEP_IDLE:
             return False
+        hand.job = _nothing  # It would keep the last call and its arguments alive, which may be views of shared memory.
         self._idle.append(hand)
         await hand.bell.wait()
         return True

@@ -20,6 +20,7 @@ from svcd_ipc.errors import RemoteProtocolError
 from svcd_ipc.mapping import NotSharedError, attach
 from svcd_ipc.messages import MEMORY
 from svcd_ipc.sharing import Sharing
+from svcd_ipc.staging import Staging
 
 if TYPE_CHECKING:
     from svcd_ipc.connection import Connection
@@ -50,6 +51,8 @@ class Handover:
         """Messages of the peer that are still to come."""
         self.refusal: str | None = None
         """Why nothing is lent to this peer."""
+        self.staging: Staging | None = None
+        """There is one where something is."""
 
     @property
     def capabilities(self) -> list[str]:
@@ -100,6 +103,8 @@ class Handover:
         self.refusal = self.refusal or event.reason
         if self._sharing is not None:
             self._sharing.may_lend = self.refusal is None
+            if self._sharing.may_lend:
+                self.staging = Staging(self._sharing)
 
     async def give_back(self) -> None:
         """Give back slots whose last view went while nothing else was said; runs until cancelled."""

@@ -32,7 +32,7 @@ class Sharing:
     """The lending of one connection. `lifeline` is the end of a pipe whose other end the peer's mapping keeps open."""
 
     def __init__(self, memory: Memory, lifeline: int) -> None:
-        self._memory = memory
+        self.memory = memory
         self._lifeline = lifeline
         self._lent: dict[int, int] = {}
         """References to each slot of ours that the peer holds."""
@@ -55,6 +55,13 @@ class Sharing:
 
     # What goes out
 
+    def would_copy(self, array: Any) -> bool:
+        """Tell whether lending an array means to copy it."""
+        if not self.may_lend or array.dtype.kind not in "biufc":
+            return False
+        window = window_of(array) if array.flags.c_contiguous else None
+        return window is None or not (window.mapping is self._theirs or self.memory.slot_of(array) is not None)
+
     def lend(self, array: Any) -> bytes | None:
         """Return a reference to an array's bytes in C order, copied into the arena unless they lie there.
 
@@ -66,11 +73,11 @@ class Sharing:
             return REFERENCE.pack(_YOURS, window.number, start, array.nbytes)
         if not self.may_lend or array.nbytes < SMALLEST:
             return None
-        if window is not None and (slot := self._memory.slot_of(array)) is not None:
+        if window is not None and (slot := self.memory.slot_of(array)) is not None:
             freeze(array)
             start = array.__array_interface__["data"][0] - window.mapping.address
             return self._lease(slot.number, start, array.nbytes)
-        copied = copy(self._memory, array)
+        copied = copy(self.memory, array)
         return None if copied is None else self.lend(copied)
 
     def take_back(self, references: Iterable[bytes]) -> None:
@@ -96,7 +103,7 @@ class Sharing:
             if number not in self._lent:
                 raise RemoteProtocolError(f"the peer referred to slot {number}, which it does not hold")
             try:
-                return self._memory.view(number, start, size)
+                return self.memory.view(number, start, size)
             except ValueError as error:
                 raise RemoteProtocolError(f"the peer sent a bad reference: {error}") from None
         theirs = self._theirs
@@ -130,11 +137,11 @@ class Sharing:
         self.may_lend = False
         self._theirs = None
         if self._lifeline >= 0:
-            self._memory.depart(Departed(self._lifeline, self._lent))
+            self.memory.depart(Departed(self._lifeline, self._lent))
             self._lifeline, self._lent = -1, {}
 
     def _lease(self, number: int, start: int, size: int) -> bytes:
-        self._memory.hold(number)
+        self.memory.hold(number)
         self._lent[number] = self._lent.get(number, 0) + 1
         return REFERENCE.pack(_MINE, number, start, size)
 
@@ -144,7 +151,7 @@ class Sharing:
             self._lent[number] = left
         else:
             del self._lent[number]
-        self._memory.release((number,))
+        self.memory.release((number,))
 
 
 def _unpack(reference: bytes | memoryview) -> tuple[int, int, int, int]:

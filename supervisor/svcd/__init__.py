@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServiceUnavailable,
         UnknownApi,
     )
+    from svcd_ipc.memory import empty
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ _HOMES = {
     "local": "svcd.worker.local",
     "CallCancelled": "svcd.worker.thread",
     "current_call": "svcd_ipc.channel",
+    "empty": "svcd_ipc.memory",
     **dict.fromkeys(
         (
             *("BadResult", "CallError", "DeadlineExceeded", "EncodeError", "InvalidArgument", "Overloaded"),
@@ -85,6 +87,7 @@ __all__ = [
     "asgi_app",
     "current_call",
     "depends",
+    "empty",
     "gather",
     "local",
     "on_shutdown",

@@ -1,0 +1,68 @@
+"""Large arrays are copied into the arena on a thread, so that the event loop goes on meanwhile.
+
+numpy lets go of the GIL while it copies. A thread costs some 100 µs, which is what 1 MB takes to copy: from LARGE on it
+adds a tenth at most, and the loop is spared 10 ms for 64 MB. Smaller arrays, and those deep inside other values, are
+copied where the message is made.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from svcd_ipc.sharing import copy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from svcd_ipc.sharing import Sharing
+
+LARGE: Final = 8 * 1024 * 1024
+"""Bytes of an array from which on it is copied on a thread."""
+
+_FEW: Final = 64
+"""Items of a value up to which each is looked at."""
+
+
+class Staging:
+    """Brings the large arrays of a value into the arena before the value is sent over one connection."""
+
+    def __init__(self, sharing: Sharing) -> None:
+        self._sharing = sharing
+
+    async def staged(self, value: Any) -> Any:
+        """Return the value with large arrays replaced, its own or those of its items; see `is_large`."""
+        if isinstance(value, dict):
+            return {name: await self._staged(item) if is_large(item) else item for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [await self._staged(item) if is_large(item) else item for item in value]
+        return await self._staged(value)
+
+    async def _staged(self, array: Any) -> Any:
+        numpy = sys.modules.get("numpy")
+        if numpy is None or type(array) is not numpy.ndarray or not self._sharing.would_copy(array):
+            return array
+        copied = await trio.to_thread.run_sync(copy, self._sharing.memory, array)
+        return array if copied is None else copied
+
+
+def is_large(value: Any) -> bool:
+    """Whether an array is worth a thread."""
+    return getattr(value, "nbytes", 0) >= LARGE
+
+
+def is_worth_staging(value: Any) -> bool:
+    """Whether a value is large, or one of its items where they are few."""
+    if not isinstance(value, (dict, list, tuple)):
+        return is_large(value)
+    return len(value) <= _FEW and has_large(value.values() if isinstance(value, dict) else value)
+
+
+def has_large(values: Iterable[Any]) -> bool:
+    """Whether one of several is; asked of every call."""
+    for value in values:  # noqa: SIM110 - a generator costs three times as much
+        if getattr(value, "nbytes", 0) >= LARGE:
+            return True
+    return False
