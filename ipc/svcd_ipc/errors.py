@@ -220,7 +220,8 @@ def _made(code: str, message: str, details: dict[str, Any]) -> CallError:
         found = details.get("details")
         return InvalidArgument(message, found if isinstance(found, list) else None)
     if code == Busy.code:
-        return Busy(message)
+        load = details.get("load")
+        return Busy(message, (load[0], load[1])) if isinstance(load, list) and len(load) == 2 else Busy(message)
     type_name = details.get("type") if code == RemoteError.code else code
     traceback_text = str(details.get("traceback") or "")
     return RemoteError(str(type_name), message, traceback_text, Origin.read(details.get("origin")))

@@ -18,9 +18,10 @@ class Dismissed(Exception):  # noqa: N818  (no error of anybody's)
 
 
 class _Waiter:
-    __slots__ = ("event", "replica")
+    __slots__ = ("api", "event", "replica")
 
-    def __init__(self) -> None:
+    def __init__(self, api: str) -> None:
+        self.api = api
         self.event = trio.Event()
         self.replica: ReplicaEnd | None = None
 
@@ -38,9 +39,14 @@ class Line:
     def __repr__(self) -> str:
         return f"<Line [{len(self)} waiting]>"
 
-    async def wait(self, seconds: float, *, at_head: bool) -> ReplicaEnd | None:
+    @property
+    def api(self) -> str:
+        """What the first in line wants to call."""
+        return self._waiters[0].api
+
+    async def wait(self, api: str, seconds: float, *, at_head: bool) -> ReplicaEnd | None:
         """Return the replica that was handed over, None when the time was up first. Raises Dismissed."""
-        waiter = _Waiter()
+        waiter = _Waiter(api)
         if at_head:
             self._waiters.appendleft(waiter)
         else:

@@ -23,6 +23,7 @@ from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
 from svcd.worker.door import SOCKET_MODE, door
+from svcd.worker.lobby import Lobby
 from svcd.worker.members import Members
 from svcd.worker.probes import Hooks
 from svcd.worker.pulse import Pulse
@@ -209,13 +210,14 @@ class Replica:
         self._hooks.add(member.live, told.readiness, told.liveness)
 
     async def _serve(self, told: ServiceBoot, service: LiveService, *, task_status: trio.TaskStatus[Any]) -> None:
+        lobby = Lobby(service)
         await serve(
             listen(told.socket, mode=SOCKET_MODE),
-            service.handle,
+            lobby.handle,
             identity=self._identity,
             welcome=door(told.secret),
-            admit=service.admit,
-            release=service.release,
+            admit=lobby.admit,
+            release=lobby.release,
             load=service.load,
             on_channel=self._met,
             memory=of_process(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import exp2, inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +27,12 @@ GROWTH = 0.05
 """Calls by which the known capacity grows with each answer: under full load one call in twenty finds it full."""
 DOWN_FOR = 0.05
 """Seconds for which a replica that could not be reached is left alone."""
+PACE = 0.2
+"""Weight of the newest call in the mean time of an api's calls."""
+FORGET = 1.0
+"""Seconds without a call in which a known pace halves, so that who was slow gets another chance."""
+SLOWER = 2.0
+"""How many times slower than the quickest a replica has to be to count as slower: below that it is chance."""
 
 
 class ReplicaEnd:
@@ -52,6 +58,8 @@ class ReplicaEnd:
         self._load = 0
         self._load_at = -inf
         self._sent = 0
+        self._paces: dict[str, tuple[float, float]] = {}
+        """By api: mean seconds of a call of late, and when that was."""
         self._opening: trio.Event | None = None
 
     def __repr__(self) -> str:
@@ -73,6 +81,16 @@ class ReplicaEnd:
         if now - self._load_at > FRESH:
             return self.in_flight
         return max(self.in_flight, self._load + self._sent)
+
+    def took(self, api: str, seconds: float, now: float) -> None:
+        """Note how long a call took, waiting there included."""
+        mean, _ = self._paces.get(api, (seconds, now))
+        self._paces[api] = mean + PACE * (seconds - mean), now
+
+    def pace(self, api: str, now: float) -> float:
+        """Return how long a call of an api probably takes; 0 where nothing is known."""
+        mean, at = self._paces.get(api, (0.0, now))
+        return mean * exp2((at - now) / FORGET)
 
     def is_open(self, now: float) -> bool:
         """Whether it would probably take a call."""

@@ -1,6 +1,7 @@
 """The way to one service: which of its replicas gets a call, and who waits when none can take it.
 
-Law: a call is sent to the least loaded replica that would take it. A call that was not started goes on to another one
+Law: a call is sent to the least loaded replica that would take it, where one that is n times slower than the quickest
+counts as n times as loaded. A call that was not started goes on to another one
 freely; a call that may have run is sent again only when its api is idempotent. Calls that no replica takes wait in one
 line, first come first served, bounded, with their deadlines running.
 """
@@ -14,10 +15,10 @@ import trio
 
 from svcd.worker.line import Dismissed, Line
 from svcd.worker.outgoing import any_begun
-from svcd.worker.replica_end import ReplicaEnd
+from svcd.worker.replica_end import SLOWER, ReplicaEnd
 from svcd.worker.retries import RetryBudget
 from svcd.worker.revive import raise_as_own
-from svcd.worker.route_stream import RouteStream
+from svcd.worker.route_stream import RouteStream, asked_for
 from svcd_ipc.calls import current_call
 from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
@@ -126,12 +127,14 @@ class Route:
         deadline = self.deadline_of() if deadline is None else deadline
         trace = trace or inherited_trace()
         self._retries.deposit()
+        asked = asked_for(api, args)
         attempt = 0
         is_back = False
         while True:
-            replica = await self.acquire(api, deadline, is_back=is_back)
+            replica = await self.acquire(asked, deadline, is_back=is_back)
             try:
-                channel = await self.open(replica, api, deadline)
+                channel = await self.open(replica, asked, deadline)
+                start = self.clock()
                 value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt, inputs=inputs)
             except Busy as busy:
                 replica.refused(busy.load, self.clock())
@@ -142,7 +145,7 @@ class Route:
                 if error.from_peer:  # it speaks of a replica further down
                     raise
                 if attempt >= retries or (inputs and any_begun(inputs)) or not self._retries.withdraw():
-                    raise self.name_loss(api, replica) from error
+                    raise self.name_loss(asked, replica) from error
                 attempt += 1
             except CallError as error:
                 replica.answered()
@@ -150,6 +153,7 @@ class Route:
                 raise
             else:
                 replica.answered()
+                self._note_pace(replica, asked, start)
                 return value
             finally:
                 self.release(replica)
@@ -174,7 +178,7 @@ class Route:
         `is_back`: the call has been at the head of the line before, and was refused by the replica it got.
         """
         if is_back or not self._line:
-            replica = self._choose()
+            replica = self._choose(api)
             if replica is not None:
                 replica.take()
                 return replica
@@ -215,18 +219,22 @@ class Route:
 
     def dispatch(self) -> None:
         """Hand replicas that would take a call to those first in line."""
-        while self._line and (replica := self._choose()) is not None:
+        while self._line and (replica := self._choose(self._line.api)) is not None:
             replica.take()
             self._line.hand(replica)
 
-    def _choose(self) -> ReplicaEnd | None:
-        """The least loaded replica that would take a call; of equals the one whose last turn is longest ago."""
+    def _choose(self, api: str) -> ReplicaEnd | None:
+        """The replica that would take a call and be done with it first; of equals that whose turn is longest ago."""
         now = self.clock()
         best: ReplicaEnd | None = None
-        least = (0, 0)
+        least = (0.0, 0)
+        quickest = self._quickest(api, now)
         for replica in self.replicas.values():
             if replica.is_open(now):
-                rank = (replica.load(now), replica.turn)
+                load: float = replica.load(now)
+                if quickest > 0 and (times := replica.pace(api, now) / quickest) >= SLOWER:
+                    load = (load + 1) * times - 1
+                rank = (load, replica.turn)
                 if best is None or rank < least:
                     best, least = replica, rank
         if best is not None:
@@ -234,10 +242,21 @@ class Route:
             best.turn = self._turns
         return best
 
+    def _note_pace(self, replica: ReplicaEnd, api: str, start: float) -> None:
+        if len(self.replicas) > 1:
+            now = self.clock()
+            replica.took(api, now - start, now)
+
+    def _quickest(self, api: str, now: float) -> float:
+        """Return the shortest pace that is known of a replica; 0 where there is nothing to compare."""
+        if len(self.replicas) < 2:
+            return 0.0
+        return min((pace for replica in self.replicas.values() if (pace := replica.pace(api, now)) > 0), default=0.0)
+
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
         self._nursery.start_soon(self._ask_again)
         try:
-            replica = await self._line.wait(deadline - self.clock(), at_head=is_back)
+            replica = await self._line.wait(api, deadline - self.clock(), at_head=is_back)
         except Dismissed:
             raise self._unavailable(api) from None
         if replica is None:

@@ -8,9 +8,16 @@ from svcd.worker.revive import raise_as_own
 from svcd_ipc.errors import Busy, CallError, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from svcd.worker.outgoing import Inputs
     from svcd.worker.replica_end import ReplicaEnd
     from svcd.worker.route import Route
+
+
+def asked_for(api: str, args: Mapping[str, Any]) -> str:
+    """Return the api that a call is about, also where a reserved one carries it."""
+    return str(args.get("api", api)) if "." in api else api
 
 
 class RouteStream:
@@ -28,6 +35,7 @@ class RouteStream:
         self._route = route
         self._api = api
         self._args = args
+        self._asked = asked_for(api, args)
         self._deadline = deadline
         self._trace = trace
         self._inputs = inputs
@@ -36,7 +44,7 @@ class RouteStream:
         self._ended = False
 
     def __repr__(self) -> str:
-        return f"<RouteStream {self._route.service}.{self._api}>"
+        return f"<RouteStream {self._route.service}.{self._asked}>"
 
     def __aiter__(self) -> RouteStream:
         return self
@@ -53,7 +61,7 @@ class RouteStream:
             self._end()
             if replica is None or error.from_peer:
                 raise
-            raise self._route.name_loss(self._api, replica) from error
+            raise self._route.name_loss(self._asked, replica) from error
         except BaseException as error:
             self._end()
             raise_as_own(error)
@@ -74,9 +82,9 @@ class RouteStream:
         """Return the first item; a call that was not started goes on to another replica, as with plain calls."""
         is_back = False
         while True:
-            replica = self._replica = await self._route.acquire(self._api, self._deadline, is_back=is_back)
+            replica = self._replica = await self._route.acquire(self._asked, self._deadline, is_back=is_back)
             try:
-                channel = await self._route.open(replica, self._api, self._deadline)
+                channel = await self._route.open(replica, self._asked, self._deadline)
                 items = channel.stream(
                     self._api, self._args, deadline=self._deadline, trace=self._trace, inputs=self._inputs
                 )

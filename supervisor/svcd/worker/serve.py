@@ -145,6 +145,8 @@ class LiveService:
         """Where calls are noted, in a process that has a pulse."""
         self.timeout = inf
         """Seconds after which a call without a deadline counts as given up."""
+        self.parked = 0
+        """Calls that wait for a slot, see `svcd.worker.lobby`."""
         self.on_freed: Callable[[], None] | None = None
         """Told each time that a slot was given back."""
         self._idle: trio.Event | None = None
@@ -206,6 +208,11 @@ class LiveService:
             else:
                 await self.threads.run(hook)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it admits nothing more from outside."""
+        return self._idle is not None
+
     def admit(self, call: IncomingCall) -> bool:
         """Take a slot for a call from outside, or refuse it; questions about the service itself take none."""
         if self._idle is not None and self._takes_slot(call):
@@ -249,12 +256,12 @@ class LiveService:
             await self._idle.wait()
 
     def load(self) -> tuple[int, int]:
-        """Return (calls running, calls waiting for a thread or for the batch before theirs)."""
+        """Return (calls running, calls waiting for a slot, for a thread, or for the batch before theirs)."""
         queued = self.threads.queued
         if self._batchers:
             queued += sum(batcher.waiting for batcher in self._batchers)
         queued = min(queued, self.taken)
-        return self.taken - queued, queued
+        return self.taken - queued, queued + self.parked
 
     def health(self) -> dict[str, Any]:
         """Return what the daemon asks for."""

@@ -1,0 +1,31 @@
+"""What a caller knows of a replica: how long its calls take, and for how long that is believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from svcd.values.boot import Address
+from svcd.worker.replica_end import FORGET, ReplicaEnd
+
+
+@pytest.fixture
+def end() -> ReplicaEnd:
+    return ReplicaEnd("S/0", Address("s", ""))
+
+
+def test_nothing_is_known_at_first(end: ReplicaEnd) -> None:
+    assert end.pace("classify", 0.0) == 0.0
+
+
+def test_the_pace_is_a_mean_of_each_api(end: ReplicaEnd) -> None:
+    end.took("classify", 1.0, 0.0)
+    end.took("ping", 0.001, 0.0)
+    end.took("classify", 2.0, 0.0)
+    assert end.pace("classify", 0.0) == pytest.approx(1.2)
+    assert end.pace("ping", 0.0) == pytest.approx(0.001)
+
+
+def test_who_was_slow_is_tried_again_after_a_while(end: ReplicaEnd) -> None:
+    end.took("classify", 1.0, 10.0)
+    assert end.pace("classify", 10.0 + FORGET) == pytest.approx(0.5)
+    assert end.pace("classify", 10.0 + 4 * FORGET) == pytest.approx(1 / 16)
