@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from svcd.host.limits import Descriptors
     from svcd.host.program import Program
     from svcd.host.stop_signals import StopSignals
+    from svcd.runtime.service import Service
     from svcd.values.events import Change
     from svcd.values.places import Places
     from svcd.values.specs import AppSpec
@@ -187,6 +188,7 @@ class Session:
             ledger=ledger,
             chance=random.random,
             tell=self._tell,
+            scaled=self._scaled,
         )
         info = self._info(spec)
         self._summary = partial(summary, app, info["url"])
@@ -279,6 +281,9 @@ class Session:
         self._reporter.change(change)
         if not self._stop.is_set():
             notify(os.environ, STATUS=self._summary())
+
+    def _scaled(self, service: Service, before: int, reason: str) -> None:
+        self._journal.note("scale", str(service.wanted), before=str(before), service=service.spec.name, reason=reason)
 
     def _say(self, text: str) -> None:
         self._journal.say(text)

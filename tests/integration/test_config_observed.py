@@ -196,6 +196,7 @@ def envs(app: RunningApp) -> None:
 MEMORY = "tests/integration/process/test_memory_limit.py::test_the_watch_ends_it_where_there_is_no_control_group"
 USERS = "tests/integration/process/test_users.py::test_each_is_who_it_should_be"
 PROBES = "tests/supervision/test_liveness.py::test"
+SCALING = "tests/integration/test_autoscaling.py::test_replicas_follow_the_load_and_no_call_is_lost"
 BACKEND = "tests/integration/test_async_backend.py::test_the_app_says_it_for_all_and_a_service_for_itself"
 
 OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
@@ -224,7 +225,9 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "services.*.resources.cpu": threads_of_a_share("Own"),
     "services.*.resources.memory": MEMORY,
     "services.*.scaling.min_replicas": min_replicas,
-    "services.*.scaling.max_replicas": "tests/unit/config/test_wrong_files.py::test_says_what_is_wrong_and_where",
+    "services.*.scaling.max_replicas": SCALING,
+    "services.*.scaling.down_after": SCALING,
+    "services.*.traffic.concurrency": SCALING,
     "services.*.traffic.timeout": timeout,
     "services.*.traffic.max_concurrency": max_concurrency,
     "services.*.traffic.max_queue": max_queue,

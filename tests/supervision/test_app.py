@@ -235,6 +235,7 @@ async def test_routes_name_only_what_is_ready(tmp_path: Path, autojump_clock: Mo
         ready = happening is Happening.READY
         assert route == {
             "state": "ready" if ready else "starting",
+            "scales": False,
             "reason": "",
             "replicas": [["Base/0#1", "/Base/0#1", "s"]] if ready else [],
         }

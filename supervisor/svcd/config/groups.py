@@ -53,7 +53,20 @@ def check_groups(stack: Stack, services: Mapping[str, ServiceSpec]) -> Iterator[
                 yield said.problem(f"{name} is a program (its `command`), which always has a process of its own")
             elif first.command is None:
                 yield from _differences(stack, said, first, services[name])
+        yield from _gpu_types(stack, said, [services[name] for name in group])
     yield from _circle(said, groups, services)
+
+
+def _gpu_types(stack: Stack, said: Entry, members: Sequence[ServiceSpec]) -> Iterator[Problem]:
+    """Members that ask for GPUs get theirs together: of one type, if any says which."""
+    asking = [spec for spec in members if spec.resources.gpu and spec.resources.gpu_type]
+    for spec in asking[1:]:
+        if spec.resources.gpu_type != asking[0].resources.gpu_type:
+            entry = _entry(stack, spec.name, ("resources", "gpu_type")) or said
+            yield entry.problem(
+                f"differs from gpu_type of {asking[0].name}, which shares its"
+                f" process (app.colocate, {said.where}); say the same for both, or colocate them not"
+            )
 
 
 def _differences(stack: Stack, said: Entry, first: ServiceSpec, other: ServiceSpec) -> Iterator[Problem]:

@@ -179,11 +179,16 @@ def _service(
         resources=Resources(**{each.name: value(f"resources.{each.name}") for each in fields(Resources)}),
         traffic=Traffic(
             timeout=value("traffic.timeout"),
+            concurrency=value("traffic.concurrency"),
             max_concurrency=value("traffic.max_concurrency")
             or default_concurrency(max((api.max_batch_size for api in apis), default=0)),
             max_queue=value("traffic.max_queue"),
         ),
-        scaling=Scaling(min_replicas=least, max_replicas=value("scaling.max_replicas") or least),
+        scaling=Scaling(
+            min_replicas=least,
+            max_replicas=value("scaling.max_replicas") or least,
+            down_after=value("scaling.down_after"),
+        ),
         limits=Limits(start=value("start_timeout"), drain=value("drain_timeout"), stop=value("stop_timeout")),
         liveness=Probe(**{each.name: value(f"liveness.{each.name}") for each in fields(Probe)}),
         readiness=Probe(**{each.name: value(f"readiness.{each.name}") for each in fields(Probe)}),

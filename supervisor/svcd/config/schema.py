@@ -113,8 +113,7 @@ _APP = (
     Key(
         "app.colocate",
         Groups(),
-        "Services that share a process and call each other without a socket; see"
-        " [colocation](services.md#colocation).",
+        "Services that share a process and call each other without a socket; see [colocation](services.md#colocation).",
         default=(),
     ),
     Key(
@@ -164,9 +163,22 @@ _SERVICE = (
     Key(
         "scaling.max_replicas",
         Whole(1),
-        "The most replicas. There is no autoscaling yet: what runs is `min_replicas`.",
+        "The most replicas; see [scaling](operating.md#scaling).",
         default_text="`min_replicas`",
         follows="services.*.scaling.min_replicas",
+    ),
+    Key(
+        "scaling.down_after",
+        Duration(),
+        "How long a replica is kept that the load does not need.",
+        default=_SCALING.down_after,
+    ),
+    Key(
+        "traffic.concurrency",
+        Whole(1),
+        "Calls in flight and waiting that one replica is meant for; more of them start another, up to `max_replicas`.",
+        default_text="`max_concurrency`",
+        of="class",
     ),
     Key("traffic.timeout", Duration(), "Deadline of a call that brings none.", default=_TRAFFIC.timeout, of="class"),
     Key(

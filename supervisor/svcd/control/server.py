@@ -154,7 +154,7 @@ class Control:
     async def scaled(self) -> dict[str, int]:
         """The services whose number of replicas was changed while running, and that number."""
         services = self._app.services
-        return {name: s.wanted for name, s in services.items() if s.wanted != s.spec.scaling.min_replicas}
+        return {name: s.wanted for name, s in services.items() if s.is_fixed}
 
     async def environment(self, service: str, replica: int, *, secrets: bool, reported: bool = False) -> dict[str, Any]:
         """What a replica gets: `{service, replica, variables: [[name, value], ...]}`, as bytes.

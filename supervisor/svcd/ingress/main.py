@@ -16,6 +16,7 @@ from svcd.ingress.listening import allow_descriptors, local_listener
 from svcd.ingress.log import Log
 from svcd.worker.client import Client
 from svcd.worker.control import Control
+from svcd.worker.demand import report_demand
 from svcd.worker.pulse import Pulse
 from svcd_ipc.errors import CallError, ProtocolError
 from svcd_ipc.frames import DEFAULT_LIMIT
@@ -82,6 +83,7 @@ class IngressProcess:
                 await control.connect(boot.link, nursery)
                 if boot.pulse:
                     nursery.start_soon(Pulse(boot.pulse).beat, boot.beat, list)
+                nursery.start_soon(report_demand, client, control)
                 nursery.start_soon(self._serve)
                 await control.ready()
                 status = await _first_of(signals, control)

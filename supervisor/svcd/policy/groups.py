@@ -74,6 +74,7 @@ def _sum(needs: Sequence[Resources]) -> Resources:
     """Who asks for no share adds none; the sum limits them all."""
     return Resources(
         gpu=sum(each.gpu for each in needs),
+        gpu_type=next((each.gpu_type for each in needs if each.gpu_type), None),
         cpu=_total([each.cpu for each in needs if each.cpu is not None]),
         memory=_total([each.memory for each in needs if each.memory is not None]),
     )

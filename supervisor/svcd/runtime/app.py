@@ -17,6 +17,7 @@ from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.order import callees, leaned_on, required, stop_waves
+from svcd.runtime.autoscaler import Autoscaler
 from svcd.runtime.links import Links
 from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
+    from svcd.policy.autoscaling import Decision
     from svcd.runtime.launch import Launcher
     from svcd.runtime.ledger import Ledger
     from svcd.runtime.processes import Processes
@@ -49,12 +51,18 @@ class App:
         ledger: Ledger,
         chance: Callable[[], float],
         tell: Callable[[Change], None],
+        scaled: Callable[[Service, int, str], None] = lambda _service, _before, _reason: None,
     ) -> None:
+        """Make the services; nothing runs before `run`.
+
+        scaled: told of a unit whose number of replicas follows the load, how many there were to be, and why it changed.
+        """
         self.spec = spec
         self.units = {name: Service(unit) for name, unit in units_of(spec.services, spec.groups).items()}
         """What is started and scaled as one: services, and groups by the name of their first member."""
         self.services = {each.name: unit for unit in self.units.values() for each in unit.spec.all}
         """By the name of a service, members of groups too: the unit that it runs in."""
+        self.autoscaler = Autoscaler(self.units, self._follow)
         self.links = Links(self)
         self.ready = trio.Event()
         """Set once every service that is not optional has been ready."""
@@ -67,6 +75,7 @@ class App:
         self._ledger = ledger
         self._chance = chance
         self._tell = tell
+        self._scaled = scaled
         self._addresses: dict[str, Mapping[str, Address]] = {}
         self._programs: Programs
         self._replicas: trio.Nursery
@@ -79,6 +88,7 @@ class App:
         """Start everything and live until cancelled or stopped. listener: the socket for control channels."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.links.run, listener)
+            nursery.start_soon(self.autoscaler.run)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
                 self._programs = Programs(self._launcher, self._processes, replicas.start_soon)
@@ -87,9 +97,10 @@ class App:
             nursery.cancel_scope.cancel()
 
     def scale(self, name: str, wanted: int) -> int:
-        """Change how many replicas of a service there are, from now on; return how many there were to be."""
+        """Fix how many replicas of a service there are, whatever the load; return how many there were to be."""
         service = self.services[name]
         before, service.wanted = service.wanted, wanted
+        service.is_fixed = True
         self._fit(service)
         return before
 
@@ -136,7 +147,16 @@ class App:
         addresses = self._addresses.get(replica.process_id)
         return read_pulse(beside(next(iter(addresses.values())).path)) if addresses else None
 
+    def _follow(self, service: Service, decision: Decision) -> None:
+        before, service.wanted = service.wanted, decision.replicas
+        self._scaled(service, before, decision.reason)
+        self._fit(service)
+
     # What links ask.
+
+    def demand(self, process_id: str, calls: dict[str, int]) -> None:
+        """Let the number of replicas follow the load."""
+        self.autoscaler.report(process_id, calls)
 
     def routes(self, caller: str) -> dict[str, Any]:
         """Routes of everything that the services of the unit `caller` may call in other processes."""

@@ -31,6 +31,9 @@ class Routing(Protocol):
     def routes(self, caller: str) -> dict[str, Any]:
         """Routes of everything the service `caller` depends on, by service name."""
 
+    def demand(self, process_id: str, calls: dict[str, int]) -> None:
+        """Take how many calls a process has in flight and waiting, by service; none once it has ended."""
+
     async def dependencies_ready(self, replica: Replica) -> None:
         """Return once everything the replica needs has been ready."""
 
@@ -97,11 +100,13 @@ class Links:
         self._nursery.start_soon(self._attend, replica, channel)
 
     async def _attend(self, replica: Replica, channel: Channel) -> None:
+        process_id = replica.process_id
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._push, replica, channel)
             await channel.closed.wait()
             nursery.cancel_scope.cancel()
         del self._dirty[channel]
+        self._routing.demand(process_id, {})
         if replica.channel is channel:
             replica.channel = None
             replica.post(Happening.LOST, "its control channel ended")
@@ -124,6 +129,7 @@ class Links:
     async def _handle(self, call: IncomingCall) -> None:
         replica = self._known(call.peer)
         says: dict[str, Callable[[Replica, dict[str, Any]], Awaitable[None]]] = {
+            "demand": self._demand,
             "imported": self._imported,
             "ready": self._ready,
             "failed": self._failed,
@@ -132,6 +138,9 @@ class Links:
         if call.api not in says:
             raise UnknownApi(f"the daemon has no api {call.api!r}")
         await says[call.api](replica, call.args)
+
+    async def _demand(self, replica: Replica, args: dict[str, Any]) -> None:
+        self._routing.demand(replica.process_id, args["calls"])
 
     async def _imported(self, replica: Replica, _args: dict[str, Any]) -> None:
         await self._routing.dependencies_ready(replica)

@@ -26,12 +26,19 @@ class Service:
         """Those that are wanted, and those that are still on their way out."""
         self.wanted = spec.scaling.min_replicas
         """How many there should be."""
+        self.is_fixed = False
+        """Whether an operator has set how many there should be."""
         self.was_ready = trio.Event()
         """Set for good once a replica has been ready: restarts wait for nobody."""
 
     def __repr__(self) -> str:
         """Name and the states of its replicas."""
         return f"<Service {self.spec.name} [{', '.join(replica.state for replica in self.replicas)}]>"
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number of replicas follows the load."""
+        return self.spec.scaling.max_replicas > self.spec.scaling.min_replicas
 
     @property
     def state(self) -> str:
@@ -71,6 +78,8 @@ class Service:
     def route(self, name: str, addresses: Mapping[str, Mapping[str, Address]]) -> dict[str, Any]:
         """Return what a caller of `name` needs: state, reason, and (id, path, secret) of the replicas that are ready.
 
+        scales: whether the caller is to report its calls.
+
         addresses: by process id, then by service. The id names the process, not the place, so that callers connect anew
         after a restart.
         """
@@ -78,6 +87,7 @@ class Service:
         return {
             "state": self.state,
             "reason": self.reason,
+            "scales": self.scales,
             # A process that has just exited loses its socket before its replica has taken note.
             "replicas": [[process_id, *addresses[process_id][name]] for process_id in ready if process_id in addresses],
         }

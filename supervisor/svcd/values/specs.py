@@ -78,6 +78,8 @@ class Scaling:
 
     min_replicas: int = 1
     max_replicas: int = 1
+    down_after: float = 60.0
+    """Seconds without need before a replica is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from svcd.values.boot import Address
 from svcd.worker.route import Route
@@ -12,7 +15,15 @@ from svcd.worker.urls import Urls
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import trio
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Calls of this process."""
+
+    updates: int
+    """How often the daemon had spoken by then: a new one has to be told again."""
+    calls: dict[str, int]
+    """In flight and waiting, by service; those without any are left out."""
 
 
 class Client:
@@ -33,6 +44,9 @@ class Client:
         self._routes: dict[str, Route] = {}
         self._urls: dict[str, Urls] = {}
         self._told: dict[str, dict[str, Any]] = {}
+        self._updates = 0
+        self.is_asked = trio.Event()
+        """Set while the daemon wants to know of the calls to some service."""
 
     def __repr__(self) -> str:
         return f"<Client {list(self._routes.values())}>"
@@ -58,16 +72,23 @@ class Client:
         return self._urls.setdefault(service, Urls(service))
 
     def update(self, services: dict[str, dict[str, Any]]) -> None:
-        """Take the daemon's `routes`, all of them: `{NAME: {state, reason, replicas: [[ID, PATH, SECRET], ...]}}`.
-
-        Those of programs have `urls: [URL, ...]` besides.
-        """
+        """Take the daemon's `routes`, all of them, as `{NAME: ROUTE}`; see `runtime.service.Service.route`."""
         self._told = services
         for name, urls in self._urls.items():
             if told := services.get(name):
                 urls.update(told["state"], told.get("reason"), told.get("urls", ()))
+        self._updates += 1
+        if not any(told.get("scales") for told in services.values()):
+            self.is_asked = trio.Event()
+        else:
+            self.is_asked.set()
         for route in self._routes.values():
             self._feed(route)
+
+    def demand(self) -> Demand:
+        """Count the calls to the services that the daemon asks about."""
+        asked = [route for name, route in self._routes.items() if self._told.get(name, {}).get("scales")]
+        return Demand(self._updates, {route.service: route.calls for route in asked if route.calls})
 
     def _feed(self, route: Route) -> None:
         told = self._told.get(route.service)

@@ -64,6 +64,10 @@ class Control:
         """Say what a hook of a service finds wrong; "" for nothing."""
         await self._call("probed", {"service": service, "hook": hook, "trouble": trouble})
 
+    async def demand(self, calls: dict[str, int]) -> None:
+        """Say how many calls this process has in flight and waiting, by service."""
+        await self._call("demand", {"calls": calls})
+
     async def until_lost(self) -> None:
         """Return when the daemon is gone."""
         if self._channel is not None:

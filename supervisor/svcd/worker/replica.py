@@ -22,6 +22,7 @@ from svcd.values.pulse import beside
 from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
+from svcd.worker.demand import report_demand
 from svcd.worker.door import SOCKET_MODE, door
 from svcd.worker.lobby import Lobby
 from svcd.worker.members import Members
@@ -126,6 +127,7 @@ class Replica:
                 nursery.start_soon(_end_with_daemon, control, nursery.cancel_scope)
                 self._pulse = Pulse(beside(self._boot.services[0].socket))
                 nursery.start_soon(self._pulse.beat, self._boot.beat, self._living)
+                nursery.start_soon(report_demand, client, control)
                 status = await self._live(terms, control, client, nursery)
             if self._members is not None:
                 await self._members.stop()

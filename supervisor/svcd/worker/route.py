@@ -73,6 +73,11 @@ class Route:
         """Calls in the line."""
         return len(self._line)
 
+    @property
+    def calls(self) -> int:
+        """Calls on their way, running, or in the line."""
+        return sum(replica.in_flight for replica in self.replicas.values()) + len(self._line)
+
     def update(self, state: str, reason: str | None, replicas: Mapping[str, Address]) -> None:
         """Take the daemon's word for state and live replicas, by id."""
         self.state, self.reason = state, reason

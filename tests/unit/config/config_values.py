@@ -31,6 +31,8 @@ VALUES = {
     "services.*.resources.memory": ("1Gi", "2Gi"),
     "services.*.scaling.min_replicas": (2, 3),
     "services.*.scaling.max_replicas": (4, 5),
+    "services.*.scaling.down_after": ("1s", "2s"),
+    "services.*.traffic.concurrency": (1, 2),
     "services.*.traffic.timeout": ("1s", "2s"),
     "services.*.traffic.max_concurrency": (1, 2),
     "services.*.traffic.max_queue": (1, 2),

@@ -77,6 +77,7 @@ def test_as_lines_with_what_was_overruled():
         "services.Model.scaling.max_replicas = 8 svcd.toml:14 (profile prod)",
         "over 4 svcd.toml:9",
         "over 3 decorator service.py:12",
+        'services.Model.scaling.down_after = "1m" default',
     ]
 
 
