@@ -197,6 +197,7 @@ MEMORY = "tests/integration/process/test_memory_limit.py::test_the_watch_ends_it
 USERS = "tests/integration/process/test_users.py::test_each_is_who_it_should_be"
 PROBES = "tests/supervision/test_liveness.py::test"
 SCALING = "tests/integration/test_autoscaling.py::test_replicas_follow_the_load_and_no_call_is_lost"
+COMMANDS = "tests/integration/commands/test_command_services.py"
 BACKEND = "tests/integration/test_async_backend.py::test_the_app_says_it_for_all_and_a_service_for_itself"
 
 OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
@@ -248,6 +249,17 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "services.*.version": version,
     "services.*.env_file": env_file,
     "services.*.envs.*": envs,
+    "services.*.after": f"{COMMANDS}::test_a_oneshot_runs_again_until_it_is_done_and_then_no_more",
+    "services.*.command": f"{COMMANDS}::test_the_url_is_that_of_the_program",
+    "services.*.type": f"{COMMANDS}::test_a_oneshot_runs_again_until_it_is_done_and_then_no_more",
+    **{
+        f"services.*.readiness.{sign}": f"{COMMANDS}::test_each_is_ready_by_its_own_sign"
+        for sign in ("http", "tcp", "exec", "notify", "fd")
+    },
+    "services.*.port": f"{COMMANDS}::test_a_fixed_port_is_taken_as_it_is",
+    "services.*.url": f"{COMMANDS}::test_several_replicas_take_turns_and_url_is_what_the_configuration_says",
+    "services.*.restart": f"{COMMANDS}::test_the_end_of_each_is_what_its_exit_code_says",
+    "services.*.stop_signal": f"{COMMANDS}::test_all_of_it_ends_in_order_and_by_its_own_signal",
     "instance_types.*.gpu": gpus("Shaped", 1),
     "instance_types.*.gpu_type": "tests/integration/test_pinning.py::test_gpu_type_is_what_is_given",
     "instance_types.*.cpu": threads_of_a_share("Shaped"),
