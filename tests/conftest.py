@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -13,7 +14,6 @@ from svcd.host.cgroup_tree import Around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 pytest_plugins = ["fakenvml.fixtures"]
 
@@ -60,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lacking = {
         "root": None if os.geteuid() == 0 else "needs root",
         "cgroup": _why_no_memory_groups(),
+        "postgres": None if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "needs Debian's postgresql",
         "systemd": None if _can_boot_systemd() else "needs root, unshare and /lib/systemd/systemd",
     }
     for item in items:
