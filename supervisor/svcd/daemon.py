@@ -6,14 +6,15 @@ Law: whatever way this ends, nothing that the app started is left, and the runti
 from __future__ import annotations
 
 import os
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from svcd.host.keeper_process import end_keeper, start_keeper
 from svcd.host.limits import raise_descriptors, write_no_cores
-from svcd.host.log_files import open_private
+from svcd.host.log_files import LogFile, open_private
 from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
@@ -21,6 +22,8 @@ from svcd.runtime.discovery import readings
 from svcd.values import boot
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from svcd.config import Documents
     from svcd.host.program import Program
     from svcd.session import Reporter
@@ -43,12 +46,22 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with open_private(places.daemon_log) as log:
             guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
-        stack.callback(end_keeper, guard)
+        stack.callback(_end, guard, places)
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
         code: int = session.run(documents, places, program, reporter, link, signals, descriptors, began)
     return code
+
+
+def _end(guard: Popen[bytes], places: Places) -> None:
+    """End all that is left, and say what could not be ended."""
+    if left := end_keeper(guard):
+        pids = ", ".join(map(str, left))
+        text = f"svcd: left behind, since SIGKILL does not end them (they sleep uninterruptibly): processes {pids}"
+        LogFile(places.daemon_log).write([text])
+        with suppress(OSError):
+            sys.stderr.write(f"{text}\n")
 
 
 def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ SERVICE = f"""
     @svcd.service
     class Crasher:
         def __init__(self) -> None:
-            raise RuntimeError("as it must")
+            raise RuntimeError("wrong: " + " ".join(os.environ[name] for name in ("LITERAL_KEY", "DATABASE", "MARKED")))
 
     @svcd.service
     class Entry:
@@ -107,6 +107,8 @@ def told(app: RunningApp) -> dict[str, str]:
     """All that svcd tells whoever asks."""
     commands: list[tuple[str, ...]] = [
         *(("ps",), ("ps", "--json"), ("logs",), ("logs", "daemon"), ("logs", "Holder"), ("logs", "Crasher")),
+        *(("status",), ("status", "Crasher"), ("status", "--json"), ("events",), ("events", "--json")),
+        *(("restart", "Holder", "--json"), ("restart", "Crasher"), ("scale", "Holder=1")),
         *(("config",), ("config", "--json"), ("config", "--explain"), ("config", "--explain", "--json")),
         *(("env", "Holder"), ("env", "Holder", "--json"), ("check",), ("check", "--json")),
         *(("call", "Holder.fail"), ("call", "Holder.nothing"), ("down", "--help")),

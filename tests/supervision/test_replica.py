@@ -11,7 +11,7 @@ import trio.testing
 
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.restart import BUDGET
-from svcd.runtime.replica import Replica
+from svcd.runtime.replica import KILL_LIMIT, Replica
 from svcd.values.exits import describe_exit
 from svcd.values.orders import Exited
 from svcd.values.specs import Limits, ServiceSpec
@@ -33,6 +33,7 @@ class World:
         self.orders: list[tuple[float, str]] = []
         self.changes: list[Change] = []
         self.dies_on_term = True
+        self.dies_on_kill = True
         self.replica = Replica(SPEC, 0, self, chance=lambda: 0.5)
 
     def _note(self, order: str) -> None:
@@ -60,7 +61,8 @@ class World:
 
     def kill(self, replica: Replica) -> None:
         self._note("kill")
-        self.exit(-signal.SIGKILL)
+        if self.dies_on_kill:
+            self.exit(-signal.SIGKILL)
 
     def drain(self, replica: Replica) -> None:
         self._note("drain")
@@ -134,6 +136,40 @@ async def test_a_replica_that_does_not_drain_and_ignores_sigterm_is_killed_at_it
     world.replica.post(Happening.STOP)
     await world.replica.stopped.wait()
     assert world.orders[2:] == [(0, "drain"), (30, "terminate"), (35, "kill"), (35, "release")]
+    assert [change.reason for change in world.changes if change.before == change.state] == [
+        "calls still ran after its drain_timeout of 30 s; they are cut off",
+        "not gone within its stop_timeout of 5 s; killed by SIGKILL",
+    ]
+
+
+async def test_a_process_that_outlives_sigkill_is_left_to_the_kernel_with_what_it_holds(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.dies_on_term = False
+    world.dies_on_kill = False
+    await make_ready(world)
+    world.replica.post(Happening.STOP)
+    world.replica.post(Happening.DRAINED)
+    await world.replica.stopped.wait()
+    assert trio.current_time() - world.began == 5 + KILL_LIMIT
+    assert world.names()[2:] == ["drain", "terminate", "kill"]
+    assert world.changes[-2].reason.endswith("it sleeps uninterruptibly; left to the kernel")
+    assert world.replica.is_abandoned
+
+
+async def test_a_restart_waits_for_a_process_that_outlives_sigkill(autojump_clock: MockClock, world: World) -> None:
+    world.dies_on_term = False
+    world.dies_on_kill = False
+    await make_ready(world)
+    world.replica.post(Happening.RESTART)
+    await trio.sleep(1000)
+    assert (world.replica.state, world.names().count("spawn")) == (State.DRAINING, 1)
+    assert world.replica.reason.endswith("it comes back when that ends")
+    world.exit(-signal.SIGKILL)
+    await settle()
+    assert (world.replica.state, world.replica.generation) == (State.STARTING, 2)
+    world.dies_on_term = True
+    world.replica.post(Happening.STOP)
 
 
 async def test_a_start_that_takes_too_long_is_killed_and_says_so(autojump_clock: MockClock, world: World) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -136,15 +137,36 @@ def connect(where: Places) -> BlockingClient | None:
         fail(f"what answers at {where.control} does not speak as this svcd does ({error}); are they of one version?")
 
 
-def wait_ended(where: Places, deadline: float = inf) -> bool:
-    """Return True once no daemon holds the app any more, False when the deadline (of time.monotonic) has passed."""
+@contextmanager
+def watched(where: Places) -> Iterator[int | None]:
+    """Give a descriptor of the daemon's process, by which its end is seen; None when there is no daemon."""
+    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - as above
+
+    daemon = None
+    if (pid := daemon_pid(where)) is not None:
+        with suppress(ProcessLookupError):
+            daemon = os.pidfd_open(pid)
+    try:
+        # It holds the lock still, so the descriptor is of no later process with that pid.
+        yield daemon if daemon_pid(where) == pid else None
+    finally:
+        if daemon is not None:
+            os.close(daemon)
+
+
+def wait_ended(where: Places, daemon: int | None, deadline: float = inf) -> bool:
+    """Return True once no daemon holds the app any more, and the one that is `watched` has ended.
+
+    False when the deadline (of time.monotonic) has passed.
+    """
     from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - as above
 
     while daemon_pid(where) is not None:
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL)
-    return True
+    left = None if deadline == inf else max(0.0, deadline - time.monotonic())
+    return daemon is None or bool(select.select([daemon], [], [], left)[0])
 
 
 @contextmanager

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import EXIT_TIMED_OUT, app_options, call_errors, connect, fail, places_of, sources_of, wait_ended
-from svcd.host.sockets import daemon_pid
+from svcd.cli.common import (
+    EXIT_TIMED_OUT,
+    app_options,
+    call_errors,
+    connect,
+    fail,
+    places_of,
+    sources_of,
+    wait_ended,
+    watched,
+)
+from svcd.cli.table import age, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from svcd.link.blocking import BlockingClient
     from svcd.values.places import Places
+
+_PATIENCE = 2.0
+"""Seconds after which it says whom it waits for."""
+_LOOK = 1.0
+"""Seconds between looks at that."""
 
 
 @click.command("down")
@@ -26,29 +41,59 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
     """Stop every service in order, callers first, and the daemon. An app that does not run is no error."""
     where = places_of(sources_of(files, profile, sets))
     deadline = time.monotonic() + timeout
-    client = connect(where)
-    if client is not None:
-        with call_errors(), client:
-            client.call("down", {}, timeout=timeout)
-            client.wait_closed(max(0.0, deadline - time.monotonic()))
-    elif not _ask_by_signal(where):
-        click.echo("not running")
-        return
-    if not wait_ended(where, deadline):
-        fail(f"still stopping after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
+    waited_for = ""
+    with watched(where) as daemon:
+        client = connect(where)
+        if client is not None:
+            with call_errors(), client:
+                waited_for = _stop(client, deadline)
+        elif daemon is None:
+            click.echo("not running")
+            return
+        else:  # it does not answer yet, since it still reads the graph, or no more
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        if not wait_ended(where, daemon, deadline):
+            whom = waited_for or _unknown(where)
+            fail(f"still stopping after {timeout:g} s; {whom}", EXIT_TIMED_OUT)
     click.echo("stopped")
 
 
-def _ask_by_signal(where: Places) -> bool:
-    """Stop a daemon that does not answer yet, since it still reads the graph, or no more; False when there is none."""
-    pid = daemon_pid(where)
-    if pid is None:
-        return False
-    with suppress(ProcessLookupError):
-        daemon = os.pidfd_open(pid)
-        try:
-            if daemon_pid(where) == pid:  # it holds the lock still, so the descriptor is of no later process
-                signal.pidfd_send_signal(daemon, signal.SIGTERM)
-        finally:
-            os.close(daemon)
-    return True
+def _stop(client: BlockingClient, deadline: float) -> str:
+    """Order the stop and wait for its end, or the deadline; return whom it waited for last."""
+    client.call("down", {}, timeout=max(0.0, deadline - time.monotonic()))
+    told, patience = "", _PATIENCE
+    while not client.wait_closed(min(patience, max(0.0, deadline - time.monotonic()))):
+        whom, patience = _waited_for(client), _LOOK
+        if time.monotonic() >= deadline:
+            return whom
+        if whom != told:
+            click.echo(whom, err=True)
+        told = whom
+    return told
+
+
+def _waited_for(client: BlockingClient) -> str:
+    from svcd_ipc.errors import DeadlineExceeded, ReplicaLost  # noqa: PLC0415 - only for a stop that takes long
+
+    try:
+        rows = client.call("ps", {}, timeout=5)
+    except ReplicaLost:
+        return ""  # it has just ended
+    except DeadlineExceeded:
+        return "the daemon does not answer"
+    whom = [_name(row) for row in rows if row["state"] == "draining"]
+    return f"waiting for {'; '.join(whom)}" if whom else "waiting for the daemon to end what is left"
+
+
+def _name(row: dict[str, Any]) -> str:
+    calls = row["in_flight"]
+    facts = [f"{calls} call{'' if calls == 1 else 's'} in flight"] if calls else []
+    facts += [one_line(row["reason"])] if row["reason"] and row["reason"] != "the app is stopping" else []
+    return (
+        f"{row['service']}/{row['replica']} (draining for {age(row['since'])}{''.join(f', {each}' for each in facts)})"
+    )
+
+
+def _unknown(where: Places) -> str:
+    return f"the daemon does not answer at {where.control}: `svcd events` and `svcd logs daemon` show what it does"

@@ -38,7 +38,9 @@ class Progress:
         """Write a line for a change that people want to see."""
         state, before, reason = change["state"], change["before"], change["reason"]
         shown = _SHOWN_LATER if self._is_ready else _SHOWN_BEFORE_READY
-        if self._is_stopping or (state not in shown and not reason) or (state == before and not reason):
+        if (state not in shown and not reason) or (state == before and not reason):
+            return
+        if self._is_stopping and state != before:  # that it goes on is no news; that it is held up is
             return
         name = f"{change['service']}/{change['replica']}"
         text = f"  {name:<20} {click.style(f'{state:<9}', fg=colour_of(state))}"

@@ -20,6 +20,7 @@ from svcd.cli.common import (
     fail,
     sources_of,
     wait_ended,
+    watched,
     words_of,
 )
 from svcd.cli.progress import Progress
@@ -180,7 +181,7 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
     if client is None:
         _lost()
     progress = Progress()
-    with client:
+    with watched(where) as daemon, client:
         try:
             info = client.call("info", {}, timeout=timeout)
             progress.started(info)
@@ -190,7 +191,7 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
                 elif news["ready"]:
                     progress.ready(info, time.monotonic() - began)
                 else:
-                    wait_ended(where)
+                    wait_ended(where, daemon)
                     fail(f"it cannot become ready and was stopped: {news['reason']}\n{HINT_STOPPED}")
         except DeadlineExceeded:
             fail(f"not ready after {timeout:g} s; it goes on starting; {HINT}", EXIT_TIMED_OUT)

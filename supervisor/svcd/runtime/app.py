@@ -299,6 +299,8 @@ class App:
             case Gone():
                 self._launcher.clear(event.id)
                 replica.post(Happening.GONE)
+                if replica.is_abandoned:
+                    self._ledger.release(replica)
             case SpawnFailed():
                 self._forget(event.id)
                 self._launcher.clear(event.id)

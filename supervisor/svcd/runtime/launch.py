@@ -152,6 +152,7 @@ class Launcher:
             link=self._places.link,
             services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
             beat=_beat(replica.spec),
+            hidden=list(replica.spec.secret_envs),
         )
 
     def _service_boot(self, name: str, address: boot.Address) -> boot.ServiceBoot:

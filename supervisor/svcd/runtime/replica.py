@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LAST_WORDS = 0.5
 """Seconds that a process has to write down where it hangs before it is killed for not having become ready."""
+KILL_LIMIT = 10.0
+"""Seconds after SIGKILL that a process which is to go is waited for: only one that sleeps in a driver lives on."""
 
 
 class Surroundings(Protocol):
@@ -91,6 +93,8 @@ class Replica:
         """What keeps callers away from the present process: reasons by cause."""
         self.fatal = ""
         """Why the service itself says that its process should be replaced."""
+        self.is_abandoned = False
+        """Whether a process of it outlives SIGKILL, and nobody waits for it any longer."""
         self.since = time.time()
         self.stopped = trio.Event()
         self._surroundings = surroundings
@@ -99,6 +103,7 @@ class Replica:
         self._entered = trio.current_time()
         self._alarm = math.inf
         self._terminated = False
+        self._killed = False
         self._expired = False
         self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
@@ -262,10 +267,7 @@ class Replica:
             case Action.TERMINATE:
                 self._terminate()
             case Action.ESCALATE:
-                if self._terminated:
-                    self._surroundings.kill(self)
-                else:
-                    self._terminate()
+                self._escalate()
             case Action.EXPIRE:
                 self._expire()
             case Action.KILL:
@@ -281,7 +283,7 @@ class Replica:
         self.generation += 1
         self.restarts = self.generation - 1
         self.failure, self.hint, self.last_lines = None, "", ()
-        self._terminated, self._expired, self._alive = False, False, True
+        self._terminated, self._killed, self._expired, self._alive = False, False, False, True
         self.ailments.clear()
         self.fatal = ""
         self._ended_for = ""
@@ -301,6 +303,29 @@ class Replica:
         self._terminated = True
         self._set_alarm(self.spec.limits.stop)
         self._surroundings.terminate(self)
+
+    def _escalate(self) -> None:
+        limits = self.spec.limits
+        if self._killed:
+            self._abandon()
+        elif self._terminated:
+            self._killed = True
+            self._enter(self.state, f"not gone within its stop_timeout of {limits.stop:g} s; killed by SIGKILL")
+            self._set_alarm(KILL_LIMIT)
+            self._surroundings.kill(self)
+        else:
+            self._enter(self.state, f"calls still ran after its drain_timeout of {limits.drain:g} s; they are cut off")
+            self._terminate()
+
+    def _abandon(self) -> None:
+        """Leave what SIGKILL does not end to the kernel. What it holds stays held: a driver may still work on it."""
+        left = f"SIGKILL has not ended it for {KILL_LIMIT:g} s (process {self.pid}): it sleeps uninterruptibly"
+        if self.returns:
+            self._enter(self.state, f"{left}; it comes back when that ends")
+            return
+        self._enter(self.state, f"{left}; left to the kernel")
+        self.is_abandoned = True
+        self.post(Happening.GONE)
 
     def _expire(self) -> None:
         if self._expired:
@@ -328,7 +353,8 @@ class Replica:
 
     def _gone(self) -> None:
         self._alive = False
-        self._surroundings.release(self)
+        if not self.is_abandoned:
+            self._surroundings.release(self)
 
     def _set_alarm(self, seconds: float) -> None:
         self._alarm = trio.current_time() + seconds

@@ -74,6 +74,8 @@ class ReplicaBoot:
     """One, or those that share the process; each comes after all of them that it calls."""
     beat: float = 1.0
     """Seconds between two beats of its pulse."""
+    hidden: list[str] = field(default_factory=list)
+    """Names of variables whose values are not to be told."""
     role: str = "replica"
 
 

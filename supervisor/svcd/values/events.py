@@ -52,7 +52,10 @@ class Note:
     reason: str = ""
 
     def sentence(self) -> str:
-        """Return one line for people: `scale Words: 1 -> 3 (svcd scale)`."""
+        """Return one line for people: `scale Words: 1 -> 3 (svcd scale)`; `ready after 1 s` of the daemon."""
+        if self.kind == "daemon":
+            colon = "" if self.state in {"started", "ready"} else ":"
+            return f"{self.state}{colon} {self.reason}"
         whom = self.service if self.replica is None else f"{self.service}/{self.replica}"
         steps = f"{self.before} -> {self.state}" if self.before else self.state
         text = " ".join(filter(None, (self.kind, f"{whom}:" if whom and steps else whom, steps)))

@@ -19,6 +19,7 @@ import trio
 
 from svcd.app.load import LoadError, load_class, user_traceback
 from svcd.values.pulse import beside
+from svcd.values.secrets import looks_secret, veil
 from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
@@ -33,7 +34,7 @@ from svcd_ipc.memory import of_process
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
     from svcd.values.boot import ReplicaBoot, ServiceBoot
     from svcd.worker.proxy import Caller
@@ -155,7 +156,7 @@ class Replica:
                 failure = error
             serving.cancel_scope.cancel()
         if failure is not None:
-            await _report(control, failure)
+            await _report(control, failure, self._boot.hidden)
             return 1
         return await self._shut_down()
 
@@ -263,9 +264,10 @@ async def _cancel_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> No
     scope.cancel()
 
 
-async def _report(control: Control, failure: StartError) -> None:
+async def _report(control: Control, failure: StartError, hidden: Iterable[str]) -> None:
     what = failure.phase if " of " in failure.phase else f"{failure.phase} of the service"
-    sys.stderr.write(f"{failure.traceback}svcd: {what} failed: {failure}\n")
+    secrets = {value for name, value in os.environ.items() if name in hidden or looks_secret(name, value)}
+    sys.stderr.write(veil(f"{failure.traceback}svcd: {what} failed: {failure}\n", secrets))
     with suppress(CallError):
         await control.failed(failure.phase, str(failure), failure.traceback)
 

@@ -1,0 +1,73 @@
+"""A stop that is held up: it says by whom, keeps to its limits, and leaves the reason behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING
+
+from running import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeApp
+
+SERVICE = """
+    import time
+
+    import svcd
+
+    @svcd.service
+    class Slow:
+        @svcd.api
+        def doze(self) -> int:
+            time.sleep(600)
+            return 1
+
+        @svcd.on_shutdown
+        def linger(self) -> None:
+            time.sleep(600)
+
+    @svcd.service
+    class Entry:
+        slow = svcd.depends(Slow)
+
+        @svcd.api
+        async def doze(self) -> int:
+            return await self.slow.to_async.doze()
+"""
+TOML = """
+    [services.Slow]
+    drain_timeout = "2500ms"
+    stop_timeout = "200ms"
+    [services.Entry]
+    drain_timeout = "100ms"
+"""
+
+
+def test_a_stop_says_whom_it_waits_for_and_why_it_killed(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    call = threading.Thread(target=app.svcd, args=("call", "Slow.doze"), kwargs={"code": None})
+    call.start()
+    try:
+        wait_until(lambda: app.row("Slow")["in_flight"], "the call to run")
+        late = app.svcd("down", "--timeout", "0.2", code=5)
+        assert late.stderr.startswith("svcd: still stopping after 0.2 s; ")
+        done = app.svcd("down")
+        assert app.daemon is not None
+        assert app.daemon.poll() == 0, "svcd down returned before the daemon had ended"
+        assert done.stdout == "stopped\n"
+        assert "waiting for Slow/0 (draining for " in done.stderr
+        assert ", 1 call in flight" in done.stderr
+    finally:
+        call.join()
+    reasons = [
+        event["reason"]
+        for event in map(json.loads, app.svcd("events", "--json", "Slow").stdout.splitlines())
+        if event["from"] == event["to"] == "draining"
+    ]
+    assert reasons == [
+        "calls still ran after its drain_timeout of 2.5 s; they are cut off",
+        "not gone within its stop_timeout of 0.2 s; killed by SIGKILL",
+    ]
+    assert all(reason in app.log("daemon") for reason in reasons)
+    assert all(reason in app.stderr for reason in reasons)
