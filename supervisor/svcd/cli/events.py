@@ -10,6 +10,7 @@ import click
 
 from svcd.cli.common import EXIT_NOT_RUNNING, app_options_without_f, fail, places_of, sources_of
 from svcd.cli.instants import shown, since_option
+from svcd.cli.logs import refuse_files
 from svcd.cli.table import colour_of, one_line
 from svcd.host.logs import LogFollower, tail
 
@@ -35,7 +36,7 @@ def command(
     profile: str | None,
     sets: tuple[str, ...],
     lines: int | None,
-    since: str | None,
+    start: str | None,
     *,
     follow: bool,
     as_json: bool,
@@ -44,13 +45,14 @@ def command(
 
     Times are UTC. `--file` names the app's TOML file here, since -f follows.
     """
+    refuse_files(services)
     path = places_of(sources_of(files, profile, sets)).events
     follower = LogFollower(path) if follow else None  # first, so that none falls between what was and what comes
     past = [each for each in map(_read, (line.text for line in tail(path, _ALL))) if each is not None]
     if not past and follower is None:
         fail(f"nothing has happened yet: there is no event in {path}; `svcd up` starts the app", EXIT_NOT_RUNNING)
-    chosen = [event for event in past if _is_meant(event, services) and (since is None or event["time"] >= since)]
-    count = len(chosen) if since is not None else 100
+    chosen = [event for event in past if _is_meant(event, services) and (start is None or event["time"] >= start)]
+    count = len(chosen) if start is not None else 100
     count = count if lines is None else lines
     _print(chosen[len(chosen) - count if count < len(chosen) else 0 :], as_json=as_json)
     try:

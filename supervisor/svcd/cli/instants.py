@@ -22,7 +22,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def since_option(command: F) -> F:
     """Add `--since`, whose value is the stamp of an instant; stamps compare as text."""
     text = "From then on: an age (10m) or an instant (10:42, 2025-01-02), UTC unless said."
-    return click.option("--since", callback=_since, metavar="TIME", help=text)(command)
+    return click.option("--since", "start", callback=_since, metavar="TIME", help=text)(command)
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -29,6 +31,9 @@ _COMMANDS = {
     "unit": "a systemd unit for the app",
 }
 """Name -> short help, so that `svcd --help` imports nothing."""
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+"""What writing to the standard output can fail with."""
 
 
 class Commands(click.Group):
@@ -68,4 +73,20 @@ def main() -> None:
 
         begin(sys.argv[1:])
     # https://no-color.org: set and not empty. None lets click look whether the output is a terminal.
-    cli(prog_name="svcd", color=False if os.environ.get("NO_COLOR") else None)
+    try:
+        try:
+            cli(prog_name="svcd", color=False if os.environ.get("NO_COLOR") else None)
+        finally:
+            sys.stdout.flush()  # what cannot be written is to be said here, not at the interpreter's exit
+    except OSError as error:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        _cannot_write(error)
+
+
+def _cannot_write(error: OSError) -> NoReturn:
+    """End with a message; a pipe that nobody reads any more has had enough, and is told nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes there at exit
+    if error.errno != errno.EPIPE:
+        sys.stderr.write(f"svcd: cannot write the output: {error.strerror}\n")
+    sys.exit(1)

@@ -103,9 +103,28 @@ def tail(path: str, count: int) -> list[LogLine]:
     return [parse_line(line) for line in lines]
 
 
+def since(path: str, start: str) -> list[LogLine]:
+    """Return the lines of a log from the stamp `start` on, oldest first, rotated files included."""
+    found: list[LogLine] = []
+    for name in reversed(_names(path)):
+        with suppress(OSError):
+            last = _last_lines(name, 1)
+            if last and parse_line(last[0]).stamp < start and parse_line(last[0]).stamp:
+                continue  # all of it is older
+            found += [parse_line(line) for line in _all_lines(name)]
+    at = next((index for index, line in enumerate(found) if line.stamp >= start), len(found))
+    return found[at:]
+
+
 def _names(path: str) -> list[str]:
     """The files of a log, youngest first."""
     return [path, *(f"{path}.{number}" for number in range(1, FILES_KEPT))]
+
+
+def _all_lines(path: str) -> list[str]:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is a tenth of the keeper's start
+        # The writer appends whole lines; what follows the last newline is one being written.
+        return [line.decode(errors="replace") for line in file.read().split(b"\n")[:-1]]
 
 
 def _last_lines(path: str, count: int) -> list[str]:

@@ -17,6 +17,7 @@ from svcd.policy.restart import History
 from svcd.values.commands import Restart
 from svcd.values.events import Change
 from svcd.values.exits import describe_exit, describe_oom
+from svcd.values.records import plain_lines
 from svcd.values.secrets import veil
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class Replica:
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
         self.last_exit = self._ended_for or how
-        self.last_lines = tuple(veil(line, self.secrets) for line in event.last_lines)
+        lines = [line for each in event.last_lines for line in plain_lines(each)]
+        self.last_lines = tuple(veil(line, self.secrets) for line in lines)
         is_done = self.spec.command is not None and self.spec.command.is_done(event.code) and not self._ended_for
         self.post(Happening.FINISHED if is_done else Happening.EXITED, self.failure or self.last_exit)
 

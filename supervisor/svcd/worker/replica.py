@@ -20,6 +20,7 @@ import trio
 from svcd.app.load import LoadError, load_class, user_traceback
 from svcd.values.pulse import beside
 from svcd.values.secrets import looks_secret, veil
+from svcd.worker import records
 from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
@@ -63,7 +64,9 @@ def main(boot: ReplicaBoot) -> int:
     # starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
     replica = Replica(boot)
+    records.begin()
     replica.load()
+    records.adopt()
     status = trio.run(replica.run)
     if replica.has_busy_thread:
         # The interpreter would wait for nothing, but pull the modules from under a thread that still runs user code.
@@ -184,6 +187,7 @@ class Replica:
                 await member.live.threads.run(member.live.instance.__init__)
             with _failing(self._phase("startup", told)):
                 await members.open(member)
+            records.adopt()
         self._is_started = True
         return members
 
