@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from graph_table import Driver
 
+    from svcd.app.graph import Graph
+
 pytest.register_assert_rewrite("graph_table")
 
 
@@ -85,7 +87,10 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
         toml = f'[app]\nservice = "graph_shapes:{app}"\nhttp = "127.0.0.1:0"\ncolocate = {json.dumps(colocated)}\n'
         (folder / "svcd.toml").write_text(toml)
         with RunningApp(folder) as running:
-            yield UpDriver(running.up())
+            running.up()
+            pids = {row["service"]: row["pid"] for row in running.rows()}
+            assert [len({pids[name] for name in group}) for group in colocated] == [1] * len(colocated)
+            yield UpDriver(running)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -93,10 +98,21 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
 @contextmanager
 def run_colocated(app: str) -> Iterator[UpDriver]:
     """Run all services in one process, but for those that cannot share it."""
-    services = list(build([getattr(graph_shapes, app)]).nodes.values())
-    together = [node.name for node in services if node.declaration.config.get("async_backend") == "asyncio"]
-    with run_up(app, *([[node.name for node in services]] if not together else [together])) as driver:
+    with run_up(app, *groups_of(build([getattr(graph_shapes, app)]))) as driver:
         yield driver
+
+
+def groups_of(graph: Graph) -> list[list[str]]:
+    """The services of each backend; those that call one of another backend, directly or not, are left out.
+
+    Else two groups could need each other.
+    """
+    backends: dict[str, set[str]] = {}
+    for name, node in graph.nodes.items():  # callees come first
+        backends[name] = {node.declaration.config.get("async_backend", "trio")}
+        backends[name].update(*(backends[edge.node.name] for edge in node.edges.values() if edge.node))
+    groups = ([name for name, below in backends.items() if below == {backend}] for backend in ("trio", "asyncio"))
+    return [group for group in groups if len(group) > 1]
 
 
 WAYS = {"local": run_locally, "up": run_up, "colocated": run_colocated}

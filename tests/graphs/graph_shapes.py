@@ -749,3 +749,50 @@ class AboveAsyncio:
     @svcd.api
     def together(self, x: int) -> list[int]:
         return self.below.to_sync.together(x=x)
+
+
+# Two asyncio services, which can share a process: each has a loop of its own there too.
+
+
+@svcd.service(async_backend="asyncio")
+class Ticks:
+    async def __is_ready__(self) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    @svcd.api
+    async def half(self, x: float) -> float:
+        await asyncio.sleep(0.001 * x)
+        return x / 2
+
+    @svcd.api
+    async def count(self, n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            await asyncio.sleep(0)
+            yield i
+
+    @svcd.api
+    def plainly(self, x: float) -> str:
+        return threading.current_thread().name.partition("-")[0] + f" {x}"
+
+
+@svcd.service(async_backend="asyncio")
+class Loops:
+    ticks = svcd.depends(Ticks)
+
+    @svcd.api
+    async def together(self, n: int) -> list[float]:
+        return await asyncio.gather(*(self.ticks.half(x=x) for x in range(n)))
+
+    @svcd.api
+    async def squares(self, n: int) -> AsyncIterator[int]:
+        async for i in self.ticks.count(n=n):
+            yield i * i
+
+    @svcd.api
+    async def plainly(self, x: float) -> str:
+        return await self.ticks.plainly.to_async(x=x)
+
+    @svcd.api
+    def half(self, x: float) -> float:
+        return self.ticks.half.to_sync(x=x)

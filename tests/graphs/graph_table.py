@@ -130,6 +130,10 @@ CASES = [
     Case("Asyncio", "block_the_loop", raises=svcd.RemoteError, saying=("would block the asyncio loop",)),
     Case("AboveAsyncio", "squares", {"n": 4}, streams=[0, 1, 4, 9]),
     Case("AboveAsyncio", "together", {"x": 3}, gives=[8, 6, 8, 10, 12, 1]),
+    Case("Loops", "together", {"n": 5}, gives=[0.0, 0.5, 1.0, 1.5, 2.0]),
+    Case("Loops", "squares", {"n": 4}, streams=[0, 1, 4, 9]),
+    Case("Loops", "plainly", {"x": 1}, gives="Ticks 1.0"),
+    Case("Loops", "half", {"x": 3}, gives=1.5),
     Case("Inputs", "wrong_item", raises=svcd.InvalidArgument, saying=("Sums.total: items.0: ",)),
 ]
 

@@ -221,7 +221,7 @@ class Replica:
         await serve(
             listen(told.socket, mode=SOCKET_MODE),
             lobby.handle,
-            identity=self._identity,
+            identity={**self._identity, "service": told.name},
             welcome=door(told.secret),
             admit=lobby.admit,
             release=lobby.release,
