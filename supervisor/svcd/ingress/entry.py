@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd_ipc.errors import BadResult, CallError, DeadlineExceeded
+from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ ASGI_API = "svcd.asgi"
 SCHEMA_API = "svcd.schema"
 CHECK_API = "svcd.check"
 """Takes what `svcd.http` takes, and says whether it holds what the api takes, without running it."""
+AGAIN = 0.05
+"""Seconds after which another replica, or the next one, is asked to check."""
 
 Apis = dict[str, dict[str, Any]]
 
@@ -137,8 +139,27 @@ class Entry:
         return await self._route.call(HTTP_API, dict(args), deadline=deadline, trace=trace)
 
     async def check(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> None:
-        """Call `svcd.check`. Raises InvalidArgument, UnknownApi, CallError."""
-        await self._route.call(CHECK_API, dict(args), deadline=deadline, trace=trace)
+        """Call `svcd.check`. Raises InvalidArgument, UnknownApi, CallError.
+
+        It takes no place at the replica, so that busy ones are asked as well, and does no harm when it is asked twice.
+        """
+        route = self._route
+        while True:
+            replica = min(route.replicas.values(), key=lambda one: one.in_flight, default=None)
+            if replica is None:
+                route.release(await route.acquire(CHECK_API, deadline))
+                continue
+            try:
+                channel = await route.open(replica, CHECK_API, deadline)
+                await channel.call(CHECK_API, dict(args), deadline=deadline, trace=trace)
+            except (Busy, ReplicaLost, ServiceUnavailable) as error:
+                if error.from_peer and not isinstance(error, Busy):
+                    raise
+                if route.clock() + AGAIN >= deadline:
+                    raise DeadlineExceeded(f"{self.name}: no replica could look at the input in time") from error
+                await trio.sleep(AGAIN)
+            else:
+                return
 
     def stream(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
         """Call `svcd.http` of a stream api: the content type, then chunks."""

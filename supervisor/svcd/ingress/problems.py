@@ -56,7 +56,7 @@ RETRY_AFTER = {"overloaded": 1, "busy": 1, "unavailable": 2, "not_done": 1, "que
 """Seconds after which a client may try again. Not for `lost`: the call may have run, and only the client knows whether
 running it twice is safe."""
 
-_RESERVED = re.compile(r"\.svcd\.(http|asgi)\b")
+_RESERVED = re.compile(r"\.svcd\.(http|asgi|check)\b")
 _INTERNAL = "the service failed while it answered; its log has the traceback under this id (svcd logs ingress)"
 
 
