@@ -93,7 +93,7 @@ COMMAND_KEYS = (
         "url",
         Text(),
         "What a dependency on it is, with the placeholders of `command`.",
-        default_text="`http://127.0.0.1:{port}`, or `unix:{socket}` where `command` has that",
+        default_text="`http://127.0.0.1:{port}`; `unix:{socket}` where `command` has that",
     ),
     _key(
         "restart",

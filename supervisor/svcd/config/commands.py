@@ -64,30 +64,43 @@ def command_of(stack: Stack, name: str) -> Command | None:
         return None
     is_oneshot = said.get(("type",)) == "oneshot"
     restart = said.get(("restart",), Restart.ON_FAILURE if is_oneshot else Restart.ALWAYS)
-    default_url = "unix:{socket}" if takes_socket(argv) else f"http://{HOST}:{{port}}"
     return Command(
         argv=argv,
         is_oneshot=is_oneshot,
         port=said.get(("port",), 0),
-        url="" if is_oneshot else said.get(("url",), default_url),
+        url="" if is_oneshot else said.get(("url",), _default_url(said, argv)),
         ready=Readiness(sign=Sign.EXIT) if is_oneshot else _readiness(said, argv),
         restart=Restart(restart),
         stop_signal=said.get(("stop_signal",), schema.default("services.*.stop_signal")),
     )
 
 
+def _default_url(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> str:
+    """Where it takes connections, "" for one of which nothing says that it does."""
+    is_asked = said.get(("readiness", "http")) or said.get(("readiness", "tcp"))
+    if not (takes_connections(argv) or ("port",) in said or is_asked):
+        return ""
+    return "unix:{socket}" if takes_socket(argv) else f"http://{HOST}:{{port}}"
+
+
 def _readiness(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> Readiness:
-    value: Any
     for sign in _SIGNS:
         if value := said.get(("readiness", sign)):
-            return Readiness(
-                sign=sign,
-                path=value if sign is Sign.HTTP else "",
-                argv=value if sign is Sign.EXEC else (),
-                fd=value if sign is Sign.FD else 0,
-            )
+            return _by(sign, value)
     listens = takes_connections(argv) or ("port",) in said
     return Readiness(sign=Sign.TCP if listens and ("readiness", "tcp") not in said else Sign.SPAWNED)
+
+
+def _by(sign: Sign, value: Any) -> Readiness:
+    match sign:
+        case Sign.HTTP:
+            return Readiness(sign=sign, path=value)
+        case Sign.EXEC:
+            return Readiness(sign=sign, argv=value)
+        case Sign.FD:
+            return Readiness(sign=sign, fd=value)
+        case _:
+            return Readiness(sign=sign)
 
 
 def check_commands(graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
@@ -213,7 +226,8 @@ def _circle(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:
     for name, report in services.items():
         entry = _of(stack, name, "after")
         edges = report.get("dependencies", ())
-        named = [*(edge["service"] for edge in edges), *(edge.get("fallback") for edge in edges)]
+        callees = [callee for edge in edges for callee in (edge["service"], edge.get("fallback"))]
+        named = [*callees, *(entry.value if entry else ())]
         waits[name] = [other for other in named if other in services]
     try:
         TopologicalSorter(waits).prepare()

@@ -97,6 +97,11 @@ SAYS_LESS = {
     *("app-missing", "app-service-missing"),  # another file of the app may say it
     *(f"colocate-{what}" for what in ("command", "envs", "process", "python", "python-of-one", "scaling", "twice")),
     *(f"colocate-{what}" for what in ("circle", "unknown-far", "unknown-in-profile", "unknown-service")),
+    *(f"after-{what}" for what in ("circle", "itself", "unknown")),
+    *(f"command-{what}" for what in ("key-of-a-class", "of-a-class", "oneshot", "placeholder", "two-signs")),
+    *(f"command-name-{what}" for what in ("case", "reserved", "with-dot")),
+    *(f"command-port-{what}" for what in ("and-replicas", "of-http", "twice")),
+    "class-key-of-a-command",
     *("env-file-broken", "env-file-missing", "envs-file-missing", "envs-host-lacks-it", "envs-long-secret"),
     *(
         "envs-bad-name",
