@@ -69,6 +69,7 @@ def _service(node: Node) -> dict[str, Any]:
                 "is_stream": api.is_stream,
                 "idempotent": api.idempotent,
                 "max_batch_size": api.batching.max_batch_size if api.batching else 0,
+                "is_task": api.task is not None,
             }
             for api in apis_of(node.cls).values()
         ],

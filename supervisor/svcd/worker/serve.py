@@ -24,7 +24,7 @@ from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownA
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from svcd.app.declare import ApiDeclaration, Batching
+    from svcd.app.apis import ApiDeclaration, Batching
     from svcd.app.schemas import ApiSchema
     from svcd.worker.aio import AsyncioSide
     from svcd.worker.asgi import MountedApp
@@ -38,6 +38,8 @@ ASGI = "svcd.asgi"
 FACES = (HTTP, ASGI)
 """Reserved apis that run something of the service, and so take a slot."""
 SCHEMA = "svcd.schema"
+CHECK = "svcd.check"
+"""Whether a request that is to be run later holds what its api takes."""
 
 
 class Slot:
@@ -272,7 +274,7 @@ class LiveService:
         """Run an admitted call and return its value, or an async iterator for a stream."""
         api = self.apis.get(call.api)
         if api is None and call.api not in FACES:
-            return self._about(call.api)
+            return self._about(call)
         slot = Slot(self)
         try:
             if api is not None:
@@ -299,9 +301,11 @@ class LiveService:
             raise UnknownApi(f"{self.name} has no api {nearest(name, self.apis)}")
         return api
 
-    def _about(self, api: str) -> Any:
-        if api != SCHEMA:
-            return self.find(api)
-        from svcd.worker.edge import describe  # noqa: PLC0415  (as above)
+    def _about(self, call: IncomingCall) -> Any:
+        if call.api not in (SCHEMA, CHECK):
+            return self.find(call.api)
+        from svcd.worker.edge import check, describe  # noqa: PLC0415  (as above)
 
+        if call.api == CHECK:
+            return check(self, call.args)
         return {"apis": {name: describe(live.schema) for name, live in self.apis.items()}, "mounts": list(self.mounted)}
