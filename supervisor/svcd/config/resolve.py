@@ -33,6 +33,7 @@ from svcd.values.specs import (
     Traffic,
     default_concurrency,
 )
+from svcd.values.tasks import TaskSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         root=documents.root,
         entry=graph["entry"],
         http=_http(stack),
+        tasks=_tasks(stack),
         services=services,
         groups=groups_of(stack),
     )
@@ -156,6 +158,13 @@ def _http(stack: Stack) -> Http:
         limits=HttpLimits(**{each.name: value(each.name) for each in fields(HttpLimits)}),
         cors=Cors(**{each.name: value("cors", each.name) for each in fields(Cors)}),
     )
+
+
+def _tasks(stack: Stack) -> TaskSettings:
+    said = {
+        each.name: _value(stack, f"app.tasks.{each.name}", ("app", "tasks", each.name)) for each in fields(TaskSettings)
+    }
+    return TaskSettings(**said | {"store": said["store"] or ""})
 
 
 def _service(

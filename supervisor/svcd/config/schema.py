@@ -15,6 +15,7 @@ from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
 from svcd.config.keys import Key, KeyPath, Table
 from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Size, Target, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Groups, Limit, Mask
+from svcd.config.task_keys import TASK_KEYS
 from svcd.values.specs import Cors, Http, HttpLimits, Limits, Probe, Process, Resources, Scaling, Traffic
 
 __all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
@@ -41,81 +42,7 @@ _APP = (
         "Where the ingress listens. A port alone means this machine only; port 0 takes one that is free.",
         default=(_HTTP.host, _HTTP.port),
     ),
-    Key("app.max_body", Size(), "A larger request body is answered 413.", default=_CLIENT.max_body),
-    Key(
-        "app.max_header",
-        Size(),
-        "A request whose line and headers are longer is answered 431.",
-        default=_CLIENT.max_header,
-    ),
-    Key(
-        "app.max_connections",
-        Whole(1),
-        "HTTP connections at one time. One more takes the place of one that is idle, else it is answered 503.",
-        default=_CLIENT.max_connections,
-    ),
-    Key(
-        "app.header_timeout",
-        Duration(),
-        "From the first byte of a request to the end of its headers; then it is answered 408.",
-        default=_CLIENT.header_timeout,
-    ),
-    Key(
-        "app.body_timeout",
-        Duration(),
-        "Between two pieces of a request body; then it is answered 408.",
-        default=_CLIENT.body_timeout,
-    ),
-    Key(
-        "app.idle_timeout",
-        Duration(),
-        "How long a connection is kept without a request.",
-        default=_CLIENT.idle_timeout,
-    ),
-    Key(
-        "app.total_timeout",
-        Duration(),
-        "From the end of a request's headers to the end of its answer; then the connection is closed.",
-        default_text="the entry's `traffic.timeout` and 5 minutes",
-    ),
-    Key(
-        "app.cors.origins",
-        Texts('origins, such as "https://app.example.com"', ORIGIN),
-        "Pages of these origins may read the answers; `*` is any. See [HTTP](http.md#cors).",
-        default=_CORS.origins,
-    ),
-    Key("app.cors.methods", Texts("methods", TOKEN), "Methods that they may use.", default=_CORS.methods),
-    Key(
-        "app.cors.headers",
-        Texts("header names", TOKEN),
-        "Request headers that they may set; `*` is whichever they ask for.",
-        default=_CORS.headers,
-    ),
-    Key("app.cors.expose", Texts("header names", TOKEN), "Response headers that they may read.", default=_CORS.expose),
-    Key(
-        "app.cors.credentials",
-        Flag(),
-        "Whether they may send cookies and authorization. Needs origins by name.",
-        default=_CORS.credentials,
-    ),
-    Key(
-        "app.cors.max_age",
-        Duration(zero=True),
-        "How long a browser may remember what is allowed.",
-        default=_CORS.max_age,
-    ),
-    Key(
-        "app.async_backend",
-        Choice("trio", "asyncio"),
-        "What runs the `async def` code of all services that say nothing else.",
-        default="trio",
-    ),
-    Key(
-        "app.colocate",
-        Groups(),
-        "Services that share a process and call each other without a socket; see [colocation](services.md#colocation).",
-        default=(),
-    ),
+    *TASK_KEYS,
     Key(
         "app.python",
         FilePath(),

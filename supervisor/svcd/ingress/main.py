@@ -22,6 +22,7 @@ from svcd_ipc.errors import CallError, ProtocolError
 from svcd_ipc.frames import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
+    from svcd.tasks.runner import Runner
     from svcd.values.boot import IngressBoot
     from svcd.values.specs import HttpLimits
 
@@ -66,7 +67,15 @@ class IngressProcess:
                 client = Client(nursery, {"service": boot.identity.service, "replica": boot.identity.replica})
                 self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
                 limits = self._limits()
-                app = Ingress(self._entry, limits=limits, cors=boot.cors, version=boot.version, log=self._log)
+                self._runner = self._make_runner()
+                app = Ingress(
+                    self._entry,
+                    limits=limits,
+                    cors=boot.cors,
+                    version=boot.version,
+                    log=self._log,
+                    runner=self._runner,
+                )
                 self._connections = Connections(app, limits, self._log)
 
                 def take_routes(services: dict[str, Any]) -> None:
@@ -77,7 +86,7 @@ class IngressProcess:
                     boot.identity,
                     boot.role,
                     routes=take_routes,
-                    health=lambda: {"in_flight": app.in_flight, "queued": 0, "connections": len(self._connections)},
+                    health=lambda: self._health(app),
                     drain=self._drain,
                 )
                 await control.connect(boot.link, nursery)
@@ -85,11 +94,25 @@ class IngressProcess:
                     nursery.start_soon(Pulse(boot.pulse).beat, boot.beat, list)
                 nursery.start_soon(report_demand, client, control)
                 nursery.start_soon(self._serve)
+                if self._runner is not None:
+                    nursery.start_soon(self._runner.run)
                 await control.ready()
                 status = await _first_of(signals, control)
                 await self._finish()
                 nursery.cancel_scope.cancel()
         return status
+
+    def _make_runner(self) -> Runner | None:
+        if self._boot.tasks is None:
+            return None
+        from svcd.ingress.task_queue import make_runner  # noqa: PLC0415 - most apps have no use for SQLite
+
+        return make_runner(self._boot.tasks, self._entry, self._log)
+
+    def _health(self, app: Ingress) -> dict[str, int]:
+        """Tell of requests and tasks; a task counts while it runs, and waits in the store before."""
+        running, queued = (self._runner.running, self._runner.queued) if self._runner is not None else (0, 0)
+        return {"in_flight": app.in_flight + running, "queued": queued, "connections": len(self._connections)}
 
     def _limits(self) -> HttpLimits:
         """Return the configured limits, or less where a frame to the entry or this process's own limits hold less."""
@@ -119,9 +142,11 @@ class IngressProcess:
         self._served.set()
 
     async def _drain(self) -> None:
-        """Take no new requests and return once those in flight have been answered."""
+        """Take no new requests and begin no tasks; return once those in flight have been answered, or have ended."""
         self._entry.is_stopping = True
         await self._connections.stop()
+        if self._runner is not None:
+            await self._runner.drain()
         await self._served.wait()
 
     async def _finish(self) -> None:
@@ -130,6 +155,10 @@ class IngressProcess:
         if grace.cancelled_caught:
             left = self._connections.abandon()
             self._log.line(f"stopped with {left} connections whose requests did not end within {GRACE:g} s")
+            if self._runner is not None and self._runner.running:
+                self._log.line(
+                    f"stopped with {self._runner.running} tasks running: the next start says what became of them"
+                )
 
 
 async def _first_of(signals: Any, control: Control) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from svcd.values.specs import Cors, HttpLimits, Probe
+from svcd.values.tasks import TaskSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,8 @@ class IngressBoot:
     """Path of the Unix socket at which it speaks HTTP as well; empty for none."""
     version: str = ""
     """Of the entry service, as its users see it."""
+    tasks: TaskSettings | None = None
+    """With the path of the store; None where the entry has no tasks."""
     pulse: str = ""
     """Path of its pulse; empty for none."""
     beat: float = 1.0
@@ -141,5 +144,6 @@ def load(text: bytes) -> ReplicaBoot | DiscoverBoot | IngressBoot:
             name: tuple(value) if isinstance(value, list) else value for name, value in data["cors"].items()
         }
         data["cors"] = Cors(**cors)
+        data["tasks"] = TaskSettings(**data["tasks"]) if data["tasks"] else None
         return IngressBoot(**data)
     raise ValueError(f"unknown role {role!r} in a boot document")

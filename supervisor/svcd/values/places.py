@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Paths of one app's runtime and log directories and of the files in them."""
+    """Paths of one app's runtime, log and state directories and of the files in them."""
 
     runtime: str
     logs: str
+    state: str = ""
+    """What is to outlive the app's end, and a restart of the machine."""
 
     @property
     def lock(self) -> str:
@@ -69,6 +71,11 @@ class Places:
         """What happened, one JSON object a line; see values/events.py."""
         return f"{self.logs}/events.jsonl"
 
+    @property
+    def tasks(self) -> str:
+        """The store of background tasks, unless configured."""
+        return f"{self.state}/tasks.sqlite3"
+
     def log(self, service: str, replica: int | None = None) -> str:
         """Path of the log of a replica, or of a process that has one instance (the ingress)."""
         return f"{self.logs}/{service}.log" if replica is None else f"{self.logs}/{service}.{replica}.log"
@@ -77,9 +84,9 @@ class Places:
 def places(app: str, environ: Mapping[str, str], uid: int) -> Places:
     """Choose the directories of `app` for the user `uid` with the environment `environ`.
 
-    SVCD_RUNTIME_DIR and SVCD_LOG_DIR name the directories themselves, not their parents.
+    SVCD_RUNTIME_DIR, SVCD_LOG_DIR and SVCD_STATE_DIR name the directories themselves, not their parents.
     """
-    return Places(runtime=_runtime(app, environ, uid), logs=_logs(app, environ, uid))
+    return Places(runtime=_runtime(app, environ, uid), logs=_logs(app, environ, uid), state=_state(app, environ, uid))
 
 
 def _runtime(app: str, environ: Mapping[str, str], uid: int) -> str:
@@ -95,7 +102,15 @@ def _runtime(app: str, environ: Mapping[str, str], uid: int) -> str:
 def _logs(app: str, environ: Mapping[str, str], uid: int) -> str:
     if given := environ.get("SVCD_LOG_DIR"):
         return posixpath.abspath(given)
-    if uid == 0:
-        return f"/var/log/svcd/{app}"
+    return f"/var/log/svcd/{app}" if uid == 0 else _own_state(app, environ)
+
+
+def _state(app: str, environ: Mapping[str, str], uid: int) -> str:
+    if given := environ.get("SVCD_STATE_DIR"):
+        return posixpath.abspath(given)
+    return f"/var/lib/svcd/{app}" if uid == 0 else _own_state(app, environ)
+
+
+def _own_state(app: str, environ: Mapping[str, str]) -> str:
     state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/')}/.local/state"
     return f"{state}/svcd/{app}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from svcd.values.tasks import TaskSettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -116,6 +118,8 @@ class ApiSpec:
     idempotent: bool = False
     max_batch_size: int = 0
     """The most rows of a batch; 0 for an api that is not batchable."""
+    is_task: bool = False
+    """Whether it can be submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +231,7 @@ class AppSpec:
     """The folder of the first TOML file; modules and relative paths are looked up from here."""
     entry: str
     http: Http = field(default_factory=Http)
+    tasks: TaskSettings = field(default_factory=TaskSettings)
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
     groups: tuple[tuple[str, ...], ...] = ()
     """Services that share a process, by name; the first of each group gives the process its name."""
