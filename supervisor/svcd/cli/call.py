@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import (
-    EXIT_NO_SUCH_SERVICE,
-    EXIT_TIMED_OUT,
-    EXIT_USAGE,
-    app_options,
-    call_errors,
-    daemon_of,
-    fail,
-    sources_of,
-)
+from svcd.cli.common import EXIT_TIMED_OUT, app_options, call_errors, daemon_of, fail, sources_of
+from svcd.cli.target import START_LIMIT, body_of, find, parts_of
 from svcd.link.blocking import BlockingClient
 from svcd_ipc.errors import DeadlineExceeded, ReplicaLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-START_LIMIT = 60.0
-"""Seconds to wait for a service that starts, unless --timeout says how long to wait for all."""
+    from pathlib import Path
 
 
 @click.command("call")
@@ -48,12 +37,10 @@ def command(
 
     JSON is an object of keyword arguments; `-` reads the body from standard input, `@FILE` from a file.
     """
-    service, _, api = target.rpartition(".")
-    if not service:
-        fail(f"{target!r} is not SERVICE.API, such as Classifier.classify", EXIT_USAGE)
-    args = {"api": api, "body": _body(body), "type": content_type, "accept": "*/*"}
+    service, api = parts_of(target)
+    args = {"api": api, "body": body_of(body), "type": content_type, "accept": "*/*"}
     with call_errors():
-        found = _find(service, api, daemon_of(sources_of(files, profile, sets)), timeout or START_LIMIT)
+        found = find(service, api, daemon_of(sources_of(files, profile, sets)), timeout or START_LIMIT)
         timeout = found["timeout"] if timeout is None else timeout
         client = BlockingClient(found["socket"], {"role": "cli", "secret": found["secret"]})
         with _named(found["service"], api, timeout), client as replica:
@@ -75,33 +62,6 @@ def _named(service: str, api: str, timeout: float) -> Iterator[None]:
         fail(f"{service}.{api}: no answer within {timeout:g} s; --timeout gives it more", EXIT_TIMED_OUT)
     except ReplicaLost:
         fail(f"{service}.{api}: the replica was lost while the call ran; `svcd logs {service}` has its last words")
-
-
-def _find(service: str, api: str, daemon: BlockingClient, timeout: float) -> dict[str, Any]:
-    try:
-        with daemon:
-            found: dict[str, Any] = daemon.call("where", {"service": service}, timeout=timeout)
-    except DeadlineExceeded:
-        fail(f"{service} is not ready after {timeout:g} s; `svcd ps` shows what it waits for", EXIT_TIMED_OUT)
-    if "unknown" in found:
-        fail(f"no service {service}; this app has {', '.join(found['services'])}", EXIT_NO_SUCH_SERVICE)
-    if found.get("is_command"):
-        fail(f"{found['service']} is a command service, and has no apis: call it at its URL", EXIT_NO_SUCH_SERVICE)
-    known = {entry["name"]: entry for entry in found["apis"]}
-    if api not in known:
-        fail(f"{found['service']} has no api {api}; it has {', '.join(known) or 'none'}", EXIT_NO_SUCH_SERVICE)
-    return found | {"is_stream": known[api]["is_stream"]}
-
-
-def _body(text: str) -> bytes:
-    if text == "-":
-        return sys.stdin.buffer.read()
-    if text.startswith("@"):
-        try:
-            return Path(text[1:]).read_bytes()
-        except OSError as error:
-            fail(f"{text[1:]}: {error.strerror}", EXIT_USAGE)
-    return text.encode()
 
 
 def _print_stream(chunks: Any) -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "scale": "change how many replicas run",
     "restart": "end replicas and start them anew",
     "call": "call one api of a service",
+    "bench": "put load on one api and measure",
     "logs": "show what the replicas printed",
     "gpus": "list the GPUs of this box",
     "unit": "a systemd unit for the app",

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from svcd.runtime.replica import Replica
     from svcd_ipc.channel import IncomingCall
 
-REQUESTS = (*("info", "ps", "status", "start", "where", "events", "scale", "scaled", "restart", "environment", "down"),)
+REQUESTS = frozenset(
+    (
+        *("info", "ps", "status", "start", "where", "routes", "events"),
+        *("scale", "scaled", "restart", "environment", "down"),
+    )
+)
 
 
 class Control:
@@ -106,6 +111,21 @@ class Control:
             if found.state != "starting":
                 raise ServiceUnavailable(f"{name} is {found.state}" + (f": {found.reason}" if found.reason else ""))
             await news.wait()
+
+    async def routes(self, service: str) -> AsyncIterator[dict[str, Any]]:
+        """A stream of the way to a service, as its callers are told it: now, and after each change."""
+
+        async def news() -> AsyncIterator[dict[str, Any]]:
+            told: dict[str, Any] = {}
+            while True:
+                changed = self._bus.news
+                route = self._app.route_to(service)
+                if route != told:
+                    told = route
+                    yield {service: route}
+                await changed.wait()
+
+        return news()
 
     async def events(self, *, past: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A stream of changes."""

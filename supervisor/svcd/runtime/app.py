@@ -170,6 +170,10 @@ class App:
         route = unit.route(name, self._addresses)
         return route | {"urls": self._programs.urls(unit.ready)} if unit.spec.command else route
 
+    def route_to(self, service: str) -> dict[str, Any]:
+        """Route of one service, for a caller that is none of the app's."""
+        return self.services[service].route(service, self._addresses)
+
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready."""
         if not self._missing(replica.spec):
