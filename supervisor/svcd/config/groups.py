@@ -65,7 +65,7 @@ def _gpu_types(stack: Stack, said: Entry, members: Sequence[ServiceSpec]) -> Ite
             entry = _entry(stack, spec.name, ("resources", "gpu_type")) or said
             yield entry.problem(
                 f"differs from gpu_type of {asking[0].name}, which shares its"
-                f" process (app.colocate, {said.where}); say the same for both, or colocate them not"
+                f" process (app.colocate, {said.where}); say the same for both, or take one out of the group"
             )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from svcd.policy.order import leaned_on, start_waves
-from svcd.values.specs import DependencySpec, Limits, Resources, ServiceSpec
+from svcd.values.specs import DependencySpec, Limits, Probe, Resources, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +45,7 @@ def _unit(members: Sequence[ServiceSpec], homes: Mapping[str, str]) -> ServiceSp
         alone,
         resources=_sum([member.resources for member in members]),
         limits=_limits([member.limits for member in members]),
+        liveness=_most_patient([member.liveness for member in members]),
         secret_envs=tuple(sorted({name for member in members for name in member.secret_envs})),
         members=tuple(_in_order(members)),
     )
@@ -90,4 +91,13 @@ def _limits(limits: Sequence[Limits]) -> Limits:
         start=sum(each.start for each in limits),
         drain=max(each.drain for each in limits),
         stop=sum(each.stop for each in limits),
+    )
+
+
+def _most_patient(probes: Sequence[Probe]) -> Probe:
+    """They live and die together: a member that says nothing of it must not end those that ask for patience."""
+    return Probe(
+        period=max(each.period for each in probes),
+        timeout=max(each.timeout for each in probes),
+        threshold=max(each.threshold for each in probes),
     )

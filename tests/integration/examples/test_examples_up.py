@@ -56,6 +56,26 @@ def test_digits_runs_every_service_in_its_own_process(digits: RunningApp) -> Non
     assert len({row["pid"] for row in rows}) == len(rows)
 
 
+COLOCATED = {
+    "app.colocate": '[["Digits", "Preprocess", "Kernel", "Forest", "Vote"]]',
+    # What members have to have alike.
+    "services.Preprocess.scaling": "{min_replicas=1, max_replicas=1}",
+    **{f"services.{name}.envs.OMP_NUM_THREADS": '"1"' for name in ("Digits", "Preprocess", "Vote")},
+}
+
+
+def test_digits_in_one_process_gives_the_same_answers(digits: RunningApp) -> None:
+    sets = tuple(word for key, value in COLOCATED.items() for word in ("--set", f"{key}={value}"))
+    pictures = [path.read_bytes() for path in sorted((EXAMPLES / "digits" / "held_out").glob("*.png"))[:40]]
+    bodies = [*pictures, b"no picture"]
+    with RunningApp(EXAMPLES / "digits", options=(*ANY_PORT, *sets)) as app:
+        app.up()
+        assert len({row["pid"] for row in app.rows()}) == 2  # the ingress and all others
+        answers = [app.post("classify", body, "application/octet-stream") for body in bodies]
+    assert answers == [digits.post("classify", body, "application/octet-stream") for body in bodies]
+    assert {status for status, _ in answers} == {200, 400}
+
+
 def test_digits_takes_a_picture_as_a_form_field(digits: RunningApp) -> None:
     picture = (EXAMPLES / "digits" / "held_out" / "0004_4.png").read_bytes()
     form = b'--x\r\ncontent-disposition: form-data; name="image"; filename="0004_4.png"\r\n\r\n'
