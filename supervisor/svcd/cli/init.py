@@ -13,6 +13,7 @@ CALLS = {
     "pipeline": """curl --json '{"text": "I love it"}' 127.0.0.1:3000/run""",
     "ensemble": """curl --json '{"text": "good!"}' 127.0.0.1:3000/judge""",
     "dag": """curl --json '{"text": "to be or not"}' 127.0.0.1:3000/read""",
+    "command": """curl --json '{"text": "I love it"}' 127.0.0.1:3000/judge""",
 }
 """A template -> a call that it answers."""
 
@@ -25,6 +26,7 @@ CALLS = {
 def command(template: str, folder: Path) -> None:
     """Write svcd.toml, service.py and test_service.py into DIR, by default this folder.
 
+    The template `command` has a program too, which svcd supervises like the others: put your own in its place.
     Files that are there already are never overwritten: nothing is written then.
     """
     texts = {path.name: path.read_text("utf-8") for path in sorted((TEMPLATES / template).iterdir()) if path.is_file()}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from config_graphs import PYTHON, graph, write
 
 from svcd.config import ConfigError, Sources, read, resolve
 from svcd.values.commands import Command, Readiness, Restart, Sign, fill, strange_words
-from svcd.values.specs import AppSpec
+
+if TYPE_CHECKING:
+    from svcd.values.specs import AppSpec
 
 pytestmark = pytest.mark.usefixtures("folder")
 
