@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd_ipc.errors import Busy
+from svcd_ipc.errors import Busy, DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -77,6 +77,9 @@ class Lobby:
             raise
         if self._leave(call):
             raise Busy(f"{self._live.name}: all slots are taken", self._live.load())
+        if call.remaining() <= 0:
+            self._live.release(call)
+            raise DeadlineExceeded(f"{self._live.name}.{call.api}: the deadline passed before a slot came free")
         return await self._live.handle(call)
 
     def _freed(self) -> None:

@@ -206,7 +206,9 @@ class LocalStream:
                 raise StopAsyncIteration from None
             except trio.ClosedResourceError:
                 raise StopAsyncIteration from None
-        await self.aclose()
+            except trio.Cancelled:
+                await self.aclose()
+                raise
         raise producer.caller.too_late(producer.call.api)
 
     async def aclose(self) -> None:
@@ -238,16 +240,23 @@ class Producer:
         return receive
 
     async def _run(self, send: trio.MemorySendChannel[Any]) -> None:
-        with send, self.scope:
-            try:
-                if self.inputs is None:
-                    await self._produce(send)
-                    return
-                async with self.inputs.while_running():
-                    await self._produce(send)
-            except Exception as error:  # noqa: BLE001  (raised where the items are taken)
-                was_ours = self.inputs is not None and self.inputs.error is error
-                self.error = error if was_ours else arrived(error)
+        self.scope.deadline = trio.current_time() + self.call.remaining()
+        with send:
+            with self.scope:
+                await self._run_all(send)
+            if self.scope.cancelled_caught:
+                self.error = self.caller.too_late(self.call.api)  # unless it was left, but then nobody looks
+
+    async def _run_all(self, send: trio.MemorySendChannel[Any]) -> None:
+        try:
+            if self.inputs is None:
+                await self._produce(send)
+                return
+            async with self.inputs.while_running():
+                await self._produce(send)
+        except Exception as error:  # noqa: BLE001  (raised where the items are taken)
+            was_ours = self.inputs is not None and self.inputs.error is error
+            self.error = error if was_ours else arrived(error)
 
     async def _produce(self, send: trio.MemorySendChannel[Any]) -> None:
         caller, call = self.caller, self.call

@@ -49,7 +49,7 @@ class Reply(Protocol):
 class Job:
     """One function on its way through a service thread."""
 
-    __slots__ = ("_claim", "abandoned", "context", "deadline", "function", "on_end", "scopes", "task")
+    __slots__ = ("_call", "_claim", "abandoned", "context", "deadline", "function", "on_end", "scopes", "task")
 
     def __init__(
         self, function: Callable[[], Any], on_end: Callable[[], None] | None, task: trio.lowlevel.Task | None
@@ -58,13 +58,17 @@ class Job:
         self.on_end = on_end
         self.task = task
         self.context = contextvars.copy_context()
-        call = current_call()
+        self._call = call = current_call()
         self.deadline = inf if call is None or call.deadline is None else call.deadline
         """When whoever asked for it gives up; never for what is no call's."""
         self.abandoned = False
         self.scopes: set[trio.CancelScope] = set()
         """Of the blocking calls that it waits for."""
         self._claim = [True]
+
+    def is_late(self) -> bool:
+        """Whether whoever waits for it has given up, though the loop may not have come to say so yet."""
+        return self.task is not None and self._call is not None and self._call.remaining() <= 0
 
     def claim(self) -> bool:
         """Take the right to run or to drop this job; True for exactly one of loop and thread."""
@@ -161,7 +165,7 @@ class ServiceThreads:
     def _work(self, index: int) -> None:
         here.portal = self.portal
         while (job := self._queue.get()) is not None:
-            if not job.claim():
+            if job.is_late() or not job.claim():  # a late one is left for the loop to drop
                 continue
             here.job = self._running[index] = job
             result = outcome.capture(job.context.run, job.function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ async def test_a_function_that_has_not_begun_never_does() -> None:
 
 async def test_a_thread_calls_the_loop_and_carries_its_context() -> None:
     async with opened() as threads:
-        call = IncomingCall("x", {}, 5.0, None, 0, Hello(1, {}))
+        call = IncomingCall("x", {}, time.monotonic() + LIMIT, None, 0, Hello(1, {}))
 
         async def ask(x: int) -> tuple[int, Any]:
             await trio.lowlevel.checkpoint()
@@ -261,3 +262,23 @@ async def test_a_plain_iterator_over_a_stream_ends_it_when_left() -> None:
 
         assert await threads.run(work) == 1
         await closed.wait()
+
+
+async def test_what_is_late_when_a_thread_is_free_for_it_is_not_begun() -> None:
+    ran: list[str] = []
+    async with opened() as threads:
+        now = 0.0
+        call = IncomingCall("x", {}, 5.0, None, 0, Hello(1, {}), lambda: now)
+        gate = threading.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(threads.run, gate.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            with call_context(call):
+                nursery.start_soon(threads.run, lambda: ran.append("late"))
+            await trio.testing.wait_all_tasks_blocked()
+            now = 5.0
+            gate.set()
+            await threads.run(lambda: ran.append("next"))
+            nursery.cancel_scope.cancel()  # as whoever holds the deadline does
+        assert ran == ["next"]
+        assert not threads.is_busy
