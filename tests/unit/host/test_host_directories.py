@@ -14,21 +14,21 @@ from svcd.values.places import Places, places
 
 
 @pytest.mark.parametrize(
-    ("environ", "uid", "runtime", "logs"),
+    ("environ", "uid", "runtime", "logs", "state"),
     [
-        ({}, 0, "/run/svcd/app", "/var/log/svcd/app"),
-        ({"HOME": "/home/a"}, 1000, "/tmp/svcd-1000/app", "/home/a/.local/state/svcd/app"),
+        ({}, 0, "/run/svcd/app", "/var/log/svcd/app", "/var/lib/svcd/app"),
+        ({"HOME": "/home/a"}, 1000, "/tmp/svcd-1000/app", *["/home/a/.local/state/svcd/app"] * 2),
         (
             {"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/1000", "XDG_STATE_HOME": "/state"},
             1000,
             "/run/user/1000/svcd/app",
-            "/state/svcd/app",
+            *["/state/svcd/app"] * 2,
         ),
-        ({"SVCD_RUNTIME_DIR": "/r/x/", "SVCD_LOG_DIR": "/l/../m"}, 0, "/r/x", "/m"),
+        ({"SVCD_RUNTIME_DIR": "/r/x/", "SVCD_LOG_DIR": "/l/../m", "SVCD_STATE_DIR": "/s/"}, 0, "/r/x", "/m", "/s"),
     ],
 )
-def test_where_they_are(environ: dict[str, str], uid: int, runtime: str, logs: str) -> None:
-    assert places("app", environ, uid) == Places(runtime, logs)
+def test_where_they_are(environ: dict[str, str], uid: int, runtime: str, logs: str, state: str) -> None:
+    assert places("app", environ, uid) == Places(runtime, logs, state)
 
 
 def test_the_files_in_them() -> None:
@@ -36,6 +36,7 @@ def test_the_files_in_them() -> None:
     assert here.log("Classifier", 0) == "/l/Classifier.0.log"
     assert here.log("ingress") == "/l/ingress.log"
     assert here.data_socket(7) == "/r/s/7.sock"
+    assert Places("/r", "/l", "/s").tasks == "/s/tasks.sqlite3"
 
 
 @pytest.fixture
