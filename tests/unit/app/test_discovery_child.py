@@ -53,7 +53,14 @@ def test_the_report_tells_the_whole_graph(tmp_path: Path) -> None:
     assert "no module 'far'" in report["unresolved"]["far:Far"]
     assert report["services"]["Words"]["version"] == "v7"
     assert report["services"]["Words"]["apis"] == [
-        {"name": "split", "is_async": True, "is_stream": True, "idempotent": True, "max_batch_size": 0}
+        {
+            "name": "split",
+            "is_async": True,
+            "is_stream": True,
+            "idempotent": True,
+            "max_batch_size": 0,
+            "is_task": False,
+        }
     ]
     assert report["services"]["Shop"] == {
         "name": "Shop",
@@ -63,7 +70,8 @@ def test_the_report_tells_the_whole_graph(tmp_path: Path) -> None:
         "config": {"resources": {"gpu": 1}, "envs": {"A": "b"}},
         "version": hashlib.sha256(shop.read_bytes()).hexdigest()[:12],
         "apis": [
-            {"name": "sell", "is_async": False, "is_stream": False, "idempotent": False, "max_batch_size": 0},
+            {"name": "sell", "is_async": False, "is_stream": False, "idempotent": False}
+            | {"max_batch_size": 0, "is_task": False},
         ],
         "dependencies": [
             {
