@@ -133,6 +133,12 @@ def test_the_log_is_that_of_the_process(app: RunningApp) -> None:
         printed = app.svcd("logs", name).stdout
         assert "from the middle" in printed
         assert "from below" in printed
+    assert app.svcd("logs", "Entry", "Nobody", code=4).stdout == ""
+
+
+def test_events_are_those_of_the_process(app: RunningApp) -> None:
+    for name in ("Mid", "Low", "low/0"):
+        assert "Mid/0 #1" in app.svcd("events", name).stdout
 
 
 def in_the_background(app: RunningApp, service: str, name: str) -> Future[Any]:
@@ -166,10 +172,8 @@ def test_they_are_scaled_together_and_lose_no_call(app: RunningApp) -> None:
     seen: set[tuple[int, int]] = set()
     wait_until(lambda: seen.add(tuple(app.post("pids")[1][2:])) or len(seen) == 2, "a call to each process")
     assert {mid == low for mid, low in seen} == {True}
-    assert json.loads(app.svcd("config", "services", "--json").stdout)["services"]["Mid"]["scaling"] == {
-        "min_replicas": 2,
-        "max_replicas": 2,
-    }
+    scaling = json.loads(app.svcd("config", "services.Mid.scaling", "--json").stdout)["services"]["Mid"]["scaling"]
+    assert (scaling["min_replicas"], scaling["max_replicas"]) == (2, 2)
 
     # Both processes have a call, of which one goes: what runs in it may still call on within it.
     naps = [in_the_background(app, "mid", f"left-{index}") for index in range(2)]

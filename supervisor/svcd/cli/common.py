@@ -19,7 +19,7 @@ from svcd.config.load import safe_name
 from svcd.values.places import Places, places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from svcd.link.blocking import BlockingClient
 
@@ -85,6 +85,20 @@ def places_of(sources: Sources) -> Places:
             fail(str(error))
         name = safe_name(Path(sources.files[0]).absolute().parent.name)
     return places(name, os.environ, os.getuid())
+
+
+def with_shared(services: Iterable[str], sources: Sources) -> tuple[str, ...]:
+    """Return the names given and the names of the processes that those services share: logs and events have these."""
+    try:
+        groups = read(sources).groups
+    except ConfigError:  # it may be wrong by now; what was written is there all the same
+        groups = ()
+    homes = {name.lower(): first for first, *others in groups for name in others}
+    names: dict[str, None] = {}
+    for given in services:
+        name, slash, index = given.partition("/")
+        names |= dict.fromkeys((given, f"{homes.get(name.lower(), name)}{slash}{index}"))
+    return tuple(names)
 
 
 def daemon_of(sources: Sources) -> BlockingClient:

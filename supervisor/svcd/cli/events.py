@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import EXIT_NOT_RUNNING, app_options_without_f, fail, places_of, sources_of
+from svcd.cli.common import EXIT_NOT_RUNNING, app_options_without_f, fail, places_of, sources_of, with_shared
 from svcd.cli.instants import shown, since_option
 from svcd.cli.logs import refuse_files
 from svcd.cli.table import colour_of, one_line
@@ -46,7 +46,9 @@ def command(
     Times are UTC. `--file` names the app's TOML file here, since -f follows.
     """
     refuse_files(services)
-    path = places_of(sources_of(files, profile, sets)).events
+    sources = sources_of(files, profile, sets)
+    services = with_shared(services, sources)
+    path = places_of(sources).events
     follower = LogFollower(path) if follow else None  # first, so that none falls between what was and what comes
     past = [each for each in map(_read, (line.text for line in tail(path, _ALL))) if each is not None]
     if not past and follower is None:

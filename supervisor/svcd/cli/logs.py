@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import EXIT_NO_SUCH_SERVICE, app_options_without_f, fail, places_of, sources_of
+from svcd.cli.common import EXIT_NO_SUCH_SERVICE, app_options_without_f, fail, places_of, sources_of, with_shared
 from svcd.cli.instants import since_option
 from svcd.cli.log_lines import Line, merged, objects, starts_of, texts, title_of, with_starts
 from svcd.host.logs import LogFollower, since, tail
@@ -49,11 +49,13 @@ def command(
     Times are UTC. The daemon's own log is called daemon. `--file` names the app's TOML file here, since -f follows.
     """
     refuse_files(services)
-    where = places_of(sources_of(files, profile, sets))
+    sources = sources_of(files, profile, sets)
+    where = places_of(sources)
     folder = Path(where.logs)
     for name in services:
-        if not _logs_of(folder, name):
+        if not _choose(folder, with_shared([name], sources)):
             _missing(folder, name, go_on=follow)
+    services = with_shared(services, sources)
 
     def past(path: Path) -> list[LogLine]:
         found = tail(str(path), _LINES if lines is None else lines) if start is None else since(str(path), start)
@@ -102,7 +104,7 @@ def _choose(folder: Path, services: tuple[str, ...]) -> list[Path]:
     """The log files meant: `Vote.0.log` for Vote or Vote/0, `ingress.log`, `daemon.log`."""
     if not services:
         return [path for path in _all(folder) if path.stem not in {"daemon", "discovery"}]
-    return [path for name in services for path in _logs_of(folder, name)]
+    return list(dict.fromkeys(path for name in services for path in _logs_of(folder, name)))
 
 
 def _all(folder: Path) -> list[Path]:
