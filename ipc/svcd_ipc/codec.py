@@ -2,8 +2,8 @@
 
 Beyond msgpack's own types travel: numpy arrays and scalars of numeric and bool dtypes, date, time, datetime and
 timedelta, enum members (as their value), dataclasses and pydantic models (as maps; the receiving edge validates them),
-and whatever was registered. Tuples arrive as lists. Sets, integers beyond 64 bits and other objects are refused with
-their place.
+and whatever was registered. Tuples arrive as lists; a memoryview arrives as bytes or, from LEND bytes on, as a
+memoryview. Sets, integers beyond 64 bits and other objects are refused with their place.
 
 `encode` and `decode` are self-contained msgpack. A frame's body is made by `pack_body` and read by `unpack_body`: there
 an array of at least `ATTACH` bytes is not copied into the msgpack text but attached, and arrives as a view of the
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from svcd_ipc import exttypes
+from svcd_ipc.buffers import LEND, Buffer, with_buffers, wrapped
 from svcd_ipc.errors import EncodeError
 from svcd_ipc.exttypes import DecodeError, register
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from svcd_ipc.lending import Lender
 
-    Buffer = bytes | memoryview
+    Piece = bytes | memoryview
 
 __all__ = ["DecodeError", "UndecodableError", "decode", "encode", "pack_body", "register", "transfer", "unpack_body"]
 
@@ -82,7 +83,7 @@ class Encoder:
         self.attached: list[memoryview] = []
         """Arrays that the last text refers to, by their place in this list."""
 
-    def finish(self, text: bytes) -> list[Buffer]:
+    def finish(self, text: bytes) -> list[Piece]:
         """Return the pieces of a frame's body for the text that was just packed, and reset."""
         attached = self.attached
         if attached:
@@ -93,9 +94,11 @@ class Encoder:
 
     def _default(self, value: Any) -> Any:
         """Give msgpack something it knows in place of `value`."""
+        if type(value) is Buffer:
+            return self._buffer(value)
         numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
         if numpy is not None and isinstance(value, numpy.ndarray):
-            if self.lend is not None and value.nbytes >= ATTACH and (shared := exttypes.share_array(value, self.lend)):
+            if self.lend is not None and value.nbytes >= LEND and (shared := exttypes.share_array(value, self.lend)):
                 self.lent.append(shared[2])
                 return msgpack.ExtType(*shared[:2])
             if self._attach and value.nbytes >= ATTACH:
@@ -105,7 +108,34 @@ class Encoder:
             return msgpack.ExtType(*exttypes.pack_array(value))
         if found := exttypes.pack_extension(value):
             return msgpack.ExtType(*found)
-        return plain(value)
+        return with_buffers(plain(value))
+
+    def _buffer(self, buffer: Buffer) -> Any:
+        """Lend a buffer, else let a view be attached and bytes stand in the text."""
+        view = buffer.view
+        if self.lend is not None and (reference := self.lend(view)) is not None:
+            self.lent.append(reference)
+            return msgpack.ExtType(exttypes.BYTES if buffer.is_bytes else exttypes.VIEW, reference)
+        if buffer.is_bytes or not self._attach:
+            return view.obj if isinstance(view.obj, (bytes, bytearray)) else view
+        self.attached.append(view)
+        return msgpack.ExtType(exttypes.ATTACHED_VIEW, str(len(self.attached) - 1).encode())
+
+
+def pack_message(encoder: Encoder, message: list[Any], of: int, undo: Callable[[], None]) -> bytes:
+    """Return the text of a message whose value, at index `of`, may have large buffers in it. Raises one of REFUSED.
+
+    Those that are not at the top of the value are looked for only once the text is so long that there may be some; it
+    is made again then, and `undo` takes back what was lent.
+    """
+    value = message[of]
+    found = with_buffers(value)
+    text = encoder.pack(message if found is value else [*message[:of], found, *message[of + 1 :]])
+    if len(text) >= LEND and found is value and (found := wrapped(value)) is not value:
+        undo()
+        encoder.attached = []
+        text = encoder.pack([*message[:of], found, *message[of + 1 :]])
+    return text
 
 
 def plain(value: Any) -> Any:
@@ -154,14 +184,14 @@ def transfer(value: Any) -> Any:
         raise EncodeError(f"value: {error}") from error
 
 
-def pack_body(message: list[Any], *, of: int, root: str) -> list[Buffer]:
+def pack_body(message: list[Any], *, of: int, root: str) -> list[Piece]:
     """Return a frame's body in pieces; views among them show the caller's own arrays, which must not change until sent.
 
     `of` is the index of the user's value within the message and `root` its name. Raises EncodeError.
     """
     encoder = Encoder(attach=True)
     try:
-        return encoder.finish(encoder.pack(message))
+        return encoder.finish(pack_message(encoder, message, of, lambda: None))
     except REFUSED as error:
         raise explain(error, message[of], root) from None
 
@@ -236,7 +266,7 @@ def _say(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _join_attached(head: bytes, attached: list[memoryview]) -> Iterator[Buffer]:
+def _join_attached(head: bytes, attached: list[memoryview]) -> Iterator[Piece]:
     """Frame the head and its attachments as one array of bins, each attachment aligned by a bin of zeros before it."""
     prefix = _BIN32_HEADER.pack(_ARRAY32, 1 + 2 * len(attached)) + _BIN32_HEADER.pack(_BIN32, len(head))
     pending = prefix + head
@@ -308,7 +338,7 @@ def _leniently(head: bytes | memoryview, borrowed: Borrowed | None) -> list[Any]
     references = []
 
     def hook(code: int, payload: bytes) -> None:
-        if code == exttypes.SHARED:
+        if code in exttypes.LENT:
             references.append(exttypes.reference_in(payload))
 
     def pairs(items: list[tuple[Any, Any]]) -> dict[Any, Any]:

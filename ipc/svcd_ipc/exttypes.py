@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA, SHARED = range(1, 9)
+ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA, SHARED, VIEW, BYTES, ATTACHED_VIEW = range(1, 12)
+LENT: Final = (SHARED, VIEW, BYTES)
+"""Those that end with a reference to shared memory."""
 
 FIRST_FREE: Final = 32
 LAST_FREE: Final = 127
@@ -108,15 +110,12 @@ def hook(attached: Sequence[memoryview], borrow: Borrow | None = None) -> Callab
     """
 
     def read(code: int, payload: bytes) -> Any:
-        if code == SHARED and borrow is not None:
-            data = borrow(reference_in(payload))
-            payload = payload[:-_REFERENCE]
+        data = borrow(reference_in(payload)) if borrow is not None and code in LENT else None
         try:
-            if code == ATTACHED:
-                meta, number = _split(payload)
-                return _array(meta, attached[int(number)])
-            if code == SHARED and borrow is not None:
-                return _shared_array(_split(payload)[0], data)
+            if data is not None:
+                return _lent_readers[code](payload, data)
+            if code in _attached_readers:
+                return _attached_readers[code](payload, attached)
             return _readers[code](payload) if code in _readers else _unpackers[code](payload)
         except DecodeError:
             raise
@@ -131,7 +130,7 @@ def hook(attached: Sequence[memoryview], borrow: Borrow | None = None) -> Callab
 
 
 def reference_in(payload: bytes) -> bytes:
-    """Return the reference at the end of the payload of SHARED."""
+    """Return the reference at the end of the payload of one of LENT."""
     return payload[-_REFERENCE:]
 
 
@@ -177,6 +176,12 @@ def _array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.ndarray[An
     return numpy.ndarray(shape, dtype, buffer=data)
 
 
+def _attached_array(
+    meta: tuple[str, tuple[int, ...]], number: memoryview, attached: Sequence[memoryview]
+) -> np.ndarray[Any, Any]:
+    return _array(meta, attached[int(number)])
+
+
 def _shared_array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.ndarray[Any, Any]:
     """As `_array`, but nobody can make it writable: its base is the read-only view and not what that is a view of."""
     import numpy  # noqa: ICN001, PLC0415 - as above
@@ -205,4 +210,15 @@ _readers: dict[int, Callable[[bytes], Any]] = {
     TIME: lambda payload: dt.time.fromisoformat(payload.decode()),
     DATETIME: lambda payload: dt.datetime.fromisoformat(payload.decode()),
     TIMEDELTA: _timedelta,
+}
+
+_attached_readers: dict[int, Callable[[bytes, Sequence[memoryview]], Any]] = {
+    ATTACHED: lambda payload, attached: _attached_array(*_split(payload), attached),
+    ATTACHED_VIEW: lambda payload, attached: attached[int(payload)].toreadonly(),
+}
+
+_lent_readers: dict[int, Callable[[bytes, memoryview], Any]] = {
+    SHARED: lambda payload, data: _shared_array(_split(payload[:-_REFERENCE])[0], data),
+    VIEW: lambda _, data: data,
+    BYTES: lambda _, data: bytes(data),
 }

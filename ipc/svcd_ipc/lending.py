@@ -25,7 +25,7 @@ class Lender(Protocol):
         """What is to be given back."""
 
     def lend(self, value: Any) -> bytes | None:
-        """Return a reference to an array, or None when it cannot be lent."""
+        """Return a reference to an array or a flat memoryview, or None when it cannot be lent."""
 
     def take_back(self, references: Iterable[bytes]) -> None:
         """Forget references that were not sent after all."""

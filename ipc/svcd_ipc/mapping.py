@@ -34,6 +34,17 @@ LARGEST: Final = 1 << 40
 _MADV_HUGEPAGE: Final = 14
 _FAILED: Final = ctypes.c_void_p(-1).value
 
+
+class _Buffer(ctypes.Structure):
+    """Py_buffer, part of Python's stable ABI since 3.11."""
+
+    _fields_ = (
+        *(("buf", ctypes.c_void_p), ("obj", ctypes.c_void_p), ("len", ctypes.c_ssize_t)),
+        *(("itemsize", ctypes.c_ssize_t), ("readonly", ctypes.c_int), ("ndim", ctypes.c_int)),
+        *((name, ctypes.c_void_p) for name in ("format", "shape", "strides", "suboffsets", "internal")),
+    )
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -43,6 +54,16 @@ _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 class NotSharedError(ValueError):
     """A descriptor is not the memory that it is said to be."""
+
+
+def address_of(value: Any) -> int:
+    """Return the address of a contiguous buffer."""
+    buffer = _Buffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(value), ctypes.byref(buffer), 0)
+    try:
+        return int(buffer.buf)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
 
 
 class Mapping:
@@ -80,6 +101,10 @@ class Mapping:
         view = memoryview(window)[start : start + size].cast("B")
         # A ctypes array always says that it may be written to; whoever believed it here would crash.
         return view if self.is_writable else view.toreadonly()
+
+    def offset_of(self, value: Any) -> int:
+        """Return where within the mapping the bytes of a contiguous view or array of it begin."""
+        return address_of(value) - (self.address or 0)
 
     # Names of modules may be gone when the interpreter ends, so what is needed then is bound here.
     def __del__(self, unmap: Any = _libc.munmap, close: Any = os.close) -> None:

@@ -14,6 +14,7 @@ from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from svcd_ipc.buffers import LEND
 from svcd_ipc.mapping import Mapping, create, window_of
 from svcd_ipc.space import PAGE, Space
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SIZE: Final = 1 << 30
 """Bytes of an arena unless told otherwise; only what was written to takes up memory."""
-
-SMALLEST: Final = 64 * 1024
-"""Bytes from which on arrays, memoryviews and bytes go by the arena."""
 
 
 class Slot:
@@ -211,6 +209,6 @@ def empty(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, A
     kind = numpy.dtype(dtype)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     size = prod(sizes) * kind.itemsize
-    if kind.kind in "biufc" and size >= SMALLEST and (found := of_process().allocate(size)):
+    if kind.kind in "biufc" and size >= LEND and (found := of_process().allocate(size)):
         return numpy.frombuffer(found[1], kind).reshape(sizes)
     return numpy.empty(sizes, kind)

@@ -15,9 +15,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc.bell import Bell
+from svcd_ipc.buffers import LEND
 from svcd_ipc.errors import RemoteProtocolError
 from svcd_ipc.mapping import Mapping, window_of
-from svcd_ipc.memory import SMALLEST, Departed, Memory
+from svcd_ipc.memory import Departed, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,22 +63,21 @@ class Sharing:
         window = window_of(array) if array.flags.c_contiguous else None
         return window is None or not (window.mapping is self._theirs or self.memory.slot_of(array) is not None)
 
-    def lend(self, array: Any) -> bytes | None:
-        """Return a reference to an array's bytes in C order, copied into the arena unless they lie there.
+    def lend(self, value: Any) -> bytes | None:
+        """Return a reference to the bytes of an array or memoryview in C order, copied unless they lie in an arena.
 
         None when they have to travel with the frame.
         """
-        window = window_of(array) if array.flags.c_contiguous else None
-        if window is not None and self._theirs is not None and window.mapping is self._theirs:
-            start = array.__array_interface__["data"][0] - window.mapping.address
-            return REFERENCE.pack(_YOURS, window.number, start, array.nbytes)
-        if not self.may_lend or array.nbytes < SMALLEST:
+        is_flat = value.c_contiguous if isinstance(value, memoryview) else value.flags.c_contiguous
+        window = window_of(value) if is_flat else None
+        if window is not None and window.mapping is self._theirs:
+            return REFERENCE.pack(_YOURS, window.number, window.mapping.offset_of(value), value.nbytes)
+        if not self.may_lend or value.nbytes < LEND:
             return None
-        if window is not None and (slot := self.memory.slot_of(array)) is not None:
-            freeze(array)
-            start = array.__array_interface__["data"][0] - window.mapping.address
-            return self._lease(slot.number, start, array.nbytes)
-        copied = copy(self.memory, array)
+        if window is not None and self.memory.slot_of(value) is not None:
+            freeze(value)
+            return self._lease(window.number, window.mapping.offset_of(value), value.nbytes)
+        copied = copy(self.memory, value)
         return None if copied is None else self.lend(copied)
 
     def take_back(self, references: Iterable[bytes]) -> None:
@@ -160,20 +160,24 @@ def _unpack(reference: bytes | memoryview) -> tuple[int, int, int, int]:
     return REFERENCE.unpack(reference)
 
 
-def copy(memory: Memory, array: Any) -> Any:
-    """Return a copy of an array in the arena, or None when there is no room."""
-    found = memory.allocate(array.nbytes)
+def copy(memory: Memory, value: Any) -> Any:
+    """Return a copy of an array or of a flat memoryview in the arena, or None when there is no room."""
+    found = memory.allocate(value.nbytes)
     if found is None:
         return None
+    view = found[1]
+    if isinstance(value, memoryview):
+        view[:] = value
+        return view
     numpy = sys.modules["numpy"]
-    copied = numpy.frombuffer(found[1], array.dtype).reshape(array.shape)
-    numpy.copyto(copied, array)
+    copied = numpy.frombuffer(view, value.dtype).reshape(value.shape)
+    numpy.copyto(copied, value)
     return copied
 
 
-def freeze(array: Any) -> None:
+def freeze(value: Any) -> None:
     """Let nobody write to an array that others see, nor to those it is a view of."""
-    numpy = sys.modules["numpy"]
-    while isinstance(array, numpy.ndarray):
-        array.flags.writeable = False
-        array = array.base
+    numpy = sys.modules.get("numpy")
+    while numpy is not None and isinstance(value, numpy.ndarray):
+        value.flags.writeable = False
+        value = value.base

@@ -8,17 +8,17 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from svcd_ipc.codec import REFUSED, Encoder, explain
+from svcd_ipc.codec import REFUSED, Encoder, explain, pack_message
 from svcd_ipc.errors import EncodeError
 from svcd_ipc.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from svcd_ipc.codec import Buffer
+    from svcd_ipc.codec import Piece
     from svcd_ipc.lending import Lender
 
-    Chunks = list[Buffer]
+    Chunks = list[Piece]
     """One frame in pieces. A memoryview among them shows the caller's own array, which must not change until sent."""
 
 _LENGTH = Struct("<I")
@@ -50,7 +50,10 @@ class FrameWriter:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors. Raises EncodeError."""
         encoder = self._encoder
         try:
-            text = encoder.pack(message)
+            if self._lender is None or not root:
+                text = encoder.pack(message)
+            else:
+                text = pack_message(encoder, message, of, self._take_back)
         except REFUSED as error:
             encoder.reset()
             self._take_back()

@@ -13,9 +13,10 @@ import trio
 
 from svcd_ipc import memory as memories
 from svcd_ipc import messages
+from svcd_ipc.buffers import LEND
 from svcd_ipc.channel import Channel, IncomingCall, Limits
 from svcd_ipc.errors import CallError, EncodeError, InvalidArgument
-from svcd_ipc.memory import SMALLEST, Memory
+from svcd_ipc.memory import Memory
 from svcd_ipc.space import PAGE
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Service:
         if call.api == "force":
             x.flags.writeable = True
         if call.api == "slice":
-            return x[PAGE : 2 * SMALLEST + PAGE]
+            return x[PAGE : 2 * LEND + PAGE]
         if call.api == "plus_one":
             return x + 1
         if call.api == "items":
@@ -141,7 +142,7 @@ async def test_inside_lists_and_maps_with_strides_and_dtypes(pair: Any) -> None:
 
 async def test_an_array_of_no_size_and_one_below_the_threshold_travel_with_the_frame(pair: Any) -> None:
     two = await pair()
-    answer = await two.call("keep", {"x": np.zeros(SMALLEST - 1, "u1")})
+    answer = await two.call("keep", {"x": np.zeros(LEND - 1, "u1")})
     answer = await two.call("echo", {"x": np.zeros((0, 5))})
     assert answer["x"].shape == (0, 5)
     assert two.mine.used == 0
@@ -214,12 +215,12 @@ async def test_a_view_of_an_argument_goes_back_by_reference(pair: Any) -> None:
     two = await pair()
     x = numbers()
     answer = await two.call("slice", {"x": x})
-    assert (answer == x[PAGE : 2 * SMALLEST + PAGE]).all()
+    assert (answer == x[PAGE : 2 * LEND + PAGE]).all()
     assert two.theirs.used == 0
     assert two.mine.used > 0
     for start in range(1, 100):
         await two.call("echo", {"x": numbers(start=start)})
-    assert (answer == x[PAGE : 2 * SMALLEST + PAGE]).all()
+    assert (answer == x[PAGE : 2 * LEND + PAGE]).all()
     again = await two.call("echo", {"x": answer})  # what came back goes there again without a copy
     slots = two.mine.used
     assert (again["x"] == answer).all()
@@ -340,3 +341,46 @@ async def test_a_side_without_the_capability_gets_copies(join: Any, memory: Any)
     caller, _ = await join(service, caller={"memory": off}, memory=memory())
     assert ((await caller.call("plus_one", {"x": numbers()})) == numbers() + 1).all()
     assert messages.MEMORY in caller.peer.capabilities
+
+
+@pytest.mark.parametrize("shares", [True, False])
+async def test_bytes_arrive_as_bytes_and_large_memoryviews_as_views(pair: Any, memory: Any, shares: bool) -> None:
+    two = await pair(mine=None if shares else memory(0))
+    data = bytes(range(256)) * 512
+    grid = memoryview(np.arange(50_000, dtype="f8")).cast("B").cast("d", (100, 500))
+    args = {"bytes": data, "array": bytearray(data), "view": memoryview(data)[5:], "small": memoryview(b"small")}
+    args |= {"deep": [1, {"bytes": data, "view": memoryview(data)[::-1]}, ("tuple", memoryview(b"x"))], "grid": grid}
+    answer = await two.call("echo", args)
+    assert answer["bytes"] == answer["array"] == data
+    assert isinstance(answer["bytes"], bytes)
+    assert isinstance(answer["array"], bytes)
+    deep = answer["deep"]
+    assert deep[1]["bytes"] == data
+    assert deep[2] == ["tuple", b"x"]
+    assert answer["small"] == b"small"
+    for view, expected in (
+        (answer["view"], data[5:]),
+        (deep[1]["view"], data[::-1]),
+        (answer["grid"], grid.tobytes()),
+    ):
+        assert isinstance(view, memoryview)
+        assert (view.readonly, view.format, view[0]) == (True, "B", expected[0])
+        assert view == expected
+    part = answer["view"][10:20]
+    del answer, deep, view
+    for start in range(1, 100):
+        await two.call("echo", {"x": numbers(start=start)})
+    assert part == data[15:25]
+    del part
+    await until_free(two.mine, two.theirs)
+
+
+async def test_a_view_of_an_argument_that_is_a_memoryview_goes_back_by_reference(pair: Any) -> None:
+    two = await pair()
+    data = os.urandom(3 * LEND)
+    answer = await two.call("slice", {"x": memoryview(data)})
+    assert two.theirs.used == 0
+    assert answer == data[PAGE : 2 * LEND + PAGE]
+    assert answer.readonly
+    del answer
+    await until_free(two.mine, two.theirs)

@@ -1,4 +1,4 @@
-"""Peers that break the rules of shared memory: their connection ends with an error that names them; nothing else does."""
+"""Peers that break the rules of sharing: their connection ends with an error that names them, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import trio
 import trio.testing
 
 from svcd_ipc import frames, handover, mapping
+from svcd_ipc.buffers import LEND
 from svcd_ipc.channel import Channel, Limits
 from svcd_ipc.connection import Connection
 from svcd_ipc.errors import RemoteProtocolError
-from svcd_ipc.memory import SMALLEST, Memory
+from svcd_ipc.memory import Memory
 from svcd_ipc.messages import Call, Error, Event, Hello
 from svcd_ipc.sharing import REFERENCE
 
@@ -148,7 +149,7 @@ async def test_a_descriptor_of_something_else(peer: Hostile) -> None:
 async def test_fewer_than_two_descriptors_are_not_taken(peer: Hostile, count: int) -> None:
     peer.seal()
     peer.hand_over(*[peer.descriptor, *peer.lifelines][:count])
-    peer.sock.sendall(raw(TAKEN, None) + raw(1, 1, "echo", {"x": shared(MINE, 1, 0, SMALLEST)}, None, None, 0, 0))
+    peer.sock.sendall(raw(TAKEN, None) + raw(1, 1, "echo", {"x": shared(MINE, 1, 0, LEND)}, None, None, 0, 0))
     assert await peer.why_ended() == "the peer referred to memory that it has not handed over"
 
 
@@ -174,10 +175,10 @@ async def test_an_arena_that_does_not_come(peer: Hostile) -> None:
             "of its arena, which has",
         ),
         (
-            raw(1, 1, "echo", {"x": shared(YOURS, 1, 0, SMALLEST)}, None, None, 0, 0),
+            raw(1, 1, "echo", {"x": shared(YOURS, 1, 0, LEND)}, None, None, 0, 0),
             "the peer referred to slot 1, which it does not hold",
         ),
-        (raw(1, 1, "echo", {"x": shared(2, 1, 0, SMALLEST)}, None, None, 0, 0), "a reference to memory that is none"),
+        (raw(1, 1, "echo", {"x": shared(2, 1, 0, LEND)}, None, None, 0, 0), "a reference to memory that is none"),
         (raw(1, 1, "echo", {"x": msgpack.ExtType(8, b"")}, None, None, 0, 0), "a reference to memory that is none"),
     ],
 )
@@ -190,18 +191,18 @@ async def test_what_may_not_be_said(peer: Hostile, said: bytes, reason: str) -> 
 async def test_a_reference_beyond_the_slot_that_was_lent(peer: Hostile) -> None:
     await peer.shake()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(call_and_fail, peer.channel, {"x": np.ones(SMALLEST, "u1")})
+        nursery.start_soon(call_and_fail, peer.channel, {"x": np.ones(LEND, "u1")})
         await trio.testing.wait_all_tasks_blocked()
-        assert peer.memory.used == SMALLEST
-        peer.sock.sendall(raw(2, 1, shared(YOURS, 1, 0, SMALLEST + 1), 0, 0))
+        assert peer.memory.used == LEND
+        peer.sock.sendall(raw(2, 1, shared(YOURS, 1, 0, LEND + 1), 0, 0))
         assert "are not within slot 1" in await peer.why_ended()
 
 
 async def test_an_array_of_another_size_than_its_memory_is_the_fault_of_that_call(peer: Hostile) -> None:
     await peer.shake()
-    bad = shared(MINE, 1, 0, SMALLEST)
+    bad = shared(MINE, 1, 0, LEND)
     bad = msgpack.ExtType(8, bad.data.replace(b"|u1|", b"<f8|"))
-    peer.sock.sendall(raw(1, 1, "echo", {"x": bad, "y": shared(MINE, 2, 0, SMALLEST)}, None, None, 0, 0))
+    peer.sock.sendall(raw(1, 1, "echo", {"x": bad, "y": shared(MINE, 2, 0, LEND)}, None, None, 0, 0))
     await trio.testing.wait_all_tasks_blocked()
     assert not peer.channel.closed.is_set()
     heard = peer.heard()
@@ -226,7 +227,7 @@ async def test_memory_is_for_the_same_user_only(monkeypatch: pytest.MonkeyPatch,
 
     caller, callee = await join(handler, caller={"memory": memory}, memory=memory)
     assert caller.peer.capabilities == callee.peer.capabilities == []
-    x = np.ones(2 * SMALLEST)
+    x = np.ones(2 * LEND)
     assert ((await caller.call("echo", {"x": x}))["x"] == x).all()
     assert memory.used == 0
 
