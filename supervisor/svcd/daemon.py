@@ -86,6 +86,15 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
             return graph
 
 
+def check_here(app: AppSpec) -> None:
+    """Raise SettingsError with all that this machine can't give the app now; for `svcd check`."""
+    from svcd.host.cgroup_tree import Around  # noqa: PLC0415 - as above
+    from svcd.host.machine import read_machine  # noqa: PLC0415
+    from svcd.runtime import settings  # noqa: PLC0415
+
+    settings.check_here(app, read_machine(Around.read().bounds()))
+
+
 def planned_environment(app: AppSpec, service: str) -> tuple[dict[str, str], set[str]]:
     """Return what the first replica of a service would get, but for its GPUs, and which names are secret."""
     from svcd.policy.environment import secret_names  # noqa: PLC0415 - for `svcd env`; the daemon itself asks the app

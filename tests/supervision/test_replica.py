@@ -11,7 +11,7 @@ import trio.testing
 
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.restart import BUDGET
-from svcd.runtime.replica import KILL_LIMIT, Replica
+from svcd.runtime.replica import KILL_LIMIT, LAST_WORDS, Replica
 from svcd.values.exits import describe_exit
 from svcd.values.orders import Exited
 from svcd.values.specs import Limits, ServiceSpec
@@ -330,12 +330,29 @@ async def test_secrets_are_taken_out_of_reasons_and_last_lines(autojump_clock: M
     world.replica.post(Happening.STOP)
 
 
-async def test_a_lost_control_channel_ends_the_process(autojump_clock: MockClock, world: World) -> None:
+async def test_a_process_that_loses_its_control_channel_has_a_moment_to_say_why_it_ends(
+    autojump_clock: MockClock, world: World
+) -> None:
     await make_ready(world)
     world.replica.post(Happening.LOST)
+    await trio.sleep(LAST_WORDS / 2)
+    assert "kill" not in world.names()
+    world.exit(-signal.SIGSEGV)
     await settle()
+    assert (world.replica.state, world.replica.reason) == (State.BACKOFF, "killed by SIGSEGV")
+    world.replica.post(Happening.STOP)
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+async def test_a_process_that_lives_on_without_its_control_channel_is_killed(
+    autojump_clock: MockClock, world: World, *, is_ready: bool
+) -> None:
+    if is_ready:
+        await make_ready(world)
+    world.replica.post(Happening.LOST)
+    await trio.sleep(LAST_WORDS + 0.01)
     assert "kill" in world.names()
-    assert world.replica.state is State.BACKOFF
+    assert (world.replica.state, world.replica.reason) == (State.BACKOFF, "its control channel ended, and it lived on")
     world.replica.post(Happening.STOP)
 
 

@@ -69,7 +69,7 @@ def load_class(target: str, *, asked_by: str = "") -> tuple[type, ServiceDeclara
         try:
             __import__(module_name)  # unlike importlib.import_module it leaves no frame in the user's traceback
             found = sys.modules[module_name]
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise ImportFailedError(module_name, error, asked_by) from error
     value: object = found
     for part in class_name.split("."):

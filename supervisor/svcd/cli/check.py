@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import app_options, documents_of, sources_of
+from svcd.cli.common import app_options, documents_of, fail, sources_of
 from svcd.cli.graph import app_of
 from svcd.values.secrets import NOT_SHOWN
 
@@ -24,10 +24,21 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], *, as_json: bool) -> None:
     """Check the file and read the dependency graph; start nothing."""
     app = app_of(documents_of(sources_of(files, profile, sets)), for_this_box=True)
+    _check_here(app)
     if as_json:
         click.echo(json.dumps(asdict(_redacted(app)) | {"root": str(app.root)}, indent=2))
     else:
         _print(app)
+
+
+def _check_here(app: AppSpec) -> None:
+    from svcd.daemon import check_here  # noqa: PLC0415 - it imports psutil, which --help does without
+    from svcd.values.errors import SettingsError  # noqa: PLC0415
+
+    try:
+        check_here(app)
+    except SettingsError as error:
+        fail(str(error))
 
 
 def _redacted(app: AppSpec) -> AppSpec:

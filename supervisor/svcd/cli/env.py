@@ -79,6 +79,9 @@ def _given(daemon: BlockingClient, service: str, index: int, *, show_secrets: bo
     with call_errors(), daemon:
         args = {"service": service, "replica": index, "secrets": show_secrets}
         answer = daemon.call("environment", args, timeout=10)
+    if "replicas" in answer:
+        known = ", ".join(answer["replicas"]) or "none"
+        fail(f"no replica {answer['unknown']}; there is {known}", EXIT_NO_SUCH_SERVICE)
     if "unknown" in answer:
         _no_such(service, answer["services"])
     return {name: NOT_SHOWN if value is None else value for name, value in answer["variables"]}

@@ -47,17 +47,19 @@ class Progress:
         if state == "ready":
             text += f" {change['after']:.2f} s"
         if state == "backoff":
-            self._failure(name, text, reason, list(change["last_lines"]))
+            failed, most = change.get("attempts", (0, 0))
+            attempt = f" (attempt {failed} of {most})" if failed else ""
+            self._failure(name, text, reason, attempt, list(change["last_lines"]))
         else:
             _say(f"{text} {reason}".rstrip())
 
-    def _failure(self, name: str, text: str, reason: str, lines: list[str]) -> None:
+    def _failure(self, name: str, text: str, reason: str, attempt: str, lines: list[str]) -> None:
         same = reason, [re.sub("0x[0-9a-f]+", "0x", line) for line in lines]
         if self._told.get(name) == same:
-            _say(f"{text} again: {reason}")
+            _say(f"{text} again: {reason}{attempt}")
             return
         self._told[name] = same
-        _say("\n".join([f"{text} {reason}", *(f"    | {line}" for line in lines)]))
+        _say("\n".join([f"{text} {reason}{attempt}", *(f"    | {line}" for line in lines)]))
 
     def ready(self, info: Mapping[str, Any], seconds: float) -> None:
         """Say where the app answers and what to do next."""

@@ -209,7 +209,7 @@ _SERVICE = (
     Key(
         "start_timeout",
         Duration(),
-        "From exec to ready; a replica that takes longer is killed and started anew.",
+        "From exec to ready; a replica that takes longer is killed and started anew, five times at most.",
         default=_LIMITS.start,
     ),
     Key(

@@ -187,7 +187,10 @@ class Control:
             return self._unknown(service)
         found = next((each for each in self._app.services[name].replicas if each.index == replica), None)
         if found is None:
-            raise ServiceUnavailable(f"there is no replica {name}/{replica}; svcd ps lists those there are")
+            return {
+                "unknown": f"{name}/{replica}",
+                "replicas": [each.name for each in self._app.services[name].replicas],
+            }
         variables = await _reported(found) if reported else self._app.environment_of(found)
         hidden = set[str]() if secrets else secret_names(variables, found.spec)
         shown = [

@@ -106,8 +106,8 @@ class Action(StrEnum):
     """The next harder means: SIGTERM after the drain limit, SIGKILL to the whole tree after the stop limit."""
     EXPIRE = "expire"
     """Have it write down where it hangs and set a short alarm; at the second time SIGKILL to the whole tree."""
-    KILL = "kill"
-    """SIGKILL to the whole tree."""
+    AWAIT_END = "await its end"
+    """It is as good as dead, and mostly is about to end: give it a moment for its last words; then SIGKILL."""
     RENEW = "renew"
     """Forget earlier failures and ask for resources; those it holds it keeps."""
     FINISH = "finish"
@@ -160,7 +160,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.DRAINED: IGNORE,
         _H.RESTART: Transition(_S.DRAINING, _A.TERMINATE),
         _H.RETURN: IGNORE,
-        _H.LOST: Transition(_S.STARTING, _A.KILL),
+        _H.LOST: Transition(_S.STARTING, _A.AWAIT_END),
         _H.UNREADY: IGNORE,
         _H.WEDGED: IGNORE,
         _H.ADOPTED: IGNORE,
@@ -173,13 +173,13 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.EXITED: Transition(_S.BACKOFF, _A.RECORD_EXIT),
         _H.FINISHED: Transition(_S.DONE, _A.COMPLETE),
         _H.GONE: IGNORE,
-        _H.OVERDUE: IGNORE,
+        _H.OVERDUE: Transition(_S.READY, _A.EXPIRE),  # it lost its control channel and lives on
         _H.SPENT: IGNORE,
         _H.STOP: Transition(_S.DRAINING, _A.DRAIN),
         _H.DRAINED: IGNORE,
         _H.RESTART: Transition(_S.DRAINING, _A.DRAIN),
         _H.RETURN: IGNORE,
-        _H.LOST: Transition(_S.READY, _A.KILL),  # EXITED follows and says how it ended
+        _H.LOST: Transition(_S.READY, _A.AWAIT_END),  # EXITED follows and says how it ended
         _H.UNREADY: Transition(_S.UNREADY, _A.WITHDRAW),
         _H.WEDGED: Transition(_S.UNREADY, _A.EXPIRE),
         _H.ADOPTED: IGNORE,
@@ -198,7 +198,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
         _H.DRAINED: IGNORE,
         _H.RESTART: Transition(_S.DRAINING, _A.DRAIN),
         _H.RETURN: IGNORE,
-        _H.LOST: Transition(_S.UNREADY, _A.KILL),
+        _H.LOST: Transition(_S.UNREADY, _A.AWAIT_END),
         _H.UNREADY: IGNORE,
         _H.WEDGED: Transition(_S.UNREADY, _A.EXPIRE),
         _H.ADOPTED: IGNORE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from svcd.policy.lifecycle import Action, Happening, State, step
-from svcd.policy.restart import History
+from svcd.policy.restart import BUDGET, History
 from svcd.values.commands import Restart
 from svcd.values.events import Change
 from svcd.values.exits import describe_exit, describe_oom
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 LAST_WORDS = 0.5
-"""Seconds that a process has to write down where it hangs before it is killed for not having become ready."""
+"""Seconds that a process has to write down where it hangs, or why it ends, before it is killed."""
 KILL_LIMIT = 10.0
 """Seconds after SIGKILL that a process which is to go is waited for: only one that sleeps in a driver lives on."""
 
@@ -106,6 +106,7 @@ class Replica:
         self._terminated = False
         self._killed = False
         self._expired = False
+        self._is_lost = False
         self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
@@ -197,7 +198,9 @@ class Replica:
                 continue
             if happening in {Happening.RESTART, Happening.RETURN}:
                 self.returns = happening is Happening.RESTART
-            if happening is Happening.OVERDUE and self.state is State.STARTING:
+            if happening is Happening.OVERDUE and self._is_lost:
+                self.failure = self._ended_for = "its control channel ended, and it lived on"
+            elif happening is Happening.OVERDUE and self.state is State.STARTING:
                 reason = self.failure = self._late()
             elif happening is Happening.WEDGED:
                 self.failure = self._ended_for = reason
@@ -229,6 +232,7 @@ class Replica:
             pid=self.pid,
             after=now - self._entered,
             last_lines=self.last_lines if unasked else (),
+            attempts=self._attempts(state),
         )
         if self.state is not state:
             if self.state is not State.UNREADY:  # it had been ready before that
@@ -238,6 +242,13 @@ class Replica:
                 self.endings.append(change)
         self.state, self.reason = state, reason
         self._surroundings.changed(self, change)
+
+    def _attempts(self, state: State) -> tuple[int, int]:
+        """How many attempts have failed in a row with the one that just did, and how many may."""
+        if state is not State.BACKOFF or self.state is State.BACKOFF:
+            return 0, 0
+        ready_for = trio.current_time() - self._entered if self.state is State.READY else None
+        return self._history.failed(ready_for).failures, BUDGET
 
     def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
         match action:
@@ -272,8 +283,9 @@ class Replica:
                 self._escalate()
             case Action.EXPIRE:
                 self._expire()
-            case Action.KILL:
-                self._surroundings.kill(self)
+            case Action.AWAIT_END:
+                self._is_lost = self._expired = True
+                self._set_alarm(LAST_WORDS)
             case Action.RENEW:
                 self._alive, self._history = False, History()
                 self._surroundings.request(self)
@@ -289,6 +301,7 @@ class Replica:
         self.ailments.clear()
         self.fatal = ""
         self._ended_for = ""
+        self._is_lost = False
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svcd.host.limits import too_high
 from svcd.host.users import NotPermittedError, UnknownUserError, find_user
+from svcd.policy.placement import Shortage
+from svcd.policy.shares import share_cpus, share_memory
 from svcd.values.errors import SettingsError
 from svcd.values.specs import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from svcd.values.machine import Machine
     from svcd.values.specs import AppSpec, Process, ServiceSpec
 
 
@@ -26,6 +30,29 @@ def check_settings(app: AppSpec) -> None:
     ]
     if problems:
         raise SettingsError("\n".join(problems))
+
+
+def check_here(app: AppSpec, machine: Machine) -> None:
+    """Raise SettingsError also with what is not here now: folders, and shares of the machine."""
+    problems = []
+    for service in app.services.values():
+        problems += [f"services.{service.name}.{problem}" for problem in _not_here(service, machine)]
+    try:
+        check_settings(app)
+    except SettingsError as error:
+        problems.insert(0, str(error))
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _not_here(service: ServiceSpec, machine: Machine) -> Iterator[str]:
+    cwd, wanted = service.process.cwd, service.resources
+    if cwd and not Path(cwd).is_dir():
+        yield f"cwd: {cwd}: {'not a folder' if Path(cwd).exists() else 'no such folder'}"
+    if wanted.cpu is not None and isinstance(shortage := share_cpus(wanted.cpu, machine, (), None), Shortage):
+        yield f"resources.cpu: {shortage.reason}"
+    if wanted.memory is not None and (lacking := share_memory(wanted.memory, machine, ())) is not None:
+        yield f"resources.memory: {lacking.reason}"
 
 
 def user_ids(process: Process) -> list[int]:

@@ -24,6 +24,8 @@ class Change:
     """Seconds spent in the state before."""
     last_lines: tuple[str, ...] = ()
     """The last log lines of a process that ended unasked, oldest first."""
+    attempts: tuple[int, int] = (0, 0)
+    """On entering `backoff`: attempts that have failed in a row, and how many make the replica `failed`."""
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ import trio
 from svcd.app.load import LoadError, load_class, user_traceback
 from svcd.values.pulse import beside
 from svcd.values.secrets import looks_secret, veil
-from svcd.worker import records
+from svcd.worker import records, where
 from svcd.worker.bind import bind_dependencies, bind_urls, unborn
 from svcd.worker.client import Client
 from svcd.worker.control import Control
@@ -35,6 +35,7 @@ from svcd_ipc.memory import of_process
 from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
     from svcd.values.boot import ReplicaBoot, ServiceBoot
@@ -64,6 +65,7 @@ def main(boot: ReplicaBoot) -> int:
     # starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
     replica = Replica(boot)
+    where.install(replica.loops)
     records.begin()
     replica.load()
     records.adopt()
@@ -97,6 +99,11 @@ class Replica:
     def has_busy_thread(self) -> bool:
         """Whether user code still runs on a thread."""
         return self._members is not None and self._members.is_busy
+
+    def loops(self) -> list[AbstractEventLoop]:
+        """The asyncio loops that code of the services runs on."""
+        sides = [member.live.side for member in self._members or ()]
+        return [side.loop for side in sides if side is not None]
 
     def load(self) -> None:
         """Import the user's modules; what goes wrong is reported once there is a control channel."""
@@ -280,8 +287,12 @@ async def _report(control: Control, failure: StartError, hidden: Iterable[str]) 
 def _failing(phase: str) -> Iterator[None]:
     try:
         yield
-    except (Exception, SystemExit) as error:
-        raise StartError.of(phase, error) from error
+    except trio.Cancelled:
+        raise
+    except BaseException as error:
+        if isinstance(error, BaseExceptionGroup) and not isinstance(error, Exception):
+            raise  # it holds what is not the service's own
+        raise StartError.of(phase, error) from error  # KeyboardInterrupt and the like included
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -1,0 +1,103 @@
+"""Starts that go wrong in odd ways still say why: what user code raised, and where it hangs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from running import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeApp
+
+SERVICE = """
+    import asyncio
+
+    import svcd
+    import trio
+
+    @svcd.service
+    class Interrupted:
+        def __init__(self) -> None:
+            print("about to")
+            raise KeyboardInterrupt("by itself")
+
+    @svcd.service
+    class Hung:
+        @svcd.on_startup
+        async def begin(self) -> None:
+            await self.wait_for_ever()
+
+        async def wait_for_ever(self) -> None:
+            await trio.sleep_forever()
+
+    @svcd.service(async_backend="asyncio")
+    class HungToo:
+        @svcd.on_startup
+        async def begin(self) -> None:
+            await self.wait_long()
+
+        async def wait_long(self) -> None:
+            await asyncio.sleep(1000)
+
+    @svcd.service
+    class Cramped:
+        pass
+
+    @svcd.service
+    class Entry:
+        interrupted = svcd.depends(Interrupted, optional=True)
+        hung = svcd.depends(Hung, optional=True)
+        hung_too = svcd.depends(HungToo, optional=True)
+        cramped = svcd.depends(Cramped, optional=True)
+
+        @svcd.api
+        async def ping(self) -> int:
+            return 1
+"""
+TOML = """
+    [services.Hung]
+    start_timeout = "700ms"
+    [services.HungToo]
+    start_timeout = "700ms"
+    [services.Cramped]
+    rlimits.as = "24Mi"
+"""
+
+
+def test_bad_starts_say_why(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    wait_until(lambda: app.row("Interrupted")["state"] == "failed", "it to be given up")
+    text = app.svcd("status", "Interrupted").stdout
+    assert "ended after" in text
+    assert "init failed: KeyboardInterrupt: by itself" in text
+    assert "      | about to\n" in text
+    assert 'service.py", line 11, in __init__' in app.log("Interrupted.0")
+    assert "/svcd/" not in app.log("Interrupted.0")
+
+    wait_until(lambda: "in wait_for_ever" in app.log("Hung.0"), "the stacks of the one that hangs")
+    wait_until(lambda: "in wait_long" in app.log("HungToo.0"), "the stacks of the one that hangs in asyncio")
+    tasks = app.log("Hung.0").partition("svcd: a task:")[2]
+    assert "await trio.sleep_forever()" in tasks
+    assert "/svcd_ipc/" not in tasks.partition("Thread 0x")[0]
+
+    wait_until(lambda: app.row("Cramped")["state"] == "failed", "the one with too little memory to be given up")
+    assert "MemoryError" in app.svcd("status", "Cramped").stdout
+    assert "SIGKILL" not in app.row("Cramped")["reason"]
+    assert "(attempt 1 of 5)" in app.stderr
+    assert app.post("ping") == (200, 1)
+
+
+def test_check_says_what_this_machine_cannot_give(make_app: MakeApp) -> None:
+    toml = """
+        [services.Entry]
+        cwd = "nowhere"
+        resources.cpu = 100000
+        resources.memory = "1000Ti"
+        user = "nobody-of-that-name"
+    """
+    app = make_app(SERVICE, toml, entry="Entry")
+    refused = app.svcd("check", code=1).stderr
+    assert f"services.Entry.cwd: {app.folder}/nowhere: no such folder\n" in refused
+    assert "services.Entry.resources.cpu: needs 100000 CPUs; this machine has " in refused
+    assert "services.Entry.resources.memory: needs 1000Ti" in refused
+    assert "services.Entry.user: " in refused
