@@ -8,10 +8,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 PACKER := build/venv
 PEERS  := build/peers
+FUZZ   := build/fuzz
+RUNS   ?= 200000
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test soak check format bench bench-peers binary clean
+.PHONY: help setup demo test soak fuzz check format bench bench-peers binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -43,6 +45,18 @@ test: $(STAMP)   ## run all tests; the summary says what was skipped and why
 
 soak: $(STAMP)   ## send 10,000 requests whose clients go away, and look for what they leave
 	SVCD_SOAK=10000 $(BIN)/python -m pytest tests/integration/http/test_http_disconnects.py
+
+# Atheris is a compiled module that needs no other; svcd's own environment stays without it.
+$(FUZZ)/.ready: | $(STAMP)
+	@$(BIN)/python -m venv --clear $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check atheris msgpack numpy trio
+	@mkdir -p $(FUZZ)/corpus
+	@touch $@
+
+fuzz: $(STAMP) $(FUZZ)/.ready  ## feed the protocol with hostile inputs; RUNS=10000000 is the long form (half an hour)
+	$(BIN)/python -m pytest tests/properties/ipc tests/fuzz --hypothesis-profile=fuzz --timeout=0
+	PYTHONPATH=ipc $(FUZZ)/bin/python tests/fuzz/run_fuzz.py -atheris_runs=$(RUNS) -max_len=512 \
+	    -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus
 
 check: $(STAMP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .

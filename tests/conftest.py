@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import settings
 
 from running import RunningApp, write_app
 from svcd.host.cgroup_tree import Around
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 pytest_plugins = ["fakenvml.fixtures"]
+settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # for `make fuzz`
 
 
 class MakeApp(Protocol):
