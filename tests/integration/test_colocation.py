@@ -193,7 +193,9 @@ def test_what_fails_at_the_start_is_named(make_app: MakeApp) -> None:
     app = make_app(broken, TOGETHER, entry="Entry").up(wait=False)
     wait_until(lambda: app.daemon_ended, "the app to give up")
     assert "init of Mid failed: RuntimeError: no model" in app.stderr
-    assert app.log("Mid.0").count("svcd: init of Mid failed: RuntimeError: no model") == 5
+    told = app.log("Mid.0")
+    assert told.count("svcd: init of Mid failed: RuntimeError: no model") == 5
+    assert told.count("Low is closed") == 5  # as it had been started
 
 
 BREAKS = """

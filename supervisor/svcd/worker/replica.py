@@ -167,8 +167,8 @@ class Replica:
             serving.cancel_scope.cancel()
         if failure is not None:
             await _report(control, failure, self._boot.hidden)
-            return 1
-        return await self._shut_down()
+        status = await self._shut_down()  # of those that were started
+        return 1 if failure is not None else status
 
     async def _start(self, control: Control, client: Client, nursery: trio.Nursery) -> Members:
         """Make the services. Raises StartError."""
@@ -245,7 +245,7 @@ class Replica:
         self._channels = {known for known in self._channels if not known.closed.is_set()} | {channel}
 
     async def _shut_down(self) -> int:
-        if not self._is_started or self._members is None:
+        if self._members is None:
             return 0
         errors = await self._members.close()
         for error in errors:  # they belong to the user, who finds them in the log
