@@ -84,6 +84,16 @@ COMMAND_KEYS = (
     _key("readiness.notify", Flag(), "It is ready when it sends `READY=1` to `NOTIFY_SOCKET` (sd_notify)."),
     _key("readiness.fd", Between(3, 255), "It is ready when it writes a newline to this descriptor (s6)."),
     _key(
+        "liveness.http",
+        Text("path that begins with a slash", r"/\S*"),
+        "It is replaced when a GET of this path fails `liveness.threshold` times in a row.",
+    ),
+    _key(
+        "liveness.exec",
+        Words(),
+        "It is replaced when this command line, run beside it, fails `liveness.threshold` times in a row.",
+    ),
+    _key(
         "port",
         Between(1, 65535),
         "The TCP port of its one replica, as `{port}` and `PORT`. Two services may not have the same.",

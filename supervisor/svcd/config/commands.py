@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from hashlib import sha256
 from itertools import pairwise
@@ -17,7 +18,7 @@ from svcd.values.commands import (
     HOST,
     PLACEHOLDERS,
     Command,
-    Readiness,
+    Evidence,
     Restart,
     Sign,
     strange_words,
@@ -27,7 +28,7 @@ from svcd.values.commands import (
 from svcd.values.specs import Scaling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from svcd.config.layers import Entry, Stack
     from svcd.config.load import Documents
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 RESERVED = {"ingress", "daemon", "keeper", "discovery"}
 """Names of svcd's own processes, in lower case."""
 _SIGNS = (Sign.HTTP, Sign.TCP, Sign.EXEC, Sign.NOTIFY, Sign.FD)
+_LIFE_SIGNS = (Sign.HTTP, Sign.EXEC)
 
 
 def with_commands(documents: Documents, graph: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +71,8 @@ def command_of(stack: Stack, name: str) -> Command | None:
         is_oneshot=is_oneshot,
         port=said.get(("port",), 0),
         url="" if is_oneshot else said.get(("url",), _default_url(said, argv)),
-        ready=Readiness(sign=Sign.EXIT) if is_oneshot else _readiness(said, argv),
+        ready=Evidence(sign=Sign.EXIT) if is_oneshot else _readiness(said, argv),
+        alive=_liveness(said),
         restart=Restart(restart),
         stop_signal=said.get(("stop_signal",), schema.default("services.*.stop_signal")),
     )
@@ -83,24 +86,31 @@ def _default_url(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> s
     return "unix:{socket}" if takes_socket(argv) else f"http://{HOST}:{{port}}"
 
 
-def _readiness(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> Readiness:
+def _readiness(said: Mapping[schema.KeyPath, Any], argv: tuple[str, ...]) -> Evidence:
     for sign in _SIGNS:
         if value := said.get(("readiness", sign)):
             return _by(sign, value)
     listens = takes_connections(argv) or ("port",) in said
-    return Readiness(sign=Sign.TCP if listens and ("readiness", "tcp") not in said else Sign.SPAWNED)
+    return Evidence(sign=Sign.TCP if listens and ("readiness", "tcp") not in said else Sign.SPAWNED)
 
 
-def _by(sign: Sign, value: Any) -> Readiness:
+def _liveness(said: Mapping[schema.KeyPath, Any]) -> Evidence | None:
+    for sign in _LIFE_SIGNS:
+        if value := said.get(("liveness", sign)):
+            return replace(_by(sign, value), asks="alive")
+    return None
+
+
+def _by(sign: Sign, value: Any) -> Evidence:
     match sign:
         case Sign.HTTP:
-            return Readiness(sign=sign, path=value)
+            return Evidence(sign=sign, path=value)
         case Sign.EXEC:
-            return Readiness(sign=sign, argv=value)
+            return Evidence(sign=sign, argv=value)
         case Sign.FD:
-            return Readiness(sign=sign, fd=value)
+            return Evidence(sign=sign, fd=value)
         case _:
-            return Readiness(sign=sign)
+            return Evidence(sign=sign)
 
 
 def check_commands(graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
@@ -157,12 +167,16 @@ def _name(stack: Stack, name: str, services: dict[str, Any]) -> Iterator[Problem
 
 def _contradictions(stack: Stack, name: str) -> Iterator[Problem]:
     kind, restart = _of(stack, name, "type"), _of(stack, name, "restart")
-    signs = [entry for sign in _SIGNS if (entry := _of(stack, name, "readiness", sign)) and entry.value]
-    for one, other in pairwise(signs):
-        yield other.problem(f"is a second sign of being ready, beside {_last(one)} ({one.where}); say one", on_key=True)
+    yield from _second_signs(stack, name, "readiness", _SIGNS, "being ready")
+    yield from _second_signs(stack, name, "liveness", _LIFE_SIGNS, "life")
+    yield from _idle_probes(stack, name)
     if kind is None or kind.value != "oneshot":
         return
-    keys: tuple[tuple[str, ...], ...] = (("port",), ("url",), *(("readiness", sign) for sign in _SIGNS))
+    keys: tuple[tuple[str, ...], ...] = (
+        *(("port",), ("url",)),
+        *(("readiness", sign) for sign in _SIGNS),
+        *(("liveness", sign) for sign in _LIFE_SIGNS),
+    )
     for key in keys:
         entry = _of(stack, name, *key)
         if entry and entry.value:
@@ -176,6 +190,27 @@ def _contradictions(stack: Stack, name: str) -> Iterator[Problem]:
     for bound in ("min_replicas", "max_replicas"):
         if (entry := _of(stack, name, "scaling", bound)) and entry.value > 1:
             yield entry.problem(f"a oneshot ({kind.where}) runs once")
+
+
+def _second_signs(stack: Stack, name: str, probe: str, signs: Sequence[Sign], of: str) -> Iterator[Problem]:
+    said = [entry for sign in signs if (entry := _of(stack, name, probe, sign)) and entry.value]
+    for one, other in pairwise(said):
+        yield other.problem(f"is a second sign of {of}, beside {_last(one)} ({one.where}); say one", on_key=True)
+
+
+def _idle_probes(stack: Stack, name: str) -> Iterator[Problem]:
+    """Figures of probes that look at nothing."""
+    command = command_of(stack, name)
+    looks = {
+        "readiness": command is not None and command.ready.sign in {Sign.HTTP, Sign.TCP, Sign.EXEC},
+        "liveness": command is not None and command.alive is not None,
+    }
+    for probe, has_effect in looks.items():
+        for figure in ("period", "timeout", "threshold"):
+            entry = None if has_effect else _of(stack, name, probe, figure)
+            if entry:
+                hint = f"say {probe}.http or {probe}.exec"
+                yield entry.problem(f"has no effect: the program is not looked at; {hint}", on_key=True)
 
 
 def _last(entry: Entry) -> str:

@@ -229,7 +229,7 @@ _SERVICE = (
     Key(
         "liveness.timeout",
         Duration(),
-        "How long its loops may be held up, its threads be stuck past a deadline, and `__is_alive__` take.",
+        "How long its loops may be held up, its threads be stuck past a deadline, and `__is_alive__`, or a look, take.",
         default=_PROBE.timeout,
     ),
     Key(
@@ -238,12 +238,17 @@ _SERVICE = (
         "Failing looks in a row after which callers are kept away and it is replaced.",
         default=_PROBE.threshold,
     ),
-    Key("readiness.period", Duration(), "Between two calls of its hook `__is_ready__`.", default=_PROBE.period),
-    Key("readiness.timeout", Duration(), "How long the hook may take.", default=_PROBE.timeout),
+    Key(
+        "readiness.period",
+        Duration(),
+        "Between two calls of its hook `__is_ready__`, or two looks at a program.",
+        default=_PROBE.period,
+    ),
+    Key("readiness.timeout", Duration(), "How long the hook, or the look, may take.", default=_PROBE.timeout),
     Key(
         "readiness.threshold",
         Whole(1),
-        "Failing calls of the hook in a row after which callers are kept away until one succeeds.",
+        "Failing calls or looks in a row after which callers are kept away until one succeeds.",
         default=_PROBE.threshold,
     ),
     Key(

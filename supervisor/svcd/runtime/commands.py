@@ -63,14 +63,14 @@ class Commands:
         argv = self._filled(replica, command.argv)
         return self._launcher.settled(replica, argv=argv, env=self.environment(replica), notify_fd=fd)
 
-    def question(self, replica: Replica, number: int) -> Spawn:
-        """Return the order for one run of the command that asks whether the program is ready.
+    def question(self, replica: Replica, argv: Sequence[str], number: str) -> Spawn:
+        """Return the order for one run of a command that asks how the program is.
 
         It runs as the program does, but for its control groups, and what it prints is in nobody's log.
         """
         name = f"{replica.process_id}?{number}"
-        argv = self._filled(replica, command_of(replica).ready.argv)
-        order = self._launcher.settled(replica, argv=argv, env=self.environment(replica) | {"SVCD_REPLICA": name})
+        filled = self._filled(replica, argv)
+        order = self._launcher.settled(replica, argv=filled, env=self.environment(replica) | {"SVCD_REPLICA": name})
         return replace(order, id=name, log="", cgroups=[])
 
     def environment(self, replica: Replica) -> dict[str, str]:

@@ -49,8 +49,8 @@ class Restart(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """How it is found out that a program is ready; how often is said by the service's probe of that name."""
+class Evidence:
+    """By what it is found out that a program is ready, or alive; how often is said by the service's probes."""
 
     sign: Sign = Sign.SPAWNED
     path: str = ""
@@ -59,6 +59,8 @@ class Readiness:
     """The command to ask with."""
     fd: int = 0
     """The descriptor on which the newline comes."""
+    asks: str = "ready"
+    """What the command is asked for, for the names of its processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,9 @@ class Command:
     """0 chooses a free one for each replica."""
     url: str = ""
     """What those that depend on it are told, with placeholders; "" when it takes no connections."""
-    ready: Readiness = field(default_factory=Readiness)
+    ready: Evidence = field(default_factory=Evidence)
+    alive: Evidence | None = None
+    """None where its life is not looked at beyond its process being there."""
     restart: Restart = Restart.ALWAYS
     stop_signal: str = "SIGTERM"
 

@@ -82,6 +82,11 @@ readiness.notify = true
 [services.ByFd]
 command = ["{{python}}", "program.py", "fd", "5"]
 readiness.fd = 5
+liveness = {{ exec = ["test", "!", "-e", "sick"], period = "50ms", threshold = 2 }}
+
+[services.Hangs]
+command = ["{{python}}", "program.py", "http", "{{port}}"]
+liveness = {{ http = "/", period = "50ms", timeout = "1s", threshold = 2 }}
 
 [services.Quits]
 command = ["{{python}}", "program.py", "note", "quitted", "3", "0"]

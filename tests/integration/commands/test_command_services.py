@@ -64,7 +64,9 @@ def states(app: RunningApp, service: str) -> list[str]:
 def test_each_is_ready_by_its_own_sign(app: RunningApp, service: str) -> None:
     """By `readiness`: http, tcp, exec, notify or fd; tcp unless said where its `command` has its port or socket."""
     assert set(states(app, service)) == {"ready"}
-    assert "starting" in changes(app, f"{service}/0")[-2 if service != "ByNotify" else -3]
+    steps = [line.partition(" after")[0] for line in changes(app, f"{service}/0")]
+    assert steps[0] in {"pending -> starting", "pending -> pending"}  # the latter is that of one that waits
+    assert "starting -> ready" in steps
 
 
 def test_what_a_program_says_of_its_start_is_told(app: RunningApp) -> None:
@@ -152,6 +154,19 @@ def test_one_that_is_not_ready_any_more_is_named_to_nobody_until_it_is_again(app
     (app.folder / "healthy").touch()
     wait_until(lambda: states(app, "ByHttp") == ["ready"], "readiness to come back")
     wait_until(lambda: app.post("url", {"name": "by_http"})[0] == 200, "its URL to be there again")
+
+
+def test_one_that_hangs_is_replaced(app: RunningApp) -> None:
+    """By liveness.http, with a process that is stopped; by liveness.exec, with a command that says so."""
+    os.kill(app.row("Hangs")["pid"], signal.SIGSTOP)
+    (app.folder / "sick").touch()
+    wait_until(lambda: app.row("ByFd")["restarts"], "the one that says so to be replaced")
+    (app.folder / "sick").unlink()
+    assert app.row("ByFd")["last_exit"] == "not alive: test exited with status 1"
+    wait_until(lambda: app.row("Hangs")["restarts"] == 1, "the one that is stopped to be replaced")
+    assert app.row("Hangs")["last_exit"] == "not alive: GET / took longer than 1 s"
+    for service in ("ByFd", "Hangs"):
+        wait_until(lambda: states(app, service) == ["ready"], f"{service} to be back")  # noqa: B023 - as above
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ VALUES = {
     "services.*.readiness.exec": (["one"], ["two", "{port}"]),
     "services.*.readiness.notify": (True, False),
     "services.*.readiness.fd": (3, 4),
+    "services.*.liveness.http": ("/one", "/two"),
+    "services.*.liveness.exec": (["one"], ["two", "{port}"]),
     "services.*.port": (1, 2),
     "services.*.url": ("one://{port}", "two://{socket}"),
     "services.*.restart": ("never", "on-failure"),

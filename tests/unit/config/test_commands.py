@@ -8,7 +8,7 @@ import pytest
 from config_graphs import PYTHON, graph, write
 
 from svcd.config import ConfigError, Sources, read, resolve
-from svcd.values.commands import Command, Readiness, Restart, Sign, fill, strange_words
+from svcd.values.commands import Command, Evidence, Restart, Sign, fill, strange_words
 
 if TYPE_CHECKING:
     from svcd.values.specs import AppSpec
@@ -38,23 +38,31 @@ def depending_on(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("text", "ready", "url"),
     [
-        ('command = ["a"]', Readiness(), ""),
-        ('command = ["a", "--port={port}"]', Readiness(sign=Sign.TCP), "http://127.0.0.1:{port}"),
-        ('command = ["a", "{socket}"]', Readiness(sign=Sign.TCP), "unix:{socket}"),
-        ('command = ["a"]\nport = 80', Readiness(sign=Sign.TCP), "http://127.0.0.1:{port}"),
-        ('command = ["a"]\nurl = "x://{port}"', Readiness(), "x://{port}"),
-        ('command = ["a", "{port}"]\nreadiness.tcp = false', Readiness(), "http://127.0.0.1:{port}"),
-        ('command = ["a"]\nreadiness.tcp = true', Readiness(sign=Sign.TCP), "http://127.0.0.1:{port}"),
-        ('command = ["a"]\nreadiness.http = "/x"', Readiness(sign=Sign.HTTP, path="/x"), "http://127.0.0.1:{port}"),
-        ('command = ["a"]\nreadiness.exec = ["b"]', Readiness(sign=Sign.EXEC, argv=("b",)), ""),
-        ('command = ["a"]\nreadiness.notify = true', Readiness(sign=Sign.NOTIFY), ""),
-        ('command = ["a"]\nreadiness.fd = 4', Readiness(sign=Sign.FD, fd=4), ""),
-        ('command = ["a", "{port}"]\ntype = "oneshot"', Readiness(sign=Sign.EXIT), ""),
+        ('command = ["a"]', Evidence(), ""),
+        ('command = ["a", "--port={port}"]', Evidence(sign=Sign.TCP), "http://127.0.0.1:{port}"),
+        ('command = ["a", "{socket}"]', Evidence(sign=Sign.TCP), "unix:{socket}"),
+        ('command = ["a"]\nport = 80', Evidence(sign=Sign.TCP), "http://127.0.0.1:{port}"),
+        ('command = ["a"]\nurl = "x://{port}"', Evidence(), "x://{port}"),
+        ('command = ["a", "{port}"]\nreadiness.tcp = false', Evidence(), "http://127.0.0.1:{port}"),
+        ('command = ["a"]\nreadiness.tcp = true', Evidence(sign=Sign.TCP), "http://127.0.0.1:{port}"),
+        ('command = ["a"]\nreadiness.http = "/x"', Evidence(sign=Sign.HTTP, path="/x"), "http://127.0.0.1:{port}"),
+        ('command = ["a"]\nreadiness.exec = ["b"]', Evidence(sign=Sign.EXEC, argv=("b",)), ""),
+        ('command = ["a"]\nreadiness.notify = true', Evidence(sign=Sign.NOTIFY), ""),
+        ('command = ["a"]\nreadiness.fd = 4', Evidence(sign=Sign.FD, fd=4), ""),
+        ('command = ["a", "{port}"]\ntype = "oneshot"', Evidence(sign=Sign.EXIT), ""),
     ],
 )
-def test_what_is_not_said_follows_from_what_is(text: str, ready: Readiness, url: str) -> None:
+def test_what_is_not_said_follows_from_what_is(text: str, ready: Evidence, url: str) -> None:
     command = command_with(text)
     assert (command.ready, command.url) == (ready, url)
+
+
+def test_what_it_is_alive_by() -> None:
+    command = command_with('command = ["a", "{port}"]\nliveness = { http = "/live", period = "10s" }')
+    assert command.alive == Evidence(sign=Sign.HTTP, path="/live", asks="alive")
+    assert command_with('command = ["a"]\nliveness.exec = ["b"]').alive == Evidence(
+        sign=Sign.EXEC, argv=("b",), asks="alive"
+    )
 
 
 def test_when_it_is_started_again() -> None:

@@ -101,7 +101,7 @@ SAYS_LESS = {
     *(f"command-{what}" for what in ("key-of-a-class", "of-a-class", "oneshot", "placeholder", "two-signs")),
     *(f"command-name-{what}" for what in ("case", "reserved", "with-dot")),
     *(f"command-port-{what}" for what in ("and-replicas", "of-http", "twice")),
-    "class-key-of-a-command",
+    *("class-key-of-a-command", "liveness-of-nothing"),
     *("env-file-broken", "env-file-missing", "envs-file-missing", "envs-host-lacks-it", "envs-long-secret"),
     *(
         "envs-bad-name",
