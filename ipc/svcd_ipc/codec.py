@@ -98,6 +98,8 @@ class Encoder:
             return self._buffer(value)
         numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
         if numpy is not None and isinstance(value, numpy.ndarray):
+            for tell in on_array:
+                tell(value)
             if self.lend is not None and value.nbytes >= LEND and (shared := exttypes.share_array(value, self.lend)):
                 self.lent.append(shared[2])
                 return msgpack.ExtType(*shared[:2])
@@ -148,6 +150,9 @@ def plain(value: Any) -> Any:
         return dump()
     raise TypeError(exttypes.refusal(value))
 
+
+on_array: list[Callable[[Any], None]] = []
+"""Each is told of every array that is sent, before that; see `memory.empty`."""
 
 _encoders: list[Encoder] = []
 """Idle ones; taking from and giving back to a list is atomic, so any thread may encode."""

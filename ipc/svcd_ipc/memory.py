@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from svcd_ipc.buffers import LEND
+from svcd_ipc.codec import on_array
 from svcd_ipc.mapping import Mapping, create, window_of
 from svcd_ipc.space import PAGE, Space
 
@@ -201,14 +202,27 @@ def of_process() -> Memory:
 def empty(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, Any]:
     """Return a new array in the arena of this process, to be filled and then sent: the hop does not copy it.
 
-    As `numpy.empty`, in C order. Once sent it can no longer be written to here, as its receivers see the same memory.
-    A small array, or one for which the arena has no room, is an ordinary one.
+    As `numpy.empty`, in C order. Once it, or a part of it, is sent it can no longer be written to here, as those who
+    receive it see the same memory. A small array, or one for which the arena has no room, is an ordinary one.
     """
     import numpy  # noqa: ICN001, PLC0415 - a process that makes no arrays never pays for it
 
+    if _freeze not in on_array:
+        on_array.append(_freeze)
     kind = numpy.dtype(dtype)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     size = prod(sizes) * kind.itemsize
     if kind.kind in "biufc" and size >= LEND and (found := of_process().allocate(size)):
         return numpy.frombuffer(found[1], kind).reshape(sizes)
     return numpy.empty(sizes, kind)
+
+
+def _freeze(array: Any) -> None:
+    """Let nobody write to an array of the arena that is sent, nor to those it is a view of."""
+    import numpy  # noqa: ICN001, PLC0415 - as above
+
+    if _ours is None or _ours.slot_of(array) is None:
+        return
+    while isinstance(array, numpy.ndarray):
+        array.flags.writeable = False
+        array = array.base

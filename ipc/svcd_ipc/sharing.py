@@ -75,7 +75,6 @@ class Sharing:
         if not self.may_lend or value.nbytes < LEND:
             return None
         if window is not None and self.memory.slot_of(value) is not None:
-            freeze(value)
             return self._lease(window.number, window.mapping.offset_of(value), value.nbytes)
         copied = copy(self.memory, value)
         return None if copied is None else self.lend(copied)
@@ -173,11 +172,3 @@ def copy(memory: Memory, value: Any) -> Any:
     copied = numpy.frombuffer(view, value.dtype).reshape(value.shape)
     numpy.copyto(copied, value)
     return copied
-
-
-def freeze(value: Any) -> None:
-    """Let nobody write to an array that others see, nor to those it is a view of."""
-    numpy = sys.modules.get("numpy")
-    while numpy is not None and isinstance(value, numpy.ndarray):
-        value.flags.writeable = False
-        value = value.base

@@ -1,4 +1,4 @@
-"""Annotations that pydantic alone does not know (numpy arrays), and those that travel as themselves.
+"""Annotations that pydantic alone does not know (numpy arrays, memoryview), and those that travel as themselves.
 
 numpy is never imported here unless an annotation or a value already brought it.
 """
@@ -36,9 +36,9 @@ def is_plain(annotation: Any) -> bool:
 
 
 def with_arrays(annotation: Any) -> Any:
-    """Return the annotation with every numpy array type in it made known to pydantic."""
-    if is_array(annotation):
-        return Annotated[annotation, _Array(_dtype_of(annotation))]
+    """Return the annotation with every numpy array type, and memoryview, in it made known to pydantic."""
+    if is_array(annotation) or annotation is memoryview:
+        return Annotated[annotation, _View() if annotation is memoryview else _Array(_dtype_of(annotation))]
     arms = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if not arms or origin is typing.Literal or origin is None:
@@ -129,6 +129,36 @@ class _Array:
             "type": "array",
             "description": f"array of {self.dtype.__name__ if self.dtype else 'numbers'}, nested lists",
         }
+
+
+class _View:
+    """Pydantic's view of a memoryview: of the bytes that came, read-only; in JSON it is what bytes are."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_after_validator_function(_viewed, core_schema.bytes_schema()),
+            python_schema=core_schema.no_info_plain_validator_function(_viewed),
+            serialization=core_schema.plain_serializer_function_ser_schema(bytes, when_used="json"),
+        )
+
+
+def _viewed(value: Any) -> memoryview:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise PydanticCustomError("memoryview_type", f"Input should be bytes, not {type(value).__name__}")
+    return memoryview(value).toreadonly()
+
+
+def without_views(value: Any) -> Any:
+    """Return what arrived with bytes in place of memoryviews; itself where there are none."""
+    if isinstance(value, memoryview):
+        return bytes(value)
+    if isinstance(value, dict):
+        made = {name: without_views(item) for name, item in value.items()}
+        return made if any(made[name] is not item for name, item in value.items()) else value
+    if isinstance(value, list):
+        items = [without_views(item) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
 
 
 def _listed(value: Any) -> Any:

@@ -58,7 +58,7 @@ def check_of(annotation: Any, title: str) -> Check | None:
 
     def check(value: Any) -> Any:
         if type(value) in exact or isinstance(value, kinds) or _is_scalar(value, numbers):
-            return value
+            return bytes(value) if type(value) is memoryview else value  # a large one would arrive as a view
         told = inspect.formatannotation(annotation)
         raise BadResult(f"{title} returned a {_name(type(value))}, where its annotation says {told}")
 

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypedDict
 
 from svcd.app.adapters import CONFIG, adapter, details_of
-from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays
+from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays, without_views
 from svcd.app.declare import apis_of
 from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
@@ -110,7 +110,10 @@ class ApiSchema:
             try:
                 return run(args)  # type: ignore[no-any-return]  # a dict, says the schema
             except ValidationError as error:
-                raise self.invalid(error) from None
+                plain = without_views(args)  # which a caller may have sent for bytes
+                if plain is args:
+                    raise self.invalid(error) from None
+            return validate(plain)
 
         return validate
 
