@@ -43,7 +43,8 @@ demo: $(STAMP)   ## run the digits example in the foreground
 test: $(STAMP)   ## run all tests; the summary says what was skipped and why
 	$(BIN)/python -m pytest
 
-soak: $(STAMP)   ## send 10,000 requests whose clients go away, and look for what they leave
+soak: $(STAMP)   ## ten minutes of full load and 10,000 clients that go away: does anything grow, is anything left?
+	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_soak.py
 	SVCD_SOAK=10000 $(BIN)/python -m pytest tests/integration/http/test_http_disconnects.py
 
 # Atheris is a compiled module that needs no other; svcd's own environment stays without it.
