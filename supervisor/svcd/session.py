@@ -16,6 +16,7 @@ import trio
 from svcd import __version__
 from svcd.config import check_box, resolve
 from svcd.control.server import Control
+from svcd.host.condition import read_condition
 from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
 from svcd.host.keeper_link import KeeperLink
@@ -28,6 +29,7 @@ from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
 from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
+from svcd.runtime.condition import ConditionWatch
 from svcd.runtime.gpus import keep_read
 from svcd.runtime.ingress import with_ingress
 from svcd.runtime.journal import Journal
@@ -123,8 +125,10 @@ class Session:
         self._summary: Callable[[], str] = str
         """The app in one line, once there is one."""
         self._logs = LogFiles()
-        events = LogFile(places.events, size=EVENTS_SIZE, stamped=False)
-        self._journal = Journal(self._logs.open(places.daemon_log), events, self._bus)
+        own = self._logs.open(places.daemon_log), LogFile(places.events, size=EVENTS_SIZE, stamped=False)
+        self._journal = Journal(*own, self._bus)
+        look = partial(read_condition, (places.logs, places.runtime), own)
+        self._condition = ConditionWatch(look, self._journal, reporter.note)
 
     async def main(self) -> None:
         """Live."""
@@ -192,7 +196,12 @@ class Session:
         )
         info = self._info(spec)
         self._summary = partial(summary, app, info["url"])
-        control = Control(info, app, self._bus, self._journal, UsageMeter().look, lambda: self.stop("svcd down"))
+        control = Control(
+            *(info, app, self._bus, self._journal),
+            look=UsageMeter().look,
+            wrong=self._condition.wrong,
+            stop=lambda: self.stop("svcd down"),
+        )
         has_users = any(user_ids(service.process) for service in spec.services.values())
         if has_users:
             open_to_users(self._places)
@@ -215,6 +224,7 @@ class Session:
                     nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
                 self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
                 self._reporter.started(info)
+                nursery.start_soon(self._condition.run)
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)
                 await self._stop.wait()
@@ -260,6 +270,7 @@ class Session:
 
     async def _hear(self, link: KeeperLink, processes: Processes) -> None:
         async for event in link.events:
+            self._condition.hear(event)
             processes.dispatch(event)
         self._journal.note("daemon", "stopped", reason="the keeper has died; ending everything")
         raise KeeperDiedError(

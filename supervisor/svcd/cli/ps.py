@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svcd.cli.common import app_options, call_errors, daemon_of, sources_of
+from svcd.cli.instants import shown
 from svcd.cli.table import age, colour_of, one_line, render, size
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
     """List the replicas of the running app, the ingress included."""
     with call_errors(), daemon_of(sources_of(files, profile, sets)) as daemon:
         rows = daemon.call("ps", {}, timeout=10)
+        troubles = daemon.call("troubles", {}, timeout=10)
+    for trouble in troubles:
+        click.echo(f"svcd: trouble since {shown(trouble['since'])}: {trouble['text']}", err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -45,7 +45,7 @@ def command(
 def _app(status: dict[str, Any]) -> Iterator[str]:
     how = "ready" if status["ready"] else "starting"
     yield f"{status['app']} is {how} at {status['url']}; svcd {status['svcd']}, pid {status['pid']}"
-    for trouble in status.get("troubles", []):
+    for trouble in status["troubles"]:
         yield click.style(f"trouble since {_time(trouble['since'])}: {trouble['text']}", fg="red")
 
 

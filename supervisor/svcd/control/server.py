@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REQUESTS = frozenset(
     (
-        *("info", "ps", "status", "start", "where", "routes", "events"),
+        *("info", "ps", "troubles", "status", "start", "where", "routes", "events"),
         *("scale", "scaled", "restart", "environment", "down"),
     )
 )
@@ -40,8 +40,17 @@ class Control:
     """The daemon as its operators see it."""
 
     def __init__(
-        self, info: dict[str, Any], app: App, bus: Bus, journal: Journal, look: Look, stop: Callable[[], None]
+        self,
+        info: dict[str, Any],
+        app: App,
+        bus: Bus,
+        journal: Journal,
+        *,
+        look: Look,
+        wrong: Callable[[], list[dict[str, Any]]],
+        stop: Callable[[], None],
     ) -> None:
+        """Take what the requests ask for. wrong: what ails the machine, as `ConditionWatch.wrong`."""
         self._info = info
         self._app = app
         self._bus = bus
@@ -49,6 +58,7 @@ class Control:
         self._restarting = trio.Lock()
         """Restarts are done one after the other."""
         self._look = look
+        self._wrong = wrong
         self._stop = stop
 
     async def run(self, listener: socket.socket) -> None:
@@ -69,6 +79,10 @@ class Control:
         """The rows of `svcd ps`."""
         return await table(self._app, self._look)
 
+    async def troubles(self) -> list[dict[str, Any]]:
+        """What ails the machine or the daemon: `since` and `text` of each."""
+        return self._wrong()
+
     async def status(self, service: str | None = None) -> dict[str, Any]:
         """The story of a service, or of all; `svcd status` has the form."""
         name = None if service is None else self._name(service)
@@ -77,7 +91,8 @@ class Control:
         rows = await table(self._app, self._look)
         units = self._app.units.values() if name is None else [self._app.services[name]]
         stories = [story(self._app, unit, rows) for unit in units]
-        return {**self._info, "ready": self._app.ready.is_set(), "services": stories}
+        told = {"ready": self._app.ready.is_set(), "troubles": self._wrong()}
+        return {**self._info, **told, "services": stories}
 
     async def start(self) -> AsyncIterator[dict[str, Any]]:
         """A stream of the start: `{"change": {...}}` for each change, at the end `{"ready": bool, "reason": str}`."""

@@ -7,6 +7,7 @@ log says so once when it works again.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import deque
 from contextlib import suppress
@@ -31,7 +32,8 @@ _OPEN = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 def open_private(path: str) -> BinaryIO:
     """Open a log for appending what others write, such as a process's standard error; for its owner alone."""
     descriptor = os.open(path, _OPEN, 0o600)
-    os.fchmod(descriptor, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)  # it may be of a time when others could read it
     return os.fdopen(descriptor, "ab")
 
 

@@ -48,7 +48,7 @@ async def test_in_trio_as_well() -> None:
 
 
 def test_without_one_the_app_is_not_made() -> None:
-    told = 'Chat.llm: the command service Llm is not started here; pass replace={\'Llm\': "http://..."}'
+    told = "Chat.llm: the command service Llm is not started here; pass replace={'Llm': \"http://...\"}"
     with pytest.raises(LoadError, match=re.escape(told)):
         svcd.local(Entry)
 
