@@ -6,10 +6,10 @@ import json
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import graph_shapes
 import pytest
 
 import svcd
@@ -48,7 +48,7 @@ class LocalDriver:
 
 @contextmanager
 def run_locally(app: str) -> Iterator[LocalDriver]:
-    with svcd.local(getattr(graph_shapes, app)) as running:
+    with svcd.local(service_of(app)) as running:
         yield LocalDriver(running)
 
 
@@ -57,6 +57,7 @@ class UpDriver:
 
     def __init__(self, app: RunningApp) -> None:
         self._app = app
+        self.url = app.url
 
     def call(self, service: str, api: str, /, **args: Any) -> Any:
         with self._replica(service) as replica:
@@ -83,8 +84,10 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
     """Run each service in a process of its own, but for those that are colocated."""
     folder = Path(tempfile.mkdtemp(prefix="svcd-graph-"))
     try:
-        shutil.copy(Path(__file__).parent / "graph_shapes.py", folder)
-        toml = f'[app]\nservice = "graph_shapes:{app}"\nhttp = "127.0.0.1:0"\ncolocate = {json.dumps(colocated)}\n'
+        entry = service_of(app)
+        shutil.copy(Path(__file__).parent / f"{entry.__module__}.py", folder)
+        place = f"{entry.__module__}:{entry.__name__}"
+        toml = f'[app]\nservice = "{place}"\nhttp = "127.0.0.1:0"\ncolocate = {json.dumps(colocated)}\n'
         (folder / "svcd.toml").write_text(toml)
         with RunningApp(folder) as running:
             running.up()
@@ -98,7 +101,7 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
 @contextmanager
 def run_colocated(app: str) -> Iterator[UpDriver]:
     """Run all services in one process, but for those that cannot share it."""
-    with run_up(app, *groups_of(build([getattr(graph_shapes, app)]))) as driver:
+    with run_up(app, *groups_of(build([service_of(app)]))) as driver:
         yield driver
 
 
@@ -116,7 +119,14 @@ def groups_of(graph: Graph) -> list[list[str]]:
 
 
 WAYS = {"local": run_locally, "up": run_up, "colocated": run_colocated}
-"""Name -> context manager that takes the name of an entry class of graph_shapes.py and gives a driver."""
+"""Name -> context manager that takes an entry class, of graph_shapes.py or as `module:Class`, and gives a driver."""
+
+
+def service_of(app: str) -> type:
+    """Return an entry class by its name."""
+    module, _, name = app.rpartition(":")
+    found: type = getattr(import_module(module or "graph_shapes"), name)
+    return found
 
 
 @pytest.fixture(scope="module", params=list(WAYS))

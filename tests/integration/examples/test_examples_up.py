@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import svcd
+from many_clients import ask_together
 from running import RunningApp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ANY_PORT = ("--set", "app.http=127.0.0.1:0")
@@ -56,6 +58,16 @@ def test_digits_runs_every_service_in_its_own_process(digits: RunningApp) -> Non
     assert len({row["pid"] for row in rows}) == len(rows)
 
 
+def test_digits_answers_200_clients_at_once_as_it_does_one_after_the_other(
+    digits: RunningApp, enter_example: Callable[[str], Path]
+) -> None:
+    pictures = [path.read_bytes() for path in sorted((EXAMPLES / "digits" / "held_out").glob("*.png"))[:200]]
+    enter_example("digits")
+    with svcd.local("service:Digits") as app:
+        expected = [vars(app.classify(image=picture)) for picture in pictures]
+    assert ask_together(digits.url, [("classify", {"image": picture}) for picture in pictures]) == expected
+
+
 COLOCATED = {
     "app.colocate": '[["Digits", "Preprocess", "Kernel", "Forest", "Vote"]]',
     # What members have to have alike.
@@ -72,6 +84,8 @@ def test_digits_in_one_process_gives_the_same_answers(digits: RunningApp) -> Non
         app.up()
         assert len({row["pid"] for row in app.rows()}) == 2  # the ingress and all others
         answers = [app.post("classify", body, "application/octet-stream") for body in bodies]
+        jobs = [("classify", {"image": picture}) for picture in pictures * 5]
+        assert ask_together(app.url, jobs) == [verdict for _, verdict in answers[:-1]] * 5
     assert answers == [digits.post("classify", body, "application/octet-stream") for body in bodies]
     assert {status for status, _ in answers} == {200, 400}
 
