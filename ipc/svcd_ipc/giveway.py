@@ -4,6 +4,9 @@ Where both ends share a core, whoever has just sent gives the core away once, wi
 the peer has mostly answered, and neither the event loop nor a wake-up was needed, which cost more than the call itself.
 Where that does not come off (the peer has a core of its own, its handler takes long, other work wants the core) it is
 tried again only after a pause that doubles each time.
+
+On boxes with cores to spare, `set_spin` lets this process look for the peer's bytes for a while instead of once:
+between two cores, waking a process that sleeps takes longer than most calls.
 """
 
 from __future__ import annotations
@@ -22,27 +25,45 @@ _LONGEST_PAUSE: Final = 4096
 """Most waits that go straight to the event loop before giving way is tried again."""
 
 
+_spin = 0.0
+
+
+def set_spin(seconds: float) -> None:
+    """Let the connections that this process makes from now on wait so long with the core held, before they park."""
+    global _spin  # noqa: PLW0603 - one for the process, which is what has cores to spare or not
+    _spin = seconds
+
+
 class GiveWay:
     """The experience of one connection. Give way only while `skip` is 0, and say by `note` whether it helped."""
 
-    __slots__ = ("_pause", "_streak", "_took", "skip")
+    __slots__ = ("_most", "_pause", "_start", "_streak", "skip", "spin")
 
     def __init__(self) -> None:
         self.skip = 0
         """Waits to come that go straight to the event loop; whoever waits counts it down."""
         self._pause = 1
         self._streak = 0
-        self._took = 0.0
+        self._start = 0.0
+        self.spin = _spin
+        """Seconds for which it goes on giving way."""
+        self._most = _LONG + _spin
 
     def give(self) -> None:
         """Let another process run on this core; returns at once when none wants it."""
-        start = perf_counter()
+        self._start = perf_counter()
         sched_yield()
-        self._took = perf_counter() - start
+
+    def give_on(self) -> bool:
+        """Give way once more if there is time left to spin; False when it is time to park."""
+        if not self.spin or perf_counter() - self._start > self.spin:
+            return False
+        sched_yield()
+        return True
 
     def note(self, has_helped: bool) -> None:
-        """Say whether the peer's bytes had come when `give` returned."""
-        if not has_helped or self._took > _LONG:
+        """Say whether the peer's bytes came while this process gave way."""
+        if not has_helped or perf_counter() - self._start > self._most:
             self._pause = self.skip = min(2 * self._pause, _LONGEST_PAUSE)
             self._streak = 0
             return

@@ -145,15 +145,18 @@ class Reader:
             way.skip -= 1
             return False
         way.give()
-        try:
-            self.receive_now()
-        except BlockingIOError:
-            way.note(has_helped=False)
-            return False
-        except OSError as error:
-            self._end(error)
-        way.note(has_helped=True)
-        return True
+        while True:
+            try:
+                self.receive_now()
+            except BlockingIOError:
+                if way.give_on():
+                    continue
+                way.note(has_helped=False)
+                return False
+            except OSError as error:
+                self._end(error)
+            way.note(has_helped=True)
+            return True
 
     def _is_done(self) -> bool:
         """Tell whether everything that came is answered, and nothing is left for other tasks of this channel."""

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import svcd
 import trio
+from svcd_ipc.giveway import GiveWay
 
 HERE = Path(__file__).parent
 
@@ -36,6 +37,10 @@ async def appears(name):
 @svcd.service
 class Plain:
     """Sets nothing of its process."""
+
+    @svcd.api
+    async def spin(self) -> float:
+        return GiveWay().spin
 
 
 @svcd.service
@@ -164,6 +169,7 @@ TOML = f"""
 service = "service:Entry"
 http = "127.0.0.2:0"
 python = "./python-app"
+spin = "2us"
 max_body = "1Ki"
 max_header = "2Ki"
 max_connections = 4

@@ -132,6 +132,10 @@ def max_queue(app: RunningApp) -> None:
     assert set(told) == {"None", "Overloaded"}
 
 
+def spin(app: RunningApp) -> None:
+    assert call(app, "Plain.spin") == 0.000002
+
+
 def threads(app: RunningApp) -> None:
     assert call(app, "Entry.parallel", service="process", api="meet", times=3) == ["met"] * 3
 
@@ -219,6 +223,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.cors.max_age": cors("max-age", "1234"),
     "app.python": interpreter("Plain", "app"),
     "app.async_backend": BACKEND,
+    "app.spin": spin,
     "app.colocate": "tests/integration/test_colocation.py::test_members_share_a_process_and_others_call_them_as_ever",
     "services.*.instance_type": gpus("Shaped", 1),
     "services.*.resources.gpu": gpus("Own", 2),

@@ -70,6 +70,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         tasks=_tasks(stack),
         services=services,
         groups=groups_of(stack),
+        spin=_value(stack, "app.spin", ("app", "spin")),
     )
 
 

@@ -112,6 +112,12 @@ _APP = (
         default="trio",
     ),
     Key(
+        "app.spin",
+        Duration(zero=True),
+        "How long a process looks for a lone call's answer before it sleeps; see [spinning](operating.md#spinning).",
+        default=0.0,
+    ),
+    Key(
         "app.colocate",
         Groups(),
         "Services that share a process and call each other without a socket; see [colocation](services.md#colocation).",

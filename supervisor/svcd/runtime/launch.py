@@ -153,6 +153,7 @@ class Launcher:
             services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
             beat=_beat(replica.spec),
             hidden=list(replica.spec.secret_envs),
+            spin=self._app.spin,
         )
 
     def _service_boot(self, name: str, address: boot.Address) -> boot.ServiceBoot:
@@ -200,6 +201,7 @@ class Launcher:
             tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),
             beat=_beat(replica.spec),
+            spin=self._app.spin,
         )
 
     def _tasks(self, entry: ServiceSpec) -> TaskSettings | None:

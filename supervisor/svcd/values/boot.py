@@ -77,6 +77,8 @@ class ReplicaBoot:
     """Seconds between two beats of its pulse."""
     hidden: list[str] = field(default_factory=list)
     """Names of variables whose values are not to be told."""
+    spin: float = 0.0
+    """Seconds for which it looks for an answer before it sleeps."""
     role: str = "replica"
 
 
@@ -115,7 +117,8 @@ class IngressBoot:
     pulse: str = ""
     """Path of its pulse; empty for none."""
     beat: float = 1.0
-    """As in `ReplicaBoot`."""
+    spin: float = 0.0
+    """Both as in `ReplicaBoot`."""
     role: str = "ingress"
 
 

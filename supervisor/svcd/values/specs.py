@@ -233,5 +233,7 @@ class AppSpec:
     http: Http = field(default_factory=Http)
     tasks: TaskSettings = field(default_factory=TaskSettings)
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
+    spin: float = 0.0
+    """Seconds for which a process looks for an answer before it sleeps."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Services that share a process, by name; the first of each group gives the process its name."""

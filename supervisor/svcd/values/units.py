@@ -16,11 +16,12 @@ _BYTES = {**_BINARY, **_DECIMAL, "K": 1000, "ki": 1024}
 _SIZE = r"([0-9]+)(?:\.([0-9]+))? ?([kKMGTP]i?)?B?"
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_PARTS = {"ms": 1000, "us": 1_000_000}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_DURATION_PART = rf"({_NUMBER})(ms|[dhms])"
+_DURATION_PART = rf"({_NUMBER})(ms|us|[dhms])"
 
 SIZE_PATTERN = _SIZE
-DURATION_PATTERN = rf"{_NUMBER}|(?:{_NUMBER} ?(?:ms|[dhms]) ?)+"
+DURATION_PATTERN = rf"{_NUMBER}|(?:{_NUMBER} ?(?:ms|us|[dhms]) ?)+"
 """Regular expressions, in the dialect of JavaScript too, of the texts that are read; the latter knows no limit."""
 SIZE_FORMS = 'a size such as "16Gi", "512Mi" or a number of bytes'
 DURATION_FORMS = 'a duration such as 30, "30s", "500ms" or "2m"'
@@ -83,7 +84,7 @@ def _sum_of_parts(text: str) -> float:
             return math.nan
         number = float(part[1])
         # Dividing gives the float nearest to 500ms and the like; multiplying by 0.001 would not.
-        total += number / 1000 if part[2] == "ms" else number * _SECONDS[part[2]]
+        total += number / _PARTS[part[2]] if part[2] in _PARTS else number * _SECONDS[part[2]]
         end = part.end()
     return total if text and end == len(text) else math.nan
 
@@ -95,8 +96,8 @@ def format_duration(seconds: float) -> str:
     if float(seconds).is_integer():
         whole = int(seconds)
         return next(f"{whole // factor}{unit}" for unit, factor in _SECONDS.items() if whole % factor == 0)
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds}ms" if milliseconds / 1000 == seconds else f"{seconds!r}s"
+    whole_parts = ((round(seconds * parts), parts, unit) for unit, parts in _PARTS.items())
+    return next((f"{count}{unit}" for count, parts, unit in whole_parts if count / parts == seconds), f"{seconds!r}s")
 
 
 def parse_cpu(value: object) -> float:

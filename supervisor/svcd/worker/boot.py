@@ -63,6 +63,9 @@ def run(document: bytes) -> int:
         from svcd.app import discover
 
         return discover.main(boot)
+    from svcd_ipc.giveway import set_spin
+
+    set_spin(boot.spin)
     if isinstance(boot, ReplicaBoot):
         from svcd.worker import replica
 

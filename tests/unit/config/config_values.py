@@ -27,6 +27,7 @@ VALUES = {
     **{f"app.tasks.{name}": (1, 2) for name in ("max_queued", "concurrency")},
     "app.tasks.max_size": ("1Mi", "2Mi"),
     "app.tasks.result_ttl": ("1s", "2s"),
+    "app.spin": ("50us", "1ms"),
     "app.colocate": ([["Model", "Vote"]], [["Vote", "Model"]]),
     "services.*.instance_type": ("one", "two"),
     "services.*.resources.gpu": (1, 2),

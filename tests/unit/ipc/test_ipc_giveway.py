@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,12 @@ def neighbour(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(giveway, "sched_yield", made.run)
     with its:
         yield made, mine
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time stands still, so that no giving way takes long."""
+    monkeypatch.setattr(giveway, "perf_counter", lambda: 0.0)
 
 
 async def test_a_lone_caller_gets_its_answer_from_a_neighbour(neighbour: Any, nursery: trio.Nursery) -> None:
@@ -115,6 +122,46 @@ async def _keep_running(run: Callable[[], None]) -> None:
         await trio.lowlevel.checkpoint()
 
 
+async def test_a_process_that_spins_finds_an_answer_that_takes_a_while(
+    neighbour: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, sock = neighbour
+    looks = itertools.count(1)
+    found = 0
+
+    def let_it_run() -> None:
+        nonlocal found
+        if next(looks) % 5 == 0:
+            before = peer.answered
+            peer.run()
+            found += peer.answered - before
+
+    monkeypatch.setattr(giveway, "sched_yield", let_it_run)
+    giveway.set_spin(10.0)
+    try:
+        channel = Channel(sock, identity={})
+    finally:
+        giveway.set_spin(0.0)
+    await nursery.start(channel.run)
+    nursery.start_soon(_keep_running, peer.run)
+    for number in range(50):
+        assert await channel.call("echo", {"number": number}) == {"number": number}
+    assert found > 30
+    channel.close()
+
+
+def test_spinning_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((0.0, 0.4, 0.9, 1.1))
+    monkeypatch.setattr(giveway, "perf_counter", lambda: next(times))
+    giveway.set_spin(1.0)
+    try:
+        way = GiveWay()
+    finally:
+        giveway.set_spin(0.0)
+    way.give()
+    assert [way.give_on() for _ in range(3)] == [True, True, False]
+
+
 def test_giving_way_in_vain_is_tried_less_and_less_often() -> None:
     way = GiveWay()
     pauses = []
@@ -127,22 +174,26 @@ def test_giving_way_in_vain_is_tried_less_and_less_often() -> None:
     assert pauses[-1] == pauses[-2] == 4096
 
 
-def test_success_makes_up_for_earlier_failures() -> None:
+def test_success_makes_up_for_earlier_failures(clock: None) -> None:
     way = GiveWay()
     for _ in range(5):
+        way.give()
         way.note(has_helped=False)
     way.skip = 0
+    way.give()
     way.note(has_helped=True)
     assert way.skip == 0
     way.note(has_helped=False)
     assert way.skip == 2
 
 
-def test_the_loop_gets_its_turn_after_some_successes() -> None:
+def test_the_loop_gets_its_turn_after_some_successes(clock: None) -> None:
     way = GiveWay()
     for _ in range(7):
+        way.give()
         way.note(has_helped=True)
         assert way.skip == 0
+    way.give()
     way.note(has_helped=True)
     assert way.skip == 1
 
