@@ -199,7 +199,7 @@ def _second_signs(stack: Stack, name: str, probe: str, signs: Sequence[Sign], of
 
 
 def _idle_probes(stack: Stack, name: str) -> Iterator[Problem]:
-    """Figures of probes that look at nothing."""
+    """Figures of probes that look at nothing; what `svcd config` prints has the defaults of all of them."""
     command = command_of(stack, name)
     looks = {
         "readiness": command is not None and command.ready.sign in {Sign.HTTP, Sign.TCP, Sign.EXEC},
@@ -208,7 +208,7 @@ def _idle_probes(stack: Stack, name: str) -> Iterator[Problem]:
     for probe, has_effect in looks.items():
         for figure in ("period", "timeout", "threshold"):
             entry = None if has_effect else _of(stack, name, probe, figure)
-            if entry:
+            if entry and entry.value != schema.default(f"services.*.{probe}.{figure}"):
                 hint = f"say {probe}.http or {probe}.exec"
                 yield entry.problem(f"has no effect: the program is not looked at; {hint}", on_key=True)
 

@@ -180,6 +180,7 @@ _SERVICE = (
         Duration(),
         "How long a replica is kept that the load does not need.",
         default=_SCALING.down_after,
+        of="class",
     ),
     Key(
         "traffic.concurrency",
