@@ -156,6 +156,7 @@ def _http(stack: Stack) -> Http:
     return Http(
         host=host,
         port=port,
+        replicas=value("ingress", "replicas"),
         limits=HttpLimits(**{each.name: value(each.name) for each in fields(HttpLimits)}),
         cors=Cors(**{each.name: value("cors", each.name) for each in fields(Cors)}),
     )

@@ -80,6 +80,12 @@ _APP = (
         default_text="the entry's `traffic.timeout` and 5 minutes",
     ),
     Key(
+        "app.ingress.replicas",
+        Whole(1),
+        "Processes that take HTTP connections, all at the one address: for more requests than one core can pass on.",
+        default=_HTTP.replicas,
+    ),
+    Key(
         "app.cors.origins",
         Texts('origins, such as "https://app.example.com"', ORIGIN),
         "Pages of these origins may read the answers; `*` is any. See [HTTP](http.md#cors).",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from svcd.values.specs import INGRESS, AppSpec, DependencySpec, Limits, ServiceSpec
+from svcd.values.specs import INGRESS, AppSpec, DependencySpec, Limits, Scaling, ServiceSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ def with_ingress(app: AppSpec, host: str, port: int, *, python: str, version: st
         target="svcd.ingress",
         python=python,
         version=version,
+        scaling=Scaling(min_replicas=app.http.replicas, max_replicas=app.http.replicas),
         # Its calls end with the entry's; give it as long to finish them.
         limits=Limits(drain=entry.limits.drain),
         dependencies=(DependencySpec(name="entry", service=app.entry),),

@@ -94,7 +94,7 @@ class Launcher:
             env=env,
             cwd=spec.process.cwd or str(self._app.root),
             stdin=stdin,
-            log=self._places.log(spec.name, None if spec.name == INGRESS else replica.index),
+            log=self._places.log(spec.name, None if spec.name == INGRESS and not replica.index else replica.index),
             sockets=[*sockets],
             umask=spec.process.umask,
             nice=spec.process.nice,
@@ -196,7 +196,8 @@ class Launcher:
             max_queue=entry.traffic.max_queue,
             limits=self._app.http.limits,
             cors=self._app.http.cors,
-            socket=self._places.http,
+            # One listens there: of several, each would take it from the one before.
+            socket="" if replica.index else self._places.http,
             version=entry.version,
             tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),

@@ -218,6 +218,8 @@ class Http:
     host: str = "127.0.0.1"
     port: int = 3000
     """0 lets the kernel choose; `svcd ps` and the ready line show the port that was bound."""
+    replicas: int = 1
+    """Processes that accept connections from the one listening socket."""
     limits: HttpLimits = field(default_factory=HttpLimits)
     cors: Cors = field(default_factory=Cors)
 
