@@ -10,7 +10,7 @@ import click
 
 from svcd.cli.common import app_options, documents_of, fail, sources_of
 from svcd.cli.graph import app_of
-from svcd.values.secrets import NOT_SHOWN
+from svcd.values.secrets import NOT_SHOWN, veil
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,9 @@ def _redacted(app: AppSpec) -> AppSpec:
     services = {}
     for name, service in app.services.items():
         hidden = dict.fromkeys(service.secret_envs, NOT_SHOWN)
-        services[name] = replace(service, envs={**service.envs, **hidden})
+        # A URL may have a password in it.
+        command = service.command and replace(service.command, url=veil(service.command.url, ()))
+        services[name] = replace(service, envs={**service.envs, **hidden}, command=command)
     return replace(app, services=services)
 
 

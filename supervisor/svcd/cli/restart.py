@@ -57,7 +57,7 @@ def command(
     if as_json:
         click.echo(json.dumps([{"replica": each.pop("restarted"), **each} for each in map(dict, outcomes)], indent=2))
     last = outcomes[-1]
-    if last["state"] != "ready":
+    if last["state"] not in {"ready", "done"}:
         reason = f": {one_line(last['reason'])}" if last["reason"] else ""
         fail(f"{last['restarted']} did not come back, it is {last['state']}{reason}")
     if not as_json:
@@ -94,5 +94,5 @@ def _news(daemon: BlockingClient, service: str, replica: int | None, timeout: fl
 
 def _show(change: dict[str, Any]) -> None:
     name, state, reason = f"{change['service']}/{change['replica']}", change["state"], one_line(change["reason"])
-    if reason or state in {"ready", "failed"}:  # the steps between say nothing
+    if reason or state in {"ready", "done", "failed"}:  # the steps between say nothing
         click.echo(f"  {name:<20} {click.style(f'{state:<9}', fg=colour_of(state))} {reason}".rstrip(), err=True)

@@ -51,7 +51,8 @@ def _app(status: dict[str, Any]) -> Iterator[str]:
 
 def _service(story: dict[str, Any]) -> Iterator[str]:
     state = click.style(story["state"], fg=colour_of(story["state"]))
-    yield f"{click.style(story['service'], bold=True)} is {state}: {story['ready']} of {story['wanted']} replicas ready"
+    count = "" if story["state"] == "done" else f": {story['ready']} of {story['wanted']} replicas ready"
+    yield f"{click.style(story['service'], bold=True)} is {state}{count}"
     if story["shared_by"]:
         yield f"  shared by {', '.join(story['shared_by'])}"
     yield f"  wants     {_wants(story)}"
@@ -59,6 +60,10 @@ def _service(story: dict[str, Any]) -> Iterator[str]:
         yield f"  calls     {', '.join(map(_callee, story['calls']))}"
     if story["called_by"]:
         yield f"  called by {', '.join(story['called_by'])}"
+    if story["after"]:
+        yield f"  after     {', '.join('{service} ({state})'.format_map(each) for each in story['after'])}"
+    if story["urls"]:
+        yield f"  at        {', '.join(story['urls'])}"
     yield f"  version   {story['version']}"
     for replica in story["replicas"]:
         yield from _replica(story["service"], replica)

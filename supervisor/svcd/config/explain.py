@@ -15,7 +15,7 @@ from svcd.config.envs import written
 from svcd.config.load import safe_name
 from svcd.config.origins import dotted
 from svcd.config.resolve import stack_of
-from svcd.values.secrets import NOT_SHOWN
+from svcd.values.secrets import NOT_SHOWN, looks_secret
 from svcd.values.specs import default_concurrency
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def table_of(path: KeyPath) -> KeyPath:
 
 
 def _value(key: Key, path: KeyPath, entry: Entry) -> str:
+    if path[2:] == ("url",) and looks_secret("url", entry.value):  # it has a password in it
+        return NOT_SHOWN
     return written(path[-1], entry.value) if path[-2] == "envs" else key.kind.write(entry.value)
 
 

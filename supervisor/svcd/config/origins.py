@@ -81,6 +81,8 @@ def _may_be_secret(path: positions.Path, first: str) -> bool:
     """Judge a value by its key and first character: those of envs may be, and strings of keys that are not known."""
     if first in "[{":
         return False  # what is in it is judged by itself
+    if path[-1] == "url" and "services" in path:
+        return True  # it may have a password in it
     if "envs" in path:
         form = path[path.index("envs") + 2 :]
         return not form or form[0] not in _PLAIN_FORMS

@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from svcd.runtime.replica import Replica
 
 WHY = "svcd restart"
+_BACK = {State.READY, State.DONE}
+"""Ready, or done as a oneshot is."""
 
 
 async def restart(replicas: Iterable[Replica], bus: Bus) -> AsyncGenerator[dict[str, Any], None]:
     """Restart them in order; stop at the first one that does not come back, so that the others go on serving.
 
     Gives `{"change": {...}}` for each step of the replica whose turn it is, and `{"restarted": NAME, "state": STATE,
-    "reason": TEXT}` when that is over: `ready`, `failed`, or `stopped` when somebody stopped it meanwhile.
+    "reason": TEXT}` when that is over: `ready`, `done`, `failed`, or `stopped` when somebody stopped it meanwhile.
     """
     for replica in replicas:
         async with aclosing(_restart(replica, bus)) as steps:
             async for news in steps:
                 yield news
-        if replica.state is not State.READY:
+        if replica.state not in _BACK:
             return
 
 
@@ -46,5 +48,5 @@ async def _restart(replica: Replica, bus: Bus) -> AsyncGenerator[dict[str, Any],
 
 def _is_over(replica: Replica, generation: int) -> bool:
     """Whether it is ready or failed anew, or will never be."""
-    is_new = replica.generation > generation and replica.state in {State.READY, State.FAILED}
+    is_new = replica.generation > generation and replica.state in {*_BACK, State.FAILED}
     return is_new or replica.state is State.STOPPED

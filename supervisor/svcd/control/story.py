@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from svcd.policy.lifecycle import State
-from svcd.policy.order import leaned_on, required
+from svcd.policy.order import callees, required
 from svcd.policy.restart import BUDGET
+from svcd.values.secrets import veil
 
 if TYPE_CHECKING:
     from svcd.runtime.app import App
@@ -34,9 +35,11 @@ def story(app: App, service: Service, rows: list[dict[str, Any]]) -> dict[str, A
         "limits": asdict(spec.limits),
         "calls": [
             {"service": name, "state": app.services[name].state, "required": name in needs}
-            for name in sorted(leaned_on(spec))
+            for name in sorted(callees(spec))
         ],
-        "called_by": sorted(name for name, other in app.units.items() if spec.name in leaned_on(other.spec)),
+        "called_by": sorted(name for name, other in app.units.items() if spec.name in callees(other.spec)),
+        "after": [{"service": name, "state": app.services[name].state} for name in spec.after],
+        "urls": [veil(url, ()) for url in app.urls_of(service)],
         # One that came or went while the rows were made is left out: the next look has it.
         "replicas": [of_replica[r.index] | _past(r) for r in service.replicas if r.index in of_replica],
     }

@@ -168,7 +168,11 @@ class App:
     def _route(self, name: str) -> dict[str, Any]:
         unit = self.services[name]
         route = unit.route(name, self._addresses)
-        return route | {"urls": self._programs.urls(unit.ready)} if unit.spec.command else route
+        return route | {"urls": self.urls_of(unit)} if unit.spec.command else route
+
+    def urls_of(self, unit: Service) -> list[str]:
+        """Where the replicas of a program that are ready take connections; none for a class."""
+        return self._programs.urls(unit.ready) if unit.spec.command else []
 
     def route_to(self, service: str) -> dict[str, Any]:
         """Route of one service, for a caller that is none of the app's."""

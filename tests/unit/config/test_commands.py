@@ -8,6 +8,7 @@ import pytest
 from config_graphs import PYTHON, graph, write
 
 from svcd.config import ConfigError, Sources, read, resolve
+from svcd.config.explain import explain
 from svcd.values.commands import Command, Evidence, Restart, Sign, fill, strange_words
 
 if TYPE_CHECKING:
@@ -122,3 +123,14 @@ def test_placeholders_are_filled_in_and_other_braces_stay() -> None:
     text = '{port}:{socket}:{replica}:{python} {"port": {a}} ${HOME} {} {{port}}'
     assert fill(text, words) == '1:/s:0:/p {"port": {a}} ${HOME} {} {1}'
     assert strange_words("{prot} {port} ${home} {{x}} {A}") == ["prot"]
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    url = 'url = "postgresql://app:hunter2@127.0.0.1:{port}/db"'
+    write("svcd.toml", f'[app]\nservice = "service:Model"\n[services.Db]\ncommand = ["a"]\n{url}')
+    shown = {it.key: it.winner.value for it in explain(read(Sources(environ={})), graph(Model={}))}
+    assert shown["services.Db.url"] == "(not shown)"
+    with pytest.raises(ConfigError) as caught:
+        app_with(f"[services.Db]\ncommand = ['a']\n{url.replace('{port}', '{prot}')}")
+    assert "{prot} is not filled in" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
