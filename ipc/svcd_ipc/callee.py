@@ -24,6 +24,7 @@ from svcd_ipc.errors import (
 )
 from svcd_ipc.staging import is_worth_staging
 from svcd_ipc.taking import Input
+from svcd_ipc.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.staging import Staging
     from svcd_ipc.writer import Chunks
+
+_NO_ARGS: Final[dict[str, Any]] = {}
 
 _STREAMED: Final = object()
 """What a call gave whose items are all sent."""
@@ -117,6 +120,9 @@ class Callee:
         """Register a call that is to be run; None when it was answered without running."""
         assert self.peer is not None  # noqa: S101 - the connection lets no call through before hello
         call = IncomingCall(event.api, event.args, event.deadline, event.trace, event.attempt, self.peer, self._clock)
+        event.args = _NO_ARGS  # The call alone holds them, and lets go of them before it is answered.
+        if event.trace is not None:
+            call.timing = Timing(self._clock())
         if event.fault is not None:
             self._refuse(event, InvalidArgument(f"{self._name}.{event.api}: args: {event.fault}"))
             return None
@@ -274,11 +280,14 @@ class Callee:
             return
         if self._inputs:
             self._close_inputs(number)
+        serving.call.args = _NO_ARGS  # What they showed of the caller's memory is given back with the answer.
         try:
             if value is _STREAMED:
                 chunks = self._connection.send_end(number, self._load())
             else:
-                chunks = self._connection.send_result(number, value, self._load())
+                timing = serving.call.timing
+                told = None if timing is None else timing.told(self._clock())
+                chunks = self._connection.send_result(number, value, self._load(), told)
         except EncodeError as error:
             chunks = self._connection.send_error(number, self._bad_result(serving, error), self._load())
         self._outbox.put(chunks, bool(self.running))

@@ -87,6 +87,8 @@ class Caller:
                 await feeding.close()
         error = pending.error
         if error is None:
+            if pending.timing is not None:
+                self._note_times(pending)
             return pending.value
         if told != give_up and isinstance(error, DeadlineExceeded):
             await self._await_own_timeout()
@@ -138,6 +140,8 @@ class Caller:
             self._stop_feeding(event.id)
         if isinstance(event, Result):
             if event.fault is None:
+                if event.timing is not None and isinstance(pending, Pending):
+                    pending.timing = event.timing
                 pending.settle(event.value)
             else:
                 pending.settle(None, BadResult(f"{self.peer}.{pending.api}: cannot be read here: {event.fault}"))
@@ -255,6 +259,12 @@ class Caller:
             return deadline, deadline
         scope += self._clock() - trio.current_time()
         return deadline, scope if deadline is None else min(deadline, scope)
+
+    def _note_times(self, pending: Pending) -> None:
+        """Add the times of a call to those of the call that made it."""
+        serving = current.get()
+        if serving is not None and serving.timing is not None and pending.timing is not None:
+            serving.timing.join(f"{str(self.peer).partition('/')[0]}.{pending.api}", pending.timing)
 
     async def _await_own_timeout(self) -> None:
         """Let the caller's own scope end it where the callee was only the first to see that its time is up."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from svcd_ipc.messages import Hello
+    from svcd_ipc.timing import Timing
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class IncomingCall:
     """How often the caller has sent this call before."""
     peer: Hello
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+    timing: Timing | None = field(default=None, repr=False, compare=False)
+    """Where its time goes; kept for calls that carry a trace."""
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline: negative once it has passed, infinite when there is none."""

@@ -264,11 +264,14 @@ class Connection(MemoryTalk):
         self._mine[number] = window
         return number, chunks
 
-    def send_result(self, number: int, value: Any, load: Load = _NO_LOAD) -> Chunks:
+    def send_result(
+        self, number: int, value: Any, load: Load = _NO_LOAD, timing: list[Any] | None = None
+    ) -> Chunks:
         """Answer a call with a value. Raises EncodeError for one that cannot travel; the call is open still then."""
         if number not in self._theirs:
             self._check_theirs(number)
-        chunks = self._frame([_RESULT, number, value, *load], 2, "result")
+        message = [_RESULT, number, value, *load] if timing is None else [_RESULT, number, value, *load, timing]
+        chunks = self._frame(message, 2, "result")
         del self._theirs[number]
         if self._inputs.theirs:
             self._inputs.theirs.pop(number, None)

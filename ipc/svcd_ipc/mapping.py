@@ -17,6 +17,7 @@ import mmap
 import os
 import sys
 from stat import S_ISREG
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc.space import PAGE
@@ -32,6 +33,16 @@ LARGEST: Final = 1 << 40
 """Bytes of the largest memory that is mapped for a peer: address space is all that it costs."""
 
 _MADV_HUGEPAGE: Final = 14
+_MADV_POPULATE_WRITE: Final = 23
+"""Since Linux 5.14; older kernels refuse it, and page faults do the work."""
+
+_POPULATE: Final = 8 << 20
+"""Bytes of new pages for which a thread is worth while. The kernel takes 0.7 ms for 1 MiB of them (measured), ten times
+as long as a copy, and several threads get them side by side. Without pages of 2 MiB, that is: where the machine has
+/sys/kernel/mm/transparent_hugepage/shmem_enabled at `advise`, they cost next to nothing."""
+
+_MOST_THREADS: Final = 4
+
 _FAILED: Final = ctypes.c_void_p(-1).value
 
 
@@ -83,6 +94,8 @@ class Mapping:
             raise OSError(error, f"{size} bytes of shared memory cannot be mapped: {os.strerror(error)}")
         self.address = address
         self.lifeline = lifeline
+        self._populated = 0
+        """Bytes at the low end whose pages are there; what is used is used from there."""
         self._kind = _window_kind(size)
         if is_writable:  # Far fewer page faults where the machine allows it; elsewhere it says no, which is no matter.
             _libc.madvise(address, size, _MADV_HUGEPAGE)
@@ -101,6 +114,25 @@ class Mapping:
         view = memoryview(window)[start : start + size].cast("B")
         # A ctypes array always says that it may be written to; whoever believed it here would crash.
         return view if self.is_writable else view.toreadonly()
+
+    def populate(self, start: int, size: int) -> None:
+        """Get the pages of a large part that is about to be filled for the first time."""
+        end = start + size
+        start = max(start, self._populated)
+        self._populated = max(end, self._populated)
+        count = min(_MOST_THREADS, len(os.sched_getaffinity(0)), (end - start) // _POPULATE)
+        if count < 1:
+            return
+        length = -(-(end - start) // (count * PAGE)) * PAGE
+        stripes = [((self.address or 0) + at, min(length, end - at)) for at in range(start, end, length)]
+        threads = [
+            Thread(target=_libc.madvise, args=(*stripe, _MADV_POPULATE_WRITE), daemon=True) for stripe in stripes[1:]
+        ]
+        for thread in threads:
+            thread.start()
+        _libc.madvise(*stripes[0], _MADV_POPULATE_WRITE)
+        for thread in threads:
+            thread.join()
 
     def offset_of(self, value: Any) -> int:
         """Return where within the mapping the bytes of a contiguous view or array of it begin."""

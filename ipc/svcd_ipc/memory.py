@@ -97,6 +97,11 @@ class Memory:
             slot.holds = 1
         return slot, mapping.view(start, size, slot.number, self._notes)
 
+    def populate(self, slot: Slot) -> None:
+        """Get the pages of a slot that is about to be filled."""
+        if self._mapping is not None:
+            self._mapping.populate(slot.start, slot.size)
+
     def slot_of(self, value: Any) -> Slot | None:
         """Return the slot in which the bytes of a view or array lie, or None when they do not lie in this arena."""
         window = window_of(value)
@@ -213,6 +218,7 @@ def empty(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, A
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     size = prod(sizes) * kind.itemsize
     if kind.kind in "biufc" and size >= LEND and (found := of_process().allocate(size)):
+        of_process().populate(found[0])
         return numpy.frombuffer(found[1], kind).reshape(sizes)
     return numpy.empty(sizes, kind)
 

@@ -2,7 +2,7 @@
 
     hello  [0, "svcd", version, identity, capabilities]
     call   [1, id, api, args, deadline or nil, trace or nil, attempt, window]
-    result [2, id, value, in flight, queued]
+    result [2, id, value, in flight, queued]        and the times of a call that carries a trace: svcd_ipc.timing
     error  [3, id, code, message, details, in flight, queued]     id 0: about the connection, which ends
     busy   [4, id, in flight, queued]
     item   [5, id, value]
@@ -35,6 +35,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc.errors import RemoteProtocolError
+from svcd_ipc.timing import check as check_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +114,8 @@ class Result:
     load: Load
     fault: str | None = None
     """Why the value cannot be read here."""
+    timing: list[Any] | None = None
+    """Where the time of the call went, see `svcd_ipc.timing`."""
 
 
 @dataclass(slots=True)
@@ -306,6 +309,12 @@ def _call_with_inputs(message: list[Any]) -> Call:
 
 
 def _result(message: list[Any], _size: int) -> Result:
+    if len(message) == 6:
+        timing = message.pop()
+        check_times(timing)
+        result = _result(message, 0)
+        result.timing = timing
+        return result
     _, number, value, in_flight, queued = message
     if not (type(number) is type(in_flight) is type(queued) is int):
         raise ValueError("a field has the wrong type")

@@ -26,7 +26,7 @@ ENDED: Final = object()
 class Pending:
     """A call of this side that waits for one value."""
 
-    __slots__ = ("_task", "api", "deadline", "error", "id", "is_settled", "start", "value")
+    __slots__ = ("_task", "api", "deadline", "error", "id", "is_settled", "start", "timing", "value")
 
     def __init__(self, api: str, deadline: float | None) -> None:
         self.api = api
@@ -36,6 +36,7 @@ class Pending:
         self.start = 0
         """Bytes put before its frame, to tell whether any of it has left."""
         self.value: Any = None
+        self.timing: list[Any] | None = None
         self.error: BaseException | None = None
         """What it ended with; no CallError where the caller's own iterator raised, which fed an argument."""
         self.is_settled = False

@@ -164,7 +164,8 @@ def copy(memory: Memory, value: Any) -> Any:
     found = memory.allocate(value.nbytes)
     if found is None:
         return None
-    view = found[1]
+    slot, view = found
+    memory.populate(slot)
     if isinstance(value, memoryview):
         view[:] = value
         return view
