@@ -221,6 +221,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.cors.expose": cors_expose,
     "app.cors.credentials": cors("allow-credentials", "true"),
     "app.cors.max_age": cors("max-age", "1234"),
+    "app.start_parallelism": "tests/integration/test_start_parallelism.py::test_starts_take_turns",
     "app.python": interpreter("Plain", "app"),
     "app.async_backend": BACKEND,
     "app.spin": spin,
@@ -261,9 +262,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
         f"services.*.readiness.{sign}": f"{COMMANDS}::test_each_is_ready_by_its_own_sign"
         for sign in ("http", "tcp", "exec", "notify", "fd")
     },
-    **{
-        f"services.*.liveness.{sign}": f"{COMMANDS}::test_one_that_hangs_is_replaced" for sign in ("http", "exec")
-    },
+    **{f"services.*.liveness.{sign}": f"{COMMANDS}::test_one_that_hangs_is_replaced" for sign in ("http", "exec")},
     "services.*.port": f"{COMMANDS}::test_a_fixed_port_is_taken_as_it_is",
     "services.*.url": f"{COMMANDS}::test_several_replicas_take_turns_and_url_is_what_the_configuration_says",
     "services.*.restart": f"{COMMANDS}::test_the_end_of_each_is_what_its_exit_code_says",

@@ -15,6 +15,7 @@ from svcd.policy.lifecycle import Happening, State
 from svcd.runtime.app import App
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.processes import Processes
+from svcd.runtime.starts import Starts
 from svcd.values import boot
 from svcd.values.inventory import Gpu, Inventory
 from svcd.values.orders import Exited, Gone, Kill, Order, Signal, Spawn, Spawned
@@ -183,6 +184,30 @@ async def test_a_replica_without_a_gpu_is_pending_and_starts_when_one_is_release
         assert waiting.state is State.STARTING
         assert waiting.assignment is not None
         assert waiting.assignment.gpus == ("GPU-0",)
+
+
+async def test_starts_take_turns_and_a_failure_gives_its_turn_on(tmp_path: Path, autojump_clock: MockClock) -> None:
+    scene = Scene(service("A"), service("B"), service("C"))
+    scene.app._starts = Starts(1)
+    async with running(scene, tmp_path) as scene, trio.open_nursery() as nursery:
+        begun: list[str] = []
+
+        async def begin(name: str) -> None:
+            await scene.app.dependencies_ready(scene.replica(name))
+            begun.append(name)
+
+        for name in ("A/0", "B/0", "C/0"):
+            nursery.start_soon(begin, name)
+            await trio.testing.wait_all_tasks_blocked()
+        assert begun == ["A/0"]
+        assert scene.replica("B/0").reason == "waiting for its turn to start, after A/0 (start_parallelism)"
+        assert scene.replica("C/0").state is State.STARTING
+        scene.keeper.end(scene.replica("B/0").process_id, 1)  # who waits and ends holds up nobody
+        await trio.testing.wait_all_tasks_blocked()
+        scene.keeper.end(scene.replica("A/0").process_id, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert begun == ["A/0", "C/0"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_calls_wait_for_a_service_that_is_restarted(tmp_path: Path, autojump_clock: MockClock) -> None:

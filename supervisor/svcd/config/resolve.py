@@ -68,6 +68,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         entry=graph["entry"],
         http=_http(stack),
         tasks=_tasks(stack),
+        start_parallelism=_value(stack, "app.start_parallelism", ("app", "start_parallelism")),
         services=services,
         groups=groups_of(stack),
         spin=_value(stack, "app.spin", ("app", "spin")),

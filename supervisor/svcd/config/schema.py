@@ -112,6 +112,12 @@ _APP = (
         default=_CORS.max_age,
     ),
     Key(
+        "app.start_parallelism",
+        Whole(1),
+        "Replicas that may run `__init__` and `on_startup` at the same time; the others wait for their turn.",
+        default_text="any number",
+    ),
+    Key(
         "app.async_backend",
         Choice("trio", "asyncio"),
         "What runs the `async def` code of all services that say nothing else.",

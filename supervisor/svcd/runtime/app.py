@@ -22,8 +22,10 @@ from svcd.runtime.links import Links
 from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
+from svcd.runtime.starts import Starts
 from svcd.values.orders import Event, Exited, Gone, Spawn, Spawned, SpawnFailed
 from svcd.values.pulse import beside
+from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
     import socket
@@ -64,6 +66,7 @@ class App:
         """By the name of a service, members of groups too: the unit that it runs in."""
         self.autoscaler = Autoscaler(self.units, self._follow)
         self.links = Links(self)
+        self._starts = Starts(spec.start_parallelism)
         self.ready = trio.Event()
         """Set once every service that is not optional has been ready."""
         self.broken = trio.Event()
@@ -179,11 +182,14 @@ class App:
         return self.services[service].route(service, self._addresses)
 
     async def dependencies_ready(self, replica: Replica) -> None:
-        """Hold a replica that has imported its code until all it requires has been ready."""
-        if not self._missing(replica.spec):
+        """Hold a replica that has imported its code until all it requires has been ready, and it is its turn."""
+        is_ours = replica.spec.name == INGRESS  # it loads no model
+        if not self._missing(replica.spec) and (is_ours or self._starts.take(replica)):
             return
         replica.post(Happening.HELD)
         await self._wait_for_missing(replica)
+        if not is_ours:
+            await self._starts.turn(replica)
         replica.post(Happening.BEGUN)
 
     async def _wait_for_missing(self, replica: Replica) -> None:
@@ -270,6 +276,8 @@ class App:
         service = self.services[replica.spec.name]
         if replica.state in {State.READY, State.DONE}:
             service.was_ready.set()
+        if replica.state is not State.STARTING:
+            self._starts.over(replica)
         if change.before != change.state or change.reason:
             self.links.routes_changed()
         self._judge(service)

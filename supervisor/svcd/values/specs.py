@@ -234,6 +234,8 @@ class AppSpec:
     entry: str
     http: Http = field(default_factory=Http)
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    start_parallelism: int | None = None
+    """How many replicas may initialise at the same time; None is any number."""
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
     spin: float = 0.0
     """Seconds for which a process looks for an answer before it sleeps."""

@@ -22,6 +22,7 @@ VALUES = {
     "app.cors.credentials": (True, False),
     "app.cors.max_age": ("1s", "2s"),
     "app.python": ("./one", "./two"),
+    "app.start_parallelism": (1, 2),
     "app.async_backend": ("trio", "asyncio"),
     "app.tasks.store": ("./one", "./two"),
     **{f"app.tasks.{name}": (1, 2) for name in ("max_queued", "concurrency")},

@@ -34,6 +34,7 @@ CHAIN = {
     "app.cors.max_age": [f"{number}s" for number in range(6)],
     "app.python": ["./one", "./two"] * 3,
     "app.spin": [f"{number}us" for number in range(6)],
+    "app.start_parallelism": [1, 2, 3, 4, 5, 6],
     "app.async_backend": ["trio", "asyncio"] * 3,
     "app.tasks.store": ["./one", "./two"] * 3,
     **{f"app.tasks.{name}": [1, 2, 3, 4, 5, 6] for name in ("max_queued", "concurrency")},
