@@ -70,6 +70,8 @@ def measure(contender: str, place: str, in_flight: int, calls: int) -> Round:
     """Start a server and a client, and return what the client saw."""
     order = Order("small", in_flight, calls, LIMIT)
     _, [sample] = take_turn(_MODULES[CONTENDERS[contender]], place, [order])
+    if "failed" in sample:
+        raise SystemExit(f"{contender}: {sample['failed']}")
     return figures(sample)
 
 

@@ -17,7 +17,7 @@ import svcd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import arrays
+import array_work
 from load import ARGUMENTS, Order, loop_on_trio
 
 _ITEMS = 2000
@@ -41,7 +41,7 @@ class Echo:
     @svcd.api
     async def plus_one(self, array: np.ndarray, expected: int) -> np.ndarray:
         """Check, and return a new array."""
-        return arrays.plus_one(array, expected)
+        return array_work.plus_one(array, expected)
 
     @svcd.api
     async def size_of(self, array: np.ndarray) -> int:
@@ -76,7 +76,7 @@ class Caller:
     async def measure(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out an order."""
         what = Order(**order)
-        array, expected = arrays.make(what.size)
+        array, expected = array_work.make(what.size)
         if what.what == "empty":
             array = svcd.empty(array.shape, array.dtype)
             array[:] = 1
@@ -88,7 +88,7 @@ class Caller:
             return await self.echo.to_async.small_sync(**ARGUMENTS) == ARGUMENTS
 
         async def plus_one() -> bool:
-            return arrays.is_plus_one(await self.echo.plus_one(array=array, expected=expected), array, expected)
+            return array_work.is_plus_one(await self.echo.plus_one(array=array, expected=expected), array, expected)
 
         async def empty() -> bool:
             return await self.echo.size_of(array=array) == array.nbytes

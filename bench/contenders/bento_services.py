@@ -11,7 +11,7 @@ import numpy as np  # noqa: TC002 - BentoML reads annotations while it runs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import arrays
+import array_work
 from load import ARGUMENTS, Order, loop_on_asyncio
 
 
@@ -27,7 +27,7 @@ class Echo:
     @bentoml.api
     async def plus_one(self, array: np.ndarray, expected: int) -> np.ndarray:
         """Check, and return a new array."""
-        return arrays.plus_one(array, expected)
+        return array_work.plus_one(array, expected)
 
 
 @bentoml.service(traffic={"timeout": 600, "concurrency": 1024})
@@ -45,12 +45,12 @@ class Caller:
     async def measure(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out an order."""
         what = Order(**order)
-        array, expected = arrays.make(what.size)
+        array, expected = array_work.make(what.size)
 
         async def small() -> bool:
             return await self.echo.small(**ARGUMENTS) == ARGUMENTS
 
         async def plus_one() -> bool:
-            return arrays.is_plus_one(await self.echo.plus_one(array=array, expected=expected), array, expected)
+            return array_work.is_plus_one(await self.echo.plus_one(array=array, expected=expected), array, expected)
 
         return (await loop_on_asyncio(plus_one if what.what == "array" else small, what)).plain()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import arrays
+import array_work
 from load import ARGUMENTS, Order, loop_on_trio
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def serve(path: str) -> None:
 
     async def answer(call: Any) -> Any:
         if call.api == "plus_one":
-            return arrays.plus_one(**call.args)
+            return array_work.plus_one(**call.args)
         return call.args
 
     async def main() -> None:
@@ -64,7 +64,7 @@ class Session:
 
         from svcd_ipc.client import connect
 
-        array, expected = arrays.make(order.size)
+        array, expected = array_work.make(order.size)
         async with trio.open_nursery() as nursery:
             channel = await connect(str(self._path), nursery=nursery)
 
@@ -75,7 +75,7 @@ class Session:
             async def plus_one() -> bool:
                 args = {"array": array, "expected": expected}
                 answer = await channel.call("plus_one", args, deadline=time.monotonic() + 60)
-                return arrays.is_plus_one(answer, array, expected)
+                return array_work.is_plus_one(answer, array, expected)
 
             sample = await loop_on_trio(plus_one if order.what == "array" else small, order)
             channel.close()

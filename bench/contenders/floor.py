@@ -49,13 +49,13 @@ def _serve_messages(sock: socket.socket) -> None:
 
 
 def _serve_arrays(sock: socket.socket) -> None:
-    import arrays
+    import array_work
     import numpy as np
 
     while head := _receive(sock, bytearray(_ARRAY.size)):
         size, expected = _ARRAY.unpack(head)
         array = np.frombuffer(_receive(sock, bytearray(size)), dtype=np.int32)
-        sock.sendall(arrays.plus_one(array, expected).data)
+        sock.sendall(array_work.plus_one(array, expected).data)
 
 
 def _receive(sock: socket.socket, room: bytearray) -> bytearray:
@@ -125,19 +125,19 @@ def _messages(sock: socket.socket, order: Order) -> Sample:
 
 
 def _arrays(sock: socket.socket, order: Order) -> Sample:
-    import arrays
+    import array_work
     import numpy as np
     from load import loop_blocking
 
     sock.sendall(b"a")
-    array, expected = arrays.make(order.size)
+    array, expected = array_work.make(order.size)
     room = bytearray(array.nbytes)
 
     def call() -> bool:
         sock.sendall(_ARRAY.pack(array.nbytes, expected))
         sock.sendall(array.data)
         answer = np.frombuffer(_receive(sock, room), dtype=np.int32)
-        return arrays.is_plus_one(answer, array, expected)
+        return array_work.is_plus_one(answer, array, expected)
 
     return loop_blocking(call, order)
 

@@ -7,7 +7,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
-import arrays
+import array_work
 import grpc.aio
 import msgpack
 import numpy as np
@@ -28,7 +28,7 @@ async def serve(path: str) -> None:
 
     async def plus_one(request: bytes, _context: Any) -> bytes:
         (expected,) = _EXPECTED.unpack_from(request)
-        return arrays.plus_one(np.frombuffer(request, dtype=np.int32, offset=_EXPECTED.size), expected).tobytes()
+        return array_work.plus_one(np.frombuffer(request, dtype=np.int32, offset=_EXPECTED.size), expected).tobytes()
 
     methods = {
         "Echo": grpc.unary_unary_rpc_method_handler(echo, msgpack.unpackb, msgpack.packb),
@@ -62,7 +62,7 @@ class Session:
         return asyncio.run(self._measure(order))
 
     async def _measure(self, order: Order) -> dict[str, Any]:
-        array, expected = arrays.make(order.size)
+        array, expected = array_work.make(order.size)
         async with grpc.aio.insecure_channel(f"unix:{self._path}", options=OPTIONS) as channel:
             echo = channel.unary_unary("/Bench/Echo", msgpack.packb, msgpack.unpackb)
             add = channel.unary_unary("/Bench/PlusOne")
@@ -72,7 +72,7 @@ class Session:
 
             async def plus_one() -> bool:
                 answer = await add(_EXPECTED.pack(expected) + array.tobytes(), timeout=60)
-                return arrays.is_plus_one(np.frombuffer(answer, dtype=np.int32), array, expected)
+                return array_work.is_plus_one(np.frombuffer(answer, dtype=np.int32), array, expected)
 
             return (await loop_on_asyncio(plus_one if order.what == "array" else small, order)).plain()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-import arrays
+import array_work
 import numpy as np
 from load import loop_blocking
 
@@ -26,7 +26,7 @@ class Session:
 
     def measure(self, order: Order) -> dict[str, Any]:
         """Take `array` (the work of both sides) and `memcpy` (one copy of as many bytes)."""
-        array, expected = arrays.make(order.size)
+        array, expected = array_work.make(order.size)
         if order.what == "memcpy":
             target = np.zeros_like(array)  # touched, so that no page fault is measured
 
@@ -36,7 +36,7 @@ class Session:
         else:
 
             def call() -> bool:
-                return arrays.is_plus_one(arrays.plus_one(array, expected), array, expected)
+                return array_work.is_plus_one(array_work.plus_one(array, expected), array, expected)
 
         start = time.perf_counter()
         call()

@@ -17,7 +17,7 @@ from contenders.servers import BENCH, free_port
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import arrays
+import array_work
 from load import ARGUMENTS, Order, loop_on_asyncio
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Echo:
 
     async def plus_one(self, array: Any, expected: int) -> Any:
         """Check, and return a new array."""
-        return arrays.plus_one(array, expected)
+        return array_work.plus_one(array, expected)
 
 
 @serve.deployment(max_ongoing_requests=1024, ray_actor_options={"num_cpus": 0})
@@ -51,14 +51,14 @@ class Caller:
     async def measure(self, order: dict[str, Any]) -> dict[str, Any]:
         """Carry out an order."""
         what = Order(**order)
-        array, expected = arrays.make(what.size)
+        array, expected = array_work.make(what.size)
 
         async def small() -> bool:
             return bool(await self._echo.small.remote(**ARGUMENTS) == ARGUMENTS)
 
         async def plus_one() -> bool:
             answer = await self._echo.plus_one.remote(array=array, expected=expected)
-            return arrays.is_plus_one(answer, array, expected)
+            return array_work.is_plus_one(answer, array, expected)
 
         return (await loop_on_asyncio(plus_one if what.what == "array" else small, what)).plain()
 

@@ -7,7 +7,7 @@ import sys
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
-import arrays
+import array_work
 import msgpack
 import numpy as np
 import zmq
@@ -26,7 +26,9 @@ async def serve(path: str) -> None:
     while True:
         who, number, *parts = await socket.recv_multipart(copy=False)
         if len(parts) == 2:
-            answer = arrays.plus_one(np.frombuffer(parts[1].buffer, dtype=np.int32), msgpack.unpackb(parts[0].buffer))
+            answer = array_work.plus_one(
+                np.frombuffer(parts[1].buffer, dtype=np.int32), msgpack.unpackb(parts[0].buffer)
+            )
             await socket.send_multipart([who, number, answer], copy=False)
         else:
             # Small messages are quicker copied.
@@ -85,14 +87,14 @@ class Session:
 
     async def _measure(self, order: Order) -> dict[str, Any]:
         caller = Caller(str(self._path))
-        array, expected = arrays.make(order.size)
+        array, expected = array_work.make(order.size)
 
         async def small() -> bool:
             return bool(msgpack.unpackb(await caller.call(msgpack.packb(ARGUMENTS))) == ARGUMENTS)
 
         async def plus_one() -> bool:
             answer = np.frombuffer(await caller.call(msgpack.packb(expected), array), dtype=np.int32)
-            return arrays.is_plus_one(answer, array, expected)
+            return array_work.is_plus_one(answer, array, expected)
 
         try:
             return (await loop_on_asyncio(plus_one if order.what == "array" else small, order)).plain()
