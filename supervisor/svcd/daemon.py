@@ -18,10 +18,12 @@ from svcd.host.log_files import LogFile, open_private
 from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
+from svcd.host.takeover import KeptGuard, end_kept, no_longer_outlive, take_over
 from svcd.runtime.discovery import readings
 from svcd.values import boot
 
 if TYPE_CHECKING:
+    from socket import socket
     from subprocess import Popen
 
     from svcd.config import Documents
@@ -40,26 +42,34 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
     began = time.monotonic()
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        stack.enter_context(RuntimeDirectory(places))
+        directory = stack.enter_context(RuntimeDirectory(places))
         descriptors = raise_descriptors()
         write_no_cores()
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.
         with open_private(places.daemon_log) as log:
-            guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
-        stack.callback(_end, guard, places)
+            guard: Popen[bytes] | KeptGuard
+            if directory.is_left:
+                guard, link = take_over(places.keeper)
+            else:
+                guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
+        stack.callback(_end, directory, guard, link.dup(), documents.app_name)
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
-        code: int = session.run(documents, places, program, reporter, link, signals, descriptors, began)
+        code: int = session.run(documents, directory, program, reporter, link, signals, descriptors, began)
     return code
 
 
-def _end(guard: Popen[bytes], places: Places) -> None:
-    """End all that is left, and say what could not be ended."""
-    if left := end_keeper(guard):
+def _end(directory: RuntimeDirectory, guard: Popen[bytes] | KeptGuard, link: socket, app: str) -> None:
+    """End all that is left, unless it is to go on without this daemon, and say what could not be ended."""
+    with link:
+        if directory.is_left:
+            return
+        no_longer_outlive(link)
+    if left := end_kept(guard, app) if isinstance(guard, KeptGuard) else end_keeper(guard):
         pids = ", ".join(map(str, left))
         text = f"svcd: left behind, since SIGKILL does not end them (they sleep uninterruptibly): processes {pids}"
-        LogFile(places.daemon_log).write([text])
+        LogFile(directory.places.daemon_log).write([text])
         with suppress(OSError):
             sys.stderr.write(f"{text}\n")
 

@@ -18,9 +18,10 @@ from contextlib import suppress
 import msgpack
 
 from svcd.host.children import Children
-from svcd.host.guard import fork_under_guard
+from svcd.host.guard import GuardLine, fork_under_guard
 from svcd.host.ports import ListenError, listen
 from svcd.host.processes import kill_pass
+from svcd.host.successor import Succession
 from svcd.values import orders
 from svcd_ipc.errors import ProtocolError
 from svcd_ipc.frames import FrameReader, pack
@@ -39,15 +40,20 @@ _READ_SIZE = 64 * 1024
 class Keeper:
     """The state of one keeper, and its loop."""
 
-    def __init__(self, link: socket.socket, guard: int) -> None:
-        """Take the socket to the daemon and a pidfd of the guard."""
+    def __init__(self, link: socket.socket, guard: GuardLine) -> None:
+        """Take the socket to the daemon and the line to the guard."""
         self._link = link
+        self._is_alone = False
+        """The daemon has gone, and another may come."""
         self._guard = guard
         self._selector = selectors.DefaultSelector()
         self._reader = FrameReader()
         self._outgoing = bytearray()
         self._children = Children(self._selector, self._send)
+        self._succession = Succession(self._selector, self._greeting, self._attach)
         self._sockets: dict[str, socket.socket] = {}
+        self._asked: dict[str, tuple[str, int]] = {}
+        """The address that each socket was ordered for."""
         self._exit_code: int | None = None
         """What to leave with as soon as nothing is left; None while there is work."""
 
@@ -57,17 +63,18 @@ class Keeper:
 
     def run(self) -> int:
         """Serve until the daemon orders Shutdown or goes away, then end everything; return the exit code."""
-        self._link.setblocking(False)
-        self._selector.register(self._link, selectors.EVENT_READ, self._receive)
-        self._selector.register(self._guard, selectors.EVENT_READ, lambda: self._finish(1))
+        self._listen_to_link()
+        self._selector.register(self._guard.pidfd, selectors.EVENT_READ, lambda: self._finish(1))
         _wake_on_child(self._selector)
         while True:
             hurried = self._exit_code is not None or self._children.ending
-            for key, events in self._selector.select(SWEEP_INTERVAL if hurried else None):
+            for key, events in self._selector.select(SWEEP_INTERVAL if hurried else self._succession.patience):
                 if events & selectors.EVENT_WRITE:
                     self._flush()
                 if events & selectors.EVENT_READ:
                     key.data()
+            if self._succession.patience == 0:
+                self._finish(1)
             some_left = self._children.reap()
             if self._exit_code is not None:
                 if not some_left:
@@ -84,8 +91,10 @@ class Keeper:
                 self._outgoing.clear()
                 with suppress(OSError):
                     self._link.shutdown(socket.SHUT_RDWR)
-            self._selector.unregister(self._guard)
-            self._selector.unregister(self._link)
+            self._selector.unregister(self._guard.pidfd)
+            if not self._is_alone:
+                self._selector.unregister(self._link)
+            self._succession.close()
 
     def _leave(self, exit_code: int) -> int:
         self._link.settimeout(LAST_WORDS)
@@ -101,14 +110,57 @@ class Keeper:
         except OSError:
             data = b""
         if not data:
-            self._finish(1)
+            self._go_on_alone()
+            return
         self._reader.feed(data)
+        self._obey_all()
+
+    def _obey_all(self) -> None:
         try:
             while self._exit_code is None and (body := self._reader.next_frame()) is not None:
                 self._obey(orders.unpack(msgpack.unpackb(body, unicode_errors="surrogateescape")))
         except (ProtocolError, ValueError, msgpack.UnpackException) as error:
             sys.stderr.write(f"svcd keeper: the daemon's orders cannot be read, ending all: {error}\n")
             self._finish(1)
+
+    def _listen_to_link(self) -> None:
+        self._link.setblocking(False)
+        self._selector.register(self._link, selectors.EVENT_READ, self._receive)
+
+    def _go_on_alone(self) -> None:
+        """Go on without a daemon for as long as the app may; else end."""
+        if not self._succession.begin():
+            self._finish(1)
+            return
+        self._selector.unregister(self._link)
+        self._link.close()
+        self._outgoing.clear()
+        self._is_alone = True
+
+    def _greeting(self) -> orders.Greeting:
+        return orders.Greeting(orders.LINK_VERSION, self._succession.svcd, os.getppid())
+
+    def _attach(self, link: socket.socket, reader: FrameReader) -> None:
+        """Serve another daemon: first all that there is, then news."""
+        self._link, self._reader, self._is_alone = link, reader, False
+        self._listen_to_link()
+        self._guard.watch(link)
+        for event in self._children.kept():
+            self._send(event)
+        for ending in self._succession.endings.values():
+            self._send(ending)
+        for key, value in self._succession.memory.items():
+            self._send(orders.Recalled(key, value))
+        self._send(orders.Attached())
+        self._obey_all()
+
+    def _linger(self, order: orders.Linger) -> None:
+        try:
+            self._succession.prepare(order)
+        except OSError as error:
+            sys.stderr.write(f"svcd keeper: {order.path}: {error.strerror}; nothing will outlive the daemon\n")
+        else:
+            self._guard.allow(order.seconds)
 
     def _obey(self, order: orders.Order | orders.Event) -> None:
         match order:
@@ -120,20 +172,34 @@ class Keeper:
                 self._children.kill(order.id)
             case orders.Listen():
                 self._listen(order)
+            case orders.Linger():
+                self._linger(order)
+            case orders.Remember():
+                self._succession.remember(order.key, order.value)
             case orders.Shutdown():
                 self._finish(0)
             case _:
                 raise ValueError(f"{type(order).__name__} is not an order")
 
     def _listen(self, order: orders.Listen) -> None:
+        held = self._sockets.get(order.name)
+        if held is not None and self._asked[order.name] == (order.host, order.port):
+            self._send(orders.Listening(order.name, *held.getsockname()[:2]))
+            return
         try:
             self._sockets[order.name] = bound = listen(order.host, order.port)
+            self._asked[order.name] = (order.host, order.port)
         except ListenError as error:
             self._send(orders.ListenFailed(order.name, error.errno, error.message))
         else:
+            if held is not None:
+                held.close()
             self._send(orders.Listening(order.name, *bound.getsockname()[:2]))
 
     def _send(self, event: orders.Event) -> None:
+        self._succession.note(event)
+        if self._is_alone:
+            return
         self._outgoing += pack(msgpack.packb(orders.pack(event), unicode_errors="surrogateescape"))
         self._flush()
 
@@ -146,7 +212,7 @@ class Keeper:
             pass
         except OSError:  # the daemon has gone; that is read in its turn
             self._outgoing.clear()
-        if self._exit_code is None:
+        if self._exit_code is None and not self._is_alone:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0)
             self._selector.modify(self._link, wanted, self._receive)
 

@@ -15,7 +15,7 @@ import trio
 
 from svcd import __version__
 from svcd.config import check_box, resolve
-from svcd.control.server import Control
+from svcd.control.server import Control, Ends
 from svcd.host.condition import read_condition
 from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
@@ -27,13 +27,15 @@ from svcd.host.program import part_environment
 from svcd.host.pulses import state_of
 from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
+from svcd.runtime.adoption import retire
 from svcd.runtime.app import App
 from svcd.runtime.bus import Bus
 from svcd.runtime.condition import ConditionWatch
 from svcd.runtime.gpus import keep_read
+from svcd.runtime.heritage import Heritage
 from svcd.runtime.ingress import with_ingress
 from svcd.runtime.journal import Journal
-from svcd.runtime.launch import HTTP_SOCKET, Launcher, needs_groups
+from svcd.runtime.launch import DISCOVERY, HTTP_SOCKET, Launcher, needs_groups
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.liveness import LivenessWatch
 from svcd.runtime.memory import MemoryWatch
@@ -42,6 +44,7 @@ from svcd.runtime.reading import read_graph
 from svcd.runtime.settings import check_settings, user_ids
 from svcd.runtime.summary import summary
 from svcd.values.errors import KeeperDiedError
+from svcd.values.orders import Linger, News
 from svcd_ipc.server import listen
 
 if TYPE_CHECKING:
@@ -51,13 +54,15 @@ if TYPE_CHECKING:
     from svcd.config import Documents
     from svcd.host.limits import Descriptors
     from svcd.host.program import Program
+    from svcd.host.sockets import RuntimeDirectory
     from svcd.host.stop_signals import StopSignals
     from svcd.runtime.service import Service
     from svcd.values.events import Change
-    from svcd.values.places import Places
     from svcd.values.specs import AppSpec
 
 EXIT_OK, EXIT_FAILED = 0, 1
+EXIT_LEFT = 75
+"""The app goes on without this daemon: EX_TEMPFAIL of sysexits.h, so that a service manager starts the next one."""
 
 
 class Reporter(Protocol):
@@ -81,7 +86,7 @@ class Reporter(Protocol):
 
 def run(
     documents: Documents,
-    places: Places,
+    directory: RuntimeDirectory,
     program: Program,
     reporter: Reporter,
     link: socket.socket,
@@ -89,8 +94,11 @@ def run(
     descriptors: Descriptors,
     began: float,
 ) -> int:
-    """Run the app until it is stopped; return the exit code."""
-    session = Session(documents, places, program, reporter, link, signals, descriptors, began)
+    """Run the app until it is stopped; return the exit code.
+
+    directory: says whether there is an app that has outlived its daemon, and, afterwards, whether it goes on.
+    """
+    session = Session(documents, directory, program, reporter, link, signals, descriptors, began)
     with _one_error():
         trio.run(session.main)
     return session.code
@@ -102,7 +110,7 @@ class Session:
     def __init__(
         self,
         documents: Documents,
-        places: Places,
+        directory: RuntimeDirectory,
         program: Program,
         reporter: Reporter,
         link: socket.socket,
@@ -111,8 +119,10 @@ class Session:
         began: float,
     ) -> None:
         self.code = EXIT_OK
+        self._directory = directory
+        self._heritage: Heritage | None = None
         self._documents = documents
-        self._places = places
+        self._places = places = directory.places
         self._program = program
         self._reporter = reporter
         self._socket = link
@@ -139,10 +149,19 @@ class Session:
                 self.stop(signal.Signals(number).name)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
+                if self._directory.is_left:
+                    self._heritage = await Heritage.receive(link.events)
                 nursery.start_soon(self._hear, link, processes)
                 nursery.start_soon(self._obey, signals, nursery.cancel_scope)
                 await self._prepare_and_live(processes)
                 nursery.cancel_scope.cancel()
+
+    def leave(self, spec: AppSpec) -> float:
+        """End the daemon alone; return for how long the app goes on without one, 0 when it can't."""
+        if spec.orphan_grace and not self._stop.is_set():
+            self._directory.is_left = True
+            self.stop(f"svcd down --keep; the app goes on for {spec.orphan_grace:g} s")
+        return spec.orphan_grace if self._directory.is_left else 0.0
 
     def stop(self, why: str) -> None:
         """Stop in order; the first reason counts."""
@@ -159,6 +178,7 @@ class Session:
         if prepared:
             await self._live(prepared[0], processes)
         else:
+            self._directory.is_left = False
             self._journal.note("daemon", "stopped", reason=f"before anything ran: {self._why_stop}")
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
@@ -166,6 +186,9 @@ class Session:
         scope.cancel()
 
     async def _prepare(self, processes: Processes) -> AppSpec:
+        for process_id in self._heritage.kept if self._heritage else ():
+            if process_id.startswith(DISCOVERY):  # of a daemon that ended while it read the graph
+                await retire(processes, process_id)
         graph = await read_graph(
             self._documents,
             python=self._program.python,
@@ -183,6 +206,9 @@ class Session:
         return with_ingress(app, host, port, python=self._program.python, version=__version__)
 
     async def _live(self, spec: AppSpec, processes: Processes) -> None:
+        self._directory.is_left = False
+        if spec.orphan_grace:
+            processes.send(Linger(spec.orphan_grace, self._places.keeper, __version__))
         facts = self._facts(spec)
         ledger = Ledger(machine=facts.machine)
         app = App(
@@ -193,14 +219,13 @@ class Session:
             chance=random.random,
             tell=self._tell,
             scaled=self._scaled,
+            heritage=self._heritage,
         )
         info = self._info(spec)
         self._summary = partial(summary, app, info["url"])
+        ends = Ends(lambda: self.stop("svcd down"), lambda: self.leave(spec))
         control = Control(
-            *(info, app, self._bus, self._journal),
-            look=UsageMeter().look,
-            wrong=self._condition.wrong,
-            stop=lambda: self.stop("svcd down"),
+            *(info, app, self._bus, self._journal), look=UsageMeter().look, wrong=self._condition.wrong, ends=ends
         )
         has_users = any(user_ids(service.process) for service in spec.services.values())
         if has_users:
@@ -228,6 +253,11 @@ class Session:
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)
                 await self._stop.wait()
+                if self._directory.is_left:
+                    self._journal.note("daemon", "left", reason=self._why_stop)
+                    self.code = EXIT_LEFT
+                    nursery.cancel_scope.cancel()
+                    return
                 self._journal.note("daemon", "stopping", reason=self._why_stop)
                 self._reporter.stopping(self._why_stop)
                 notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
@@ -270,8 +300,10 @@ class Session:
 
     async def _hear(self, link: KeeperLink, processes: Processes) -> None:
         async for event in link.events:
-            self._condition.hear(event)
-            processes.dispatch(event)
+            if isinstance(event, News):
+                self._condition.hear(event)
+                processes.dispatch(event)
+        self._directory.is_left = False
         self._journal.note("daemon", "stopped", reason="the keeper has died; ending everything")
         raise KeeperDiedError(
             "the keeper has died, and the app with it: all it had started is being ended;"

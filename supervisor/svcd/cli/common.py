@@ -111,10 +111,12 @@ def daemon_of(sources: Sources) -> BlockingClient:
 
 
 def _not_running(where: Places) -> NoReturn:
-    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - only for the message
+    from svcd.host.sockets import daemon_pid, is_answering  # noqa: PLC0415 - only for the message
 
     if pid := daemon_pid(where):
         fail(f"the app is on its way up or down (pid {pid}) and answers nothing now; try again", EXIT_NOT_RUNNING)
+    if is_answering(where.keeper):
+        fail("the daemon is gone; the services go on for a while, until `svcd up` takes them over", EXIT_NOT_RUNNING)
     last = _last_word(where)
     fail(f"the app is not running (nobody answers at {where.control}{last}); `svcd up` starts it", EXIT_NOT_RUNNING)
 

@@ -14,6 +14,7 @@ from svcd.cli.common import (
     app_options,
     call_errors,
     connect,
+    daemon_of,
     fail,
     places_of,
     sources_of,
@@ -36,11 +37,18 @@ _LOOK = 1.0
 
 @click.command("down")
 @app_options
+@click.option(
+    "--keep", is_flag=True, help="Stop the daemon alone; `svcd up` takes over what goes on, see orphan_grace."
+)
 @click.option("--timeout", type=float, default=120, show_default=True, help="Seconds to wait until all is gone.")
-def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], timeout: float) -> None:
+def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], timeout: float, *, keep: bool) -> None:
     """Stop every service in order, callers first, and the daemon. An app that does not run is no error."""
-    where = places_of(sources_of(files, profile, sets))
+    sources = sources_of(files, profile, sets)
+    where = places_of(sources)
     deadline = time.monotonic() + timeout
+    if keep:
+        _leave(daemon_of(sources), where, deadline)
+        return
     waited_for = ""
     with watched(where) as daemon:
         client = connect(where)
@@ -48,7 +56,7 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
             with call_errors(), client:
                 waited_for = _stop(client, deadline)
         elif daemon is None:
-            click.echo("not running")
+            click.echo("its daemon was gone; ended the rest at once" if _end_orphan(where) else "not running")
             return
         else:  # it does not answer yet, since it still reads the graph, or no more
             with suppress(ProcessLookupError):
@@ -57,6 +65,30 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
             whom = waited_for or _unknown(where)
             fail(f"still stopping after {timeout:g} s; {whom}", EXIT_TIMED_OUT)
     click.echo("stopped")
+
+
+def _end_orphan(where: Places) -> bool:
+    """End an app that goes on without its daemon; False when there is none."""
+    from svcd.host.sockets import RuntimeDirectory, is_answering  # noqa: PLC0415 - see common.connect
+    from svcd.host.takeover import end_orphan  # noqa: PLC0415 - as above
+
+    if not is_answering(where.keeper):
+        return False
+    if not end_orphan(where.keeper):
+        fail(f"what answers at {where.keeper} does not end", EXIT_TIMED_OUT)
+    with RuntimeDirectory(where):  # it cleans up
+        return True
+
+
+def _leave(client: BlockingClient, where: Places, deadline: float) -> None:
+    """End the daemon alone."""
+    with watched(where) as daemon, call_errors(), client:
+        seconds = client.call("leave", {}, timeout=max(0.0, deadline - time.monotonic()))
+        if not seconds:
+            fail("the services of this app end with its daemon: [app] orphan_grace is not set; nothing was stopped")
+        if not wait_ended(where, daemon, deadline):
+            fail("the daemon does not end; `svcd logs daemon` shows what it does", EXIT_TIMED_OUT)
+    click.echo(f"the daemon has ended; the services go on for {seconds:g} s, until `svcd up` takes them over")
 
 
 def _stop(client: BlockingClient, deadline: float) -> str:

@@ -33,15 +33,16 @@ ExecStart={command}
 WorkingDirectory={root}
 RuntimeDirectory=svcd/{name}
 RuntimeDirectoryMode=0700
+{preserve}\
 LogsDirectory=svcd/{name}
 Environment=SVCD_RUNTIME_DIR=%t/svcd/{name} SVCD_LOG_DIR=%L/svcd/{name}
 # Ready is every service ready: loading models may take its time, and a busy GPU is waited for.
 TimeoutStartSec=infinity
 # SIGTERM goes to the daemon alone, which stops everything in order and asks for more time while it does so.
-KillMode=mixed
+{kill}\
 TimeoutStopSec=30
 Restart=on-failure
-RestartSec=5
+RestartSec={pause}
 # A replica that the kernel kills for want of memory is the daemon's to restart: the others go on.
 OOMPolicy=continue
 # Replicas get control groups of their own, for their memory and CPU limits.
@@ -51,6 +52,14 @@ LimitNOFILE=65536
 [Install]
 WantedBy=multi-user.target
 """
+PRESERVE = """\
+# What outlives the daemon (orphan_grace) is found there by the next one.
+RuntimeDirectoryPreserve=restart
+"""
+KILL_ALL, KILL_ONE = (
+    "KillMode=mixed\n",
+    "# ... and what outlives the daemon is left to the next one, or to its keeper.\nKillMode=process\n",
+)
 LOADER_NOTIFIES = "# The packed program's loader is the main process; what says READY is its child.\nNotifyAccess=all\n"
 
 
@@ -75,6 +84,9 @@ def print_unit(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ..
         TEMPLATE.format(
             name=documents.app_name,
             access=LOADER_NOTIFIES if IS_FROZEN else "",
+            preserve=PRESERVE if documents.orphan_grace else "",
+            kill=KILL_ONE if documents.orphan_grace else KILL_ALL,
+            pause=1 if documents.orphan_grace else 5,
             user=_user(os.getuid()),
             command=_command_line([*_program(), "up", *words_of(tuple(sources.files), profile, sets)]),
             root=_escape(str(documents.root)),

@@ -73,6 +73,12 @@ class Documents:
         return said[-1].value if said else ()
 
     @property
+    def orphan_grace(self) -> float:
+        """Seconds for which the app goes on without its daemon."""
+        said = merge(self.layers).get(("app", "orphan_grace"))
+        return float(said[-1].value) if said else 0.0
+
+    @property
     def app_python(self) -> str | None:
         """Absolute path of the interpreter that the configuration names for the whole app, or None."""
         named = merge(self.layers).get(("app", "python"))

@@ -67,6 +67,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         root=documents.root,
         entry=graph["entry"],
         http=_http(stack),
+        orphan_grace=_value(stack, "app.orphan_grace", ("app", "orphan_grace")),
         tasks=_tasks(stack),
         start_parallelism=_value(stack, "app.start_parallelism", ("app", "start_parallelism")),
         services=services,

@@ -20,6 +20,7 @@ from svcd.values.specs import Cors, Http, HttpLimits, Limits, Probe, Process, Re
 
 __all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
 
+_GRACE = 0.0
 _HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
 _PROCESS, _CLIENT, _CORS, _PROBE = Process(), HttpLimits(), Cors(), Probe()
 
@@ -41,6 +42,13 @@ _APP = (
         Address(),
         "Where the ingress listens. A port alone means this machine only; port 0 takes one that is free.",
         default=(_HTTP.host, _HTTP.port),
+    ),
+    Key(
+        "app.orphan_grace",
+        Duration(zero=True),
+        "How long everything serves on without its daemon, for another to take over; 0 ends it with the daemon."
+        " See [operating](operating.md#without-a-daemon).",
+        default=_GRACE,
     ),
     Key("app.max_body", Size(), "A larger request body is answered 413.", default=_CLIENT.max_body),
     Key(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -31,9 +31,18 @@ if TYPE_CHECKING:
 REQUESTS = frozenset(
     (
         *("info", "ps", "troubles", "status", "start", "where", "routes", "events"),
-        *("scale", "scaled", "restart", "environment", "down"),
+        *("scale", "scaled", "restart", "environment", "down", "leave"),
     )
 )
+
+
+class Ends(NamedTuple):
+    """The ways in which a daemon is asked to end."""
+
+    stop: Callable[[], None]
+    """Stops the app, then the daemon."""
+    leave: Callable[[], float]
+    """Stops the daemon alone; returns for how many seconds the app goes on, 0 when it does not."""
 
 
 class Control:
@@ -48,7 +57,7 @@ class Control:
         *,
         look: Look,
         wrong: Callable[[], list[dict[str, Any]]],
-        stop: Callable[[], None],
+        ends: Ends,
     ) -> None:
         """Take what the requests ask for. wrong: what ails the machine, as `ConditionWatch.wrong`."""
         self._info = info
@@ -58,8 +67,8 @@ class Control:
         self._restarting = trio.Lock()
         """Restarts are done one after the other."""
         self._look = look
+        self._ends = ends
         self._wrong = wrong
-        self._stop = stop
 
     async def run(self, listener: socket.socket) -> None:
         """Serve the control socket until cancelled."""
@@ -223,7 +232,11 @@ class Control:
 
     async def down(self) -> None:
         """Stop the app and the daemon; the channel ends when it has."""
-        self._stop()
+        self._ends.stop()
+
+    async def leave(self) -> float:
+        """Stop the daemon alone; answer for how many seconds the app goes on, 0 when it is not configured to."""
+        return self._ends.leave()
 
 
 async def _reported(replica: Replica) -> dict[str, str]:

@@ -15,7 +15,7 @@ from svcd.host.log_files import LogFiles, LogPump
 from svcd.host.settings import Settings
 from svcd.host.spawn import read_report, spawn
 from svcd.host.strays import Strays, kill_trees
-from svcd.values.orders import Exited, Gone, Notified, Spawned, SpawnFailed
+from svcd.values.orders import Exited, Gone, Kept, Notified, Spawned, SpawnFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Children:
     def ending(self) -> bool:
         """True while the rest of an id whose main process has ended is being killed."""
         return any(child.ended for child in self._by_id.values())
+
+    def kept(self) -> list[Kept]:
+        """What there is, for a daemon that comes."""
+        return [Kept(child.id, child.pid, child.ended) for child in self._by_id.values() if not child.failed]
 
     def spawn(self, order: Spawn, sockets: Mapping[str, socket]) -> None:
         """Fork; whether the exec succeeded is said later, as no exec is waited for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,8 @@ class RuntimeDirectory:
 
     def __init__(self, places: Places) -> None:
         self.places = places
+        self.is_left = False
+        """Whether what runs in it goes on without this process, and so has to keep what it needs there."""
         self._lock: int | None = None
 
     def __repr__(self) -> str:
@@ -55,6 +58,7 @@ class RuntimeDirectory:
         _make_log_directory(Path(self.places.logs))
         self._lock = self._take_lock()
         try:
+            self.is_left = is_answering(self.places.keeper)
             self._clean()
             Path(self.places.data_sockets).mkdir(mode=0o700, exist_ok=True)
             Path(self.places.pid_file).write_text(f"{os.getpid()}\n", encoding="ascii")
@@ -105,11 +109,15 @@ class RuntimeDirectory:
     def _clean(self) -> None:
         """Remove what a daemon leaves, ours or a killed one's; the lock stays until it is let go."""
         places = self.places
+        if self.is_left:
+            for path in (places.control, places.link, places.pid_file):
+                Path(path).unlink(missing_ok=True)
+            return
         with suppress(FileNotFoundError):
             for entry in list(os.scandir(places.data_sockets)):
                 _remove(entry)
             Path(places.data_sockets).rmdir()
-        for path in (places.control, places.link, places.http, places.pid_file):
+        for path in (places.control, places.link, places.http, places.keeper, places.pid_file):
             Path(path).unlink(missing_ok=True)
 
     def _let_go(self) -> None:
@@ -121,6 +129,19 @@ class RuntimeDirectory:
             Path(self.places.runtime).rmdir()
         os.close(self._lock)
         self._lock = None
+
+
+def is_answering(path: str) -> bool:
+    """Whether somebody listens at the path of a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)  # a backlog that is full is an answer too
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+    return True
 
 
 def open_to_users(places: Places) -> None:

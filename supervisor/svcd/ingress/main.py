@@ -85,6 +85,7 @@ class IngressProcess:
                 control = Control(
                     boot.identity,
                     boot.role,
+                    outlives=boot.outlives,
                     routes=take_routes,
                     health=lambda: self._health(app),
                     drain=self._drain,

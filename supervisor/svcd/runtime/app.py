@@ -17,7 +17,10 @@ from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.order import callees, leaned_on, required, stop_waves
+from svcd.policy.sameness import fingerprint
+from svcd.runtime.adoption import Adoption
 from svcd.runtime.autoscaler import Autoscaler
+from svcd.runtime.heritage import AppNote, Notes, ReplicaNote
 from svcd.runtime.links import Links
 from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from svcd.policy.autoscaling import Decision
+    from svcd.policy.placement import Assignment
+    from svcd.runtime.heritage import Heritage
     from svcd.runtime.launch import Launcher
     from svcd.runtime.ledger import Ledger
     from svcd.runtime.processes import Processes
-    from svcd.values.boot import Address
+    from svcd.values.boot import Address, Identity
     from svcd.values.events import Change
     from svcd.values.pulse import Pulse
     from svcd.values.specs import AppSpec, ServiceSpec
@@ -54,9 +59,11 @@ class App:
         chance: Callable[[], float],
         tell: Callable[[Change], None],
         scaled: Callable[[Service, int, str], None] = lambda _service, _before, _reason: None,
+        heritage: Heritage | None = None,
     ) -> None:
         """Make the services; nothing runs before `run`.
 
+        heritage: what an earlier daemon left running, to be taken over.
         scaled: told of a unit whose number of replicas follows the load, how many there were to be, and why it changed.
         """
         self.spec = spec
@@ -82,6 +89,11 @@ class App:
         self._addresses: dict[str, Mapping[str, Address]] = {}
         self._programs: Programs
         self._replicas: trio.Nursery
+        self._heritage = heritage
+        self._notes = Notes(processes.send) if spec.orphan_grace else None
+        self._nonces: dict[str, str] = {}
+        self._outdated: set[Replica] = set()
+        """Those that come back with other resources than they hold."""
 
     def __repr__(self) -> str:
         """Name and services."""
@@ -95,9 +107,46 @@ class App:
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
                 self._programs = Programs(self._launcher, self._processes, replicas.start_soon)
+                if self._heritage is not None:
+                    self._take_over(self._heritage)
                 for service in self.units.values():
                     self._fit(service)
             nursery.cancel_scope.cancel()
+
+    def _take_over(self, heritage: Heritage) -> None:
+        self._launcher.recall(heritage.app.count)
+        for name, wanted in heritage.app.wanted.items():
+            if name in self.units:
+                self.units[name].wanted, self.units[name].is_fixed = wanted, True
+        Adoption(self, heritage, self._processes, self._replicas).run()
+
+    def recall(self, service: Service, note: ReplicaNote) -> Replica:
+        """Return a replica that an earlier daemon had, with what is known of it; nothing of it runs yet."""
+        replica = Replica(service.spec, note.index, self, self._chance)
+        replica.recall(note.generation, note.failures, note.last_exit)
+        if note.place is not None:
+            self._programs.keep_place(note.name, *note.place)
+        service.replicas.append(replica)
+        self._replicas.start_soon(self._live, service, replica)
+        return replica
+
+    def adopt(
+        self, replica: Replica, identity: Identity, addresses: Mapping[str, Address], assignment: Assignment
+    ) -> None:
+        """Take a process that runs already for the replica's."""
+        self._ledger.restore(replica, assignment)
+        if replica.spec.command is None:
+            self._expect(replica, identity, addresses)
+            self._launcher.keep(replica.process_id, [where.path for where in addresses.values()])
+        else:
+            self._programs.adopt(replica)
+        environment = self.environment_of(replica)
+        replica.secrets = frozenset(environment[name] for name in secret_names(environment, replica.spec))
+        self._processes.adopt(replica.process_id, lambda event: self._heard(replica, event))
+
+    def outdate(self, replica: Replica) -> None:
+        """Have a replica give back what it holds before its next process, which may need something else."""
+        self._outdated.add(replica)
 
     def scale(self, name: str, wanted: int) -> int:
         """Fix how many replicas of a service there are, whatever the load; return how many there were to be."""
@@ -105,6 +154,7 @@ class App:
         before, service.wanted = service.wanted, wanted
         service.is_fixed = True
         self._fit(service)
+        self._note_app()
         return before
 
     def _fit(self, service: Service) -> None:
@@ -122,6 +172,8 @@ class App:
         await replica.run()
         if service.wanted < len(service.replicas):
             service.replicas.remove(replica)  # scaled down; what an app's stop ended stays in the table
+            if self._notes:
+                self._notes.drop(replica.name)
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""
@@ -205,6 +257,9 @@ class App:
 
     def request(self, replica: Replica) -> None:
         """Ask the ledger; a program, which nobody can hold once it runs, only when all that it requires is ready."""
+        if replica in self._outdated:
+            self._outdated.remove(replica)
+            self._ledger.release(replica)
         if replica.spec.command and self._missing(replica.spec):
             self._replicas.start_soon(self._request_later, replica)
         else:
@@ -234,14 +289,20 @@ class App:
             self._heard(replica, SpawnFailed(replica.process_id, error.errno or 0, f"cannot be started: {error}"))
             return
         replica.secrets = frozenset(order.env[name] for name in secret_names(order.env, replica.spec))
+        self._note_app()
+        self._note(replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
     def _worker(self, replica: Replica) -> Spawn:
         """Return the order for a process of ours, and expect it at the link."""
         order, identity, addresses = self._launcher.order(replica)
-        self._addresses[replica.process_id] = addresses
-        self.links.expect(identity, replica)
+        self._expect(replica, identity, addresses)
         return order
+
+    def _expect(self, replica: Replica, identity: Identity, addresses: Mapping[str, Address]) -> None:
+        self._addresses[replica.process_id] = addresses
+        self._nonces[replica.process_id] = identity.nonce
+        self.links.expect(identity, replica)
 
     def terminate(self, replica: Replica) -> None:
         """SIGTERM to the main process, or what its program wants instead."""
@@ -281,7 +342,26 @@ class App:
         if change.before != change.state or change.reason:
             self.links.routes_changed()
         self._judge(service)
+        self._note(replica)
         self._tell(change)
+
+    def _note(self, replica: Replica) -> None:
+        """Have the keeper remember what the next daemon has to know of a replica."""
+        if self._notes is None:
+            return
+        note = ReplicaNote.of(
+            replica,
+            sameness=fingerprint(self.spec, replica.spec),
+            nonce=self._nonces.get(replica.process_id, ""),
+            addresses=self._addresses.get(replica.process_id, {}),
+            place=self._programs.place(replica) if replica.spec.command else None,
+        )
+        self._notes.write(note)
+
+    def _note_app(self) -> None:
+        if self._notes is not None:
+            scaled = {name: unit.wanted for name, unit in self.units.items() if unit.is_fixed}
+            self._notes.write(AppNote(count=self._launcher.count, wanted=scaled))
 
     def _judge(self, changed: Service) -> None:
         needed = self._needed()
@@ -328,3 +408,4 @@ class App:
         self.links.forget(process_id)
         self._programs.forget(process_id)
         self._addresses.pop(process_id, None)
+        self._nonces.pop(process_id, None)

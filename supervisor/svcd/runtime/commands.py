@@ -8,7 +8,7 @@ meanwhile is replaced.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from svcd.host.free_port import choose_port, is_free
 from svcd.runtime.settings import user_ids
@@ -50,6 +50,15 @@ class Commands:
     def __repr__(self) -> str:
         """Who was told what."""
         return f"<Commands {self._places}>"
+
+    def place(self, name: str) -> list[Any] | None:
+        """Return number, socket and port of a replica by its name, None for one that has none yet."""
+        place = self._places.get(name)
+        return [place.number, place.socket, place.port] if place else None
+
+    def keep_place(self, name: str, number: int, socket: str, port: int) -> None:
+        """Let a replica have the place that an earlier daemon gave it."""
+        self._places[name] = Place(number, socket, port)
 
     def order(self, replica: Replica) -> Spawn:
         """Return the order for the replica's present generation. Raises OSError when no port is to be had."""

@@ -34,6 +34,8 @@ Addresses = dict[str, boot.Address]
 
 BOOT_SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "boot.py"
 HTTP_SOCKET = "http"
+DISCOVERY = "discovery#"
+"""What the ids of discovery children begin with."""
 
 
 class Launcher:
@@ -112,6 +114,19 @@ class Launcher:
         for path in self._sockets.pop(process_id, ()):
             remove_data_socket(path)
 
+    @property
+    def count(self) -> int:
+        """The last number of a place."""
+        return self._count
+
+    def recall(self, count: int) -> None:
+        """Go on counting where an earlier daemon was."""
+        self._count = max(self._count, count)
+
+    def keep(self, process_id: str, paths: Sequence[str]) -> None:
+        """Take over the sockets of a process that runs already."""
+        self._sockets[process_id] = [*paths]
+
     def number(self) -> int:
         """Return the number of a place that nobody else has."""
         self._count += 1
@@ -152,6 +167,7 @@ class Launcher:
             link=self._places.link,
             services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
             beat=_beat(replica.spec),
+            outlives=self._app.orphan_grace > 0,
             hidden=list(replica.spec.secret_envs),
             spin=self._app.spin,
         )
@@ -202,6 +218,7 @@ class Launcher:
             tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),
             beat=_beat(replica.spec),
+            outlives=self._app.orphan_grace > 0,
             spin=self._app.spin,
         )
 
@@ -254,7 +271,7 @@ def discovery_order(
     number: int, reading: Reading, root: str, report: str, places: Places, host_environment: Mapping[str, str]
 ) -> Spawn:
     """Return the order for a discovery child, whose report will lie at `report`."""
-    name = f"discovery#{number}"
+    name = f"{DISCOVERY}{number}"
     document = boot.DiscoverBoot(root=root, targets=reading.targets, report=report, asked_by=reading.asked_by)
     return Spawn(
         id=name,

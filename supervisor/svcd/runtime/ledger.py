@@ -59,6 +59,10 @@ class Ledger:
         elif not self._grant(replica):
             self._waiting.append(replica)
 
+    def restore(self, replica: Replica, assignment: Assignment) -> None:
+        """Note what a replica holds since an earlier daemon granted it."""
+        self._held[replica] = replica.assignment = assignment
+
     def release(self, replica: Replica) -> None:
         """Take back what the replica holds or waits for, and serve those who wait."""
         if replica in self._waiting:

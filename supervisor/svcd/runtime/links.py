@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ALIVE = "__is_alive__"
 """The hook whose trouble is a reason to replace a process; see worker/probes.py."""
+SETTLE_LIMIT = 0.5
+"""Seconds for callers to learn that a replica takes no more calls, before it is asked to finish those it has."""
 PUSH_LIMIT = 5.0
 """Seconds for a worker to take a push of routes; one that does not is stuck, and liveness is another's business."""
 
@@ -45,6 +47,8 @@ class Links:
         self._routing = routing
         self._expected: dict[str, tuple[Identity, Replica]] = {}
         self._dirty: dict[Channel, trio.Event] = {}
+        self._settled: dict[Channel, trio.Event] = {}
+        """Set while a worker has been told all that there is to tell."""
         self._nursery: trio.Nursery | None = None
 
     def __repr__(self) -> str:
@@ -69,8 +73,10 @@ class Links:
 
     def routes_changed(self) -> None:
         """Push to every worker whose routes are not what it was told last."""
-        for dirty in self._dirty.values():
+        for channel, dirty in self._dirty.items():
             dirty.set()
+            if self._settled[channel].is_set():
+                self._settled[channel] = trio.Event()
 
     def drain(self, replica: Replica) -> None:
         """Ask a worker to finish; DRAINED is posted when it has, at once when it cannot be asked."""
@@ -95,8 +101,10 @@ class Links:
             return
         replica = self._known(channel.peer)
         replica.channel = channel
+        replica.joined.set()
         self._dirty[channel] = trio.Event()
         self._dirty[channel].set()
+        self._settled[channel] = trio.Event()
         self._nursery.start_soon(self._attend, replica, channel)
 
     async def _attend(self, replica: Replica, channel: Channel) -> None:
@@ -105,6 +113,7 @@ class Links:
             nursery.start_soon(self._push, replica, channel)
             await channel.closed.wait()
             nursery.cancel_scope.cancel()
+        self._settled.pop(channel).set()
         del self._dirty[channel]
         self._routing.demand(process_id, {})
         if replica.channel is channel:
@@ -120,8 +129,14 @@ class Links:
             if routes != told:
                 told = routes
                 await _quietly(channel, "routes", {"services": routes}, PUSH_LIMIT)
+            if not self._dirty[channel].is_set():
+                self._settled[channel].set()
 
     async def _drain(self, replica: Replica, channel: Channel) -> None:
+        # Callers go elsewhere first: a call that is on its way when the process ends would count as lost.
+        with trio.move_on_after(SETTLE_LIMIT):
+            for settled in list(self._settled.values()):
+                await settled.wait()
         await _quietly(channel, "drain", {}, replica.spec.limits.drain)
         if replica.channel is channel:
             replica.post(Happening.DRAINED)

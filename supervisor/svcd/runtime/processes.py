@@ -17,6 +17,7 @@ from svcd.values.orders import (
     Listen,
     ListenFailed,
     Listening,
+    News,
     Order,
     Shutdown,
     Signal,
@@ -41,7 +42,7 @@ class Processes:
         """How many are known."""
         return f"<Processes {len(self._listeners)} known>"
 
-    def dispatch(self, event: Event) -> None:
+    def dispatch(self, event: News) -> None:
         """Hand an event of the keeper to whoever ordered the process."""
         if isinstance(event, (Listening, ListenFailed)):
             self._answers.pop(event.name).send_nowait(event)
@@ -57,6 +58,10 @@ class Processes:
         self._listeners[order.id] = listener
         self._send(order)
 
+    def adopt(self, process_id: str, listener: Callable[[Event], None]) -> None:
+        """Have a process that runs already heard as if it had been ordered."""
+        self._listeners[process_id] = listener
+
     def signal(self, process_id: str, signum: int) -> None:
         """Signal the main process, if it lives."""
         self._send(Signal(process_id, signum))
@@ -64,6 +69,10 @@ class Processes:
     def kill(self, process_id: str) -> None:
         """SIGKILL everything it started."""
         self._send(Kill(process_id))
+
+    def send(self, order: Order) -> None:
+        """Give an order that nothing answers."""
+        self._send(order)
 
     def shutdown(self) -> None:
         """Let the keeper end whatever is left, and itself."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from svcd.runtime.commands import Commands
 from svcd.runtime.readiness import Readiness
+from svcd.values.orders import Spawned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -42,6 +43,20 @@ class Programs:
         readiness = self._watched[replica.process_id] = Readiness(replica, self._commands, self._processes)
         self._start_soon(readiness.run)
         return order
+
+    def adopt(self, replica: Replica) -> None:
+        """Watch a process that was ready when an earlier daemon saw it last."""
+        readiness = self._watched[replica.process_id] = Readiness(replica, self._commands, self._processes)
+        readiness.heard(Spawned(replica.process_id, replica.pid or 0))
+        self._start_soon(readiness.run)
+
+    def place(self, replica: Replica) -> list[Any] | None:
+        """Return number, socket and port that the replica was told; None for one that has not been started."""
+        return self._commands.place(replica.name)
+
+    def keep_place(self, name: str, number: int, socket: str, port: int) -> None:
+        """Let a replica have the place that an earlier daemon gave it."""
+        self._commands.keep_place(name, number, socket, port)
 
     def heard(self, event: Event, process_id: str) -> None:
         """Take what the keeper tells of a process; one that is no program's is not known here."""

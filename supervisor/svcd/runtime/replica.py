@@ -97,6 +97,10 @@ class Replica:
         self.is_abandoned = False
         """Whether a process of it outlives SIGKILL, and nobody waits for it any longer."""
         self.since = time.time()
+        self.joined = trio.Event()
+        """Set once the present process has a control channel."""
+        self.news = trio.Event()
+        """Set with the next change; take it before looking at what may change."""
         self.stopped = trio.Event()
         self._surroundings = surroundings
         self._chance = chance
@@ -181,6 +185,22 @@ class Replica:
         if self.state in {State.PENDING, State.STARTING} and reason != self.reason:
             self._enter(self.state, reason)
 
+    def recall(self, generation: int, failures: int, last_exit: str | None) -> None:
+        """Take over what an earlier daemon knew."""
+        self.generation, self.restarts = generation, max(0, generation - 1)
+        self._history, self.last_exit = History(failures), last_exit
+
+    def adopt(self, pid: int) -> None:
+        """Take over a process that runs already, in place of beginning."""
+        self.pid, self._alive = pid, True
+        self.post(Happening.ADOPTED, f"adopted, pid {pid}")
+
+    def missed(self, event: Exited | None) -> None:
+        """Count an end at which no daemon was there; None where nobody knows how it was."""
+        self._history = self._history.failed(None)
+        self.last_exit = describe_exit(event.code) if event else "ended while there was no daemon"
+        self.last_lines = tuple(event.last_lines) if event else ()
+
     def begin(self) -> None:
         """Ask for resources for the first time; apart from `run`, so that replicas ask in the order of the services."""
         self._surroundings.request(self)
@@ -219,7 +239,8 @@ class Replica:
         now = trio.current_time()
         unasked = state in {State.BACKOFF, State.FAILED}
         reason = veil(reason, self.secrets)
-        is_next = state is State.STARTING and self.state is State.PENDING  # its process is ordered in a moment
+        # Its process is ordered in a moment, unless it was adopted.
+        is_next = state is State.STARTING and self.state is State.PENDING and not self._alive
         change = Change(
             time=time.time(),
             service=self.spec.name,
@@ -242,6 +263,8 @@ class Replica:
                 self.endings.append(change)
         self.state, self.reason = state, reason
         self._surroundings.changed(self, change)
+        self.news.set()
+        self.news = trio.Event()
 
     def _attempts(self, state: State) -> tuple[int, int]:
         """How many attempts have failed in a row with the one that just did, and how many may."""
@@ -300,6 +323,7 @@ class Replica:
         self._terminated, self._killed, self._expired, self._alive = False, False, False, True
         self.ailments.clear()
         self.fatal = ""
+        self.joined = trio.Event()
         self._ended_for = ""
         self._is_lost = False
         self._set_alarm(self.spec.limits.start)

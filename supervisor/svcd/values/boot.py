@@ -75,6 +75,8 @@ class ReplicaBoot:
     """One, or those that share the process; each comes after all of them that it calls."""
     beat: float = 1.0
     """Seconds between two beats of its pulse."""
+    outlives: bool = False
+    """Whether it goes on without its daemon, and finds the next one at `link`."""
     hidden: list[str] = field(default_factory=list)
     """Names of variables whose values are not to be told."""
     spin: float = 0.0
@@ -117,8 +119,9 @@ class IngressBoot:
     pulse: str = ""
     """Path of its pulse; empty for none."""
     beat: float = 1.0
+    outlives: bool = False
     spin: float = 0.0
-    """Both as in `ReplicaBoot`."""
+    """These three as in `ReplicaBoot`."""
     role: str = "ingress"
 
 

@@ -28,5 +28,9 @@ class DiscoveryError(DaemonError):
         return "\n".join(part.rstrip() for part in (self.args[0], self.traceback) if part)
 
 
+class TakeOverError(DaemonError):
+    """A keeper that outlived its daemon can't be taken over; it was left as it is."""
+
+
 class KeeperDiedError(DaemonError):
     """The keeper ended before it was told to."""

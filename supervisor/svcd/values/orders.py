@@ -68,6 +68,36 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Linger:
+    """From now on outlive the daemon: keep everything for a while when it goes, and let another take over."""
+
+    seconds: float
+    """0: end with the daemon, as without this order."""
+    path: str
+    """Of the Unix socket at which another daemon finds the keeper."""
+    svcd: str
+    """Version of svcd, for whoever comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep something for the daemon that takes over; it is given back as Recalled."""
+
+    key: str
+    value: bytes = field(repr=False)
+    """Empty: forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The first order of a daemon that takes over, and its answer to Greeting; answered by Kept..., Recalled...,
+    Attached."""
+
+    version: int
+    """LINK_VERSION of the daemon."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Kill all that is left, then exit 0."""
 
@@ -137,16 +167,57 @@ class ListenFailed:
     message: str
 
 
-Order = Spawn | Signal | Kill | Listen | Shutdown
-Event = Spawned | SpawnFailed | Notified | Exited | Gone | Listening | ListenFailed
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The first word to a daemon that comes to take over. Its fields never change, so that any version reads it."""
+
+    version: int
+    """LINK_VERSION of the keeper."""
+    svcd: str
+    """Version of svcd that the keeper is of."""
+    guard: int
+    """Pid of the keeper's guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A process that the keeper has."""
+
+    id: str
+    pid: int
+    has_ended: bool
+    """Its main process has ended; Gone follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What an earlier daemon had the keeper remember."""
+
+    key: str
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """That was all; from here on events are news."""
+
+
+LINK_VERSION = 1
+"""Of orders and events between daemon and keeper. It changes with what a daemon can't do with an older keeper."""
+
+Order = Spawn | Signal | Kill | Listen | Linger | Remember | Attach | Shutdown
+News = Spawned | SpawnFailed | Notified | Exited | Gone | Listening | ListenFailed
+"""What happens while a daemon is there."""
+Event = News | Greeting | Kept | Recalled | Attached
 
 
 class _Kinds:
     by_name: ClassVar[dict[str, type[Order | Event]]] = {
         kind.__name__: kind
         for kind in (
-            *(Spawn, Signal, Kill, Listen, Shutdown),
+            *(Spawn, Signal, Kill, Listen, Linger, Remember, Attach, Shutdown),
             *(Spawned, SpawnFailed, Notified, Exited, Gone, Listening, ListenFailed),
+            *(Greeting, Kept, Recalled, Attached),
         )
     }
 

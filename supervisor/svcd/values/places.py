@@ -40,6 +40,11 @@ class Places:
         return f"{self.runtime}/link.sock"
 
     @property
+    def keeper(self) -> str:
+        """Socket at which the keeper of an app that outlives its daemon waits for the next one."""
+        return f"{self.runtime}/keeper.sock"
+
+    @property
     def http(self) -> str:
         """Socket at which the ingress speaks HTTP, beside its address."""
         return f"{self.runtime}/http.sock"

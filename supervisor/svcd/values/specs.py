@@ -233,6 +233,8 @@ class AppSpec:
     """The folder of the first TOML file; modules and relative paths are looked up from here."""
     entry: str
     http: Http = field(default_factory=Http)
+    orphan_grace: float = 0.0
+    """Seconds for which everything goes on without its daemon; 0: it ends with it."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
     start_parallelism: int | None = None
     """How many replicas may initialise at the same time; None is any number."""

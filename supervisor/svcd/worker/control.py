@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from svcd_ipc.client import connect
-from svcd_ipc.errors import UnknownApi
+from svcd_ipc.errors import CallError, ProtocolError, ReplicaLost, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import trio
-
     from svcd.values.boot import Identity
     from svcd_ipc.channel import Channel, IncomingCall
+
+
+PAUSE = 0.05
+"""Seconds between two looks for the next daemon."""
 
 
 class Control:
@@ -27,6 +32,7 @@ class Control:
         routes: Takes the daemon's `routes`.
         health: Answers `health`.
         drain: Returns when no call is in flight any more.
+        outlives: Whether to find the next daemon when this one goes; what is said meanwhile waits for it.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Control:
         identity: Identity,
         role: str,
         *,
+        outlives: bool = False,
         routes: Callable[[dict[str, Any]], None],
         health: Callable[[], dict[str, Any]],
         drain: Callable[[], Awaitable[None]],
@@ -42,10 +49,17 @@ class Control:
         self._routes = routes
         self._health = health
         self._drain = drain
+        self._outlives = outlives
         self._channel: Channel | None = None
+        self._found = trio.Event()
+        """Set when there is a channel in place of one that was lost."""
+        self._is_ready = False
+        self.restate: Callable[[], Awaitable[None]] | None = None
+        """Says what a new daemon has to hear besides ready."""
 
     async def connect(self, path: str, nursery: trio.Nursery) -> None:
         """Connect to the daemon. Raises OSError or ProtocolError when it does not answer or refuses."""
+        self._path, self._nursery = path, nursery
         self._channel = await connect(path, nursery=nursery, identity=self._hello, handler=self._handle)
 
     async def imported(self) -> None:
@@ -55,6 +69,7 @@ class Control:
     async def ready(self) -> None:
         """Say that calls can come."""
         await self._call("ready", {})
+        self._is_ready = True
 
     async def failed(self, phase: str, error: str, traceback: str) -> None:
         """Say why this worker is about to exit; `phase` is import, init or startup."""
@@ -69,14 +84,44 @@ class Control:
         await self._call("demand", {"calls": calls})
 
     async def until_lost(self) -> None:
-        """Return when the daemon is gone."""
-        if self._channel is not None:
+        """Return when the daemon is gone, and no other is to be waited for."""
+        if self._channel is None:
+            return
+        await self._channel.closed.wait()
+        while self._outlives:
+            self._channel = await self._next_daemon()
+            self._found.set()
+            self._found = trio.Event()
+            self._nursery.start_soon(self._introduce, self._channel)
             await self._channel.closed.wait()
+
+    async def _next_daemon(self) -> Channel:
+        """Return a channel to the next daemon. The keeper decides for how long to wait: it ends this process."""
+        while True:
+            with suppress(CallError, ProtocolError, OSError):
+                return await connect(self._path, nursery=self._nursery, identity=self._hello, handler=self._handle)
+            await trio.sleep(PAUSE)
+
+    async def _introduce(self, channel: Channel) -> None:
+        with suppress(CallError):  # it is gone again
+            if self._is_ready:
+                await channel.call("ready", {})
+            if self.restate is not None:
+                await self.restate()
 
     async def _call(self, api: str, args: dict[str, Any]) -> None:
         if self._channel is None:
             raise RuntimeError("the control channel is not connected")
-        await self._channel.call(api, args)
+        while True:
+            found = self._found
+            try:
+                await self._channel.call(api, args)
+            except (ReplicaLost, ServiceUnavailable) as error:
+                if not self._outlives or error.from_peer:
+                    raise
+            else:
+                return
+            await found.wait()
 
     async def _handle(self, call: IncomingCall) -> Any:
         match call.api:

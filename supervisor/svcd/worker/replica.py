@@ -128,8 +128,14 @@ class Replica:
         async with trio.open_nursery() as nursery:
             client = Client(nursery, self._identity)
             control = Control(
-                self._boot.identity, "replica", routes=client.update, health=self._health, drain=self._drain
+                self._boot.identity,
+                "replica",
+                outlives=self._boot.outlives,
+                routes=client.update,
+                health=self._health,
+                drain=self._drain,
             )
+            control.restate = lambda: self._hooks.restate(control.probed)
             try:
                 await control.connect(self._boot.link, nursery)
             except (OSError, ProtocolError, CallError) as error:

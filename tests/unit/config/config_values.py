@@ -15,6 +15,7 @@ VALUES = {
     "app.max_body": ("1Mi", "2Mi"),
     "app.max_header": ("8Ki", "9Ki"),
     "app.max_connections": (1, 2),
+    "app.orphan_grace": ("1s", "2s"),
     **{f"app.{name}_timeout": ("1s", "2s") for name in ("header", "body", "idle", "total")},
     "app.cors.origins": (["https://one.example"], ["https://two.example"]),
     "app.cors.methods": (["PUT"], ["PATCH", "DELETE"]),

@@ -24,6 +24,7 @@ CHAIN = {
     "app.service": [f"service{number}:S00" for number in range(6)],
     "app.name": [f"name{number}" for number in range(6)],
     "app.http": [f"localhost:{number}" for number in range(6)],
+    "app.orphan_grace": [f"{number}s" for number in range(1, 7)],
     "app.max_body": [f"{number}Mi" for number in range(1, 7)],
     "app.max_header": [f"{number}Ki" for number in range(1, 7)],
     "app.max_connections": [1, 2, 3, 4, 5, 6],

@@ -1,0 +1,138 @@
+"""Takes over what an earlier daemon left running: each process becomes the replica it was, or goes if it is not wanted.
+
+Law: a process is adopted by its id in the keeper and known by the nonce in the notes; a pid alone means nothing. Those
+that the configuration would start in another way now serve on until they are replaced, one after the other.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import trio
+
+from svcd.policy.lifecycle import Happening, State
+from svcd.policy.placement import Assignment
+from svcd.policy.sameness import fingerprint
+from svcd.values.boot import Address, Identity
+from svcd.values.orders import Gone
+
+if TYPE_CHECKING:
+    from svcd.runtime.app import App
+    from svcd.runtime.heritage import Heritage, ReplicaNote
+    from svcd.runtime.processes import Processes
+    from svcd.runtime.replica import Replica
+    from svcd.runtime.service import Service
+    from svcd.values.orders import Kept
+
+BACK = 10.0
+"""Seconds for a worker to find the new daemon; one that does not is stuck, or was never well."""
+LAST_WORDS = 10.0
+"""Seconds from SIGTERM to SIGKILL for what nobody knows any more."""
+REASON = "its configuration has changed"
+_RUNNING = frozenset({State.STARTING, State.READY, State.UNREADY, State.DRAINING})
+
+
+class Adoption:
+    """One take-over."""
+
+    def __init__(self, app: App, heritage: Heritage, processes: Processes, nursery: trio.Nursery) -> None:
+        self._app = app
+        self._heritage = heritage
+        self._processes = processes
+        self._nursery = nursery
+        self._kept = dict(heritage.kept)
+
+    def __repr__(self) -> str:
+        """How much there is."""
+        return f"<Adoption of {len(self._heritage.kept)} processes>"
+
+    def run(self) -> None:
+        """Take over all of it. Never waits: replacing goes on in the nursery."""
+        outdated: dict[str, list[Replica]] = {}
+        for note in self._heritage.replicas:
+            unit = self._app.units.get(note.service)
+            kept = self._kept.get(note.process_id)
+            if unit is None or not self._is_fit(unit, note):
+                continue  # retired below
+            self._kept.pop(note.process_id, None)
+            replica = self._app.recall(unit, note)
+            is_same = note.sameness == fingerprint(self._app.spec, unit.spec)
+            if kept is not None and not kept.has_ended:
+                self._adopt(replica, note, kept)
+                if not is_same:
+                    outdated.setdefault(unit.spec.name, []).append(replica)
+            elif note.state == State.DONE and is_same:
+                replica.state = State.DONE
+                unit.was_ready.set()
+            else:
+                if note.state in _RUNNING:
+                    replica.missed(self._heritage.endings.get(note.process_id))
+                replica.begin()
+        for replicas in outdated.values():
+            self._nursery.start_soon(self._replace, replicas)
+        for process_id in self._kept:
+            self._nursery.start_soon(retire, self._processes, process_id)
+
+    def _is_fit(self, unit: Service, note: ReplicaNote) -> bool:
+        """A program that was not ready yet is started anew: how far its probes were is not known."""
+        is_program = unit.spec.command is not None
+        if is_program != (note.place is not None):
+            return False
+        return not is_program or note.state in {State.READY, State.DONE} or note.process_id not in self._kept
+
+    def _adopt(self, replica: Replica, note: ReplicaNote, kept: Kept) -> None:
+        identity = Identity(
+            app=self._app.spec.name,
+            service=note.service,
+            replica=note.index,
+            generation=note.generation,
+            nonce=note.nonce,
+        )
+        addresses = {name: Address(*where) for name, where in note.addresses.items()}
+        cpus = {int(cpu): share for cpu, share in note.cpus.items()}
+        self._app.adopt(replica, identity, addresses, Assignment(tuple(note.gpus), cpus, note.memory))
+        replica.adopt(kept.pid)
+        if note.state in {State.READY, State.UNREADY}:
+            replica.post(Happening.READY)
+        if replica.spec.command is None:
+            self._nursery.start_soon(_expect_back, replica)
+
+    async def _replace(self, replicas: list[Replica]) -> None:
+        """Restart replicas one after the other, each as soon as it can be asked to finish its calls."""
+        for replica in replicas:
+            with trio.move_on_after(BACK):
+                if replica.spec.command is None:
+                    await replica.joined.wait()
+            generation = replica.generation
+            self._app.outdate(replica)
+            replica.post(Happening.RESTART, REASON)
+            with trio.move_on_after(replica.spec.limits.drain + replica.spec.limits.stop + replica.spec.limits.start):
+                await _until_back(replica, generation)
+
+
+async def _until_back(replica: Replica, generation: int) -> None:
+    over = {State.READY, State.FAILED, State.STOPPED, State.DONE}
+    while replica.generation == generation or replica.state not in over:
+        await replica.news.wait()
+
+
+async def _expect_back(replica: Replica) -> None:
+    process_id = replica.process_id
+    with trio.move_on_after(BACK):
+        await replica.joined.wait()
+        return
+    if replica.process_id == process_id:
+        replica.post(Happening.LOST, f"it did not find its new daemon within {BACK:g} s")
+
+
+async def retire(processes: Processes, process_id: str) -> None:
+    """End a process that belongs to nothing any more."""
+    gone = trio.Event()
+    processes.adopt(process_id, lambda event: gone.set() if isinstance(event, Gone) else None)
+    processes.signal(process_id, signal.SIGTERM)
+    with trio.move_on_after(LAST_WORDS):
+        await gone.wait()
+        return
+    processes.kill(process_id)
+    await gone.wait()

@@ -1,0 +1,157 @@
+"""What a daemon leaves to the next: notes on its replicas, which the keeper remembers, and how they are read back.
+
+The keeper knows which processes there are; what they are, who may speak for them and how often they failed is in the
+notes. They are written whenever a replica changes, in the same stream as the orders, so that the keeper never has a
+process that its notes do not know. Notes are JSON; unknown fields are left out, so that svcd may grow some.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from svcd.values.errors import KeeperDiedError
+from svcd.values.orders import Attached, Exited, Kept, Recalled, Remember
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Mapping
+
+    from svcd.runtime.replica import Replica
+    from svcd.values.boot import Address
+    from svcd.values.orders import Event, Order
+
+_APP = "app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaNote:
+    """One replica."""
+
+    service: str
+    index: int
+    generation: int
+    state: str
+    sameness: str
+    """Digest of what its process was started with, see `policy.sameness`."""
+    failures: int = 0
+    last_exit: str | None = None
+    nonce: str = ""
+    addresses: dict[str, list[str]] = field(default_factory=dict)
+    """Path and secret of each of its services."""
+    gpus: list[str] = field(default_factory=list)
+    cpus: dict[str, int] = field(default_factory=dict)
+    memory: int = 0
+    place: list[Any] | None = None
+    """Number, path of the socket and port that a program was told."""
+
+    @classmethod
+    def of(
+        cls,
+        replica: Replica,
+        *,
+        sameness: str,
+        nonce: str,
+        addresses: Mapping[str, Address],
+        place: list[Any] | None,
+    ) -> ReplicaNote:
+        """Note a replica as it is now."""
+        held = replica.assignment
+        return cls(
+            service=replica.spec.name,
+            index=replica.index,
+            generation=replica.generation,
+            state=replica.state,
+            sameness=sameness,
+            failures=replica.failures,
+            last_exit=replica.last_exit,
+            nonce=nonce,
+            addresses={name: [*where] for name, where in addresses.items()},
+            gpus=[*held.gpus] if held else [],
+            cpus={str(cpu): share for cpu, share in held.cpus.items()} if held else {},
+            memory=held.memory if held else 0,
+            place=place,
+        )
+
+    @property
+    def name(self) -> str:
+        """`Classifier/0`."""
+        return f"{self.service}/{self.index}"
+
+    @property
+    def process_id(self) -> str:
+        """`Classifier/0#3`."""
+        return f"{self.name}#{self.generation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppNote:
+    """The app as a whole."""
+
+    count: int = 0
+    """The last number that a place was given."""
+    wanted: dict[str, int] = field(default_factory=dict)
+    """How many replicas there are to be of services that were scaled."""
+
+
+class Notes:
+    """Writes notes; only what has changed."""
+
+    def __init__(self, send: Callable[[Order], None]) -> None:
+        self._send = send
+        self._last: dict[str, bytes] = {}
+
+    def __repr__(self) -> str:
+        """How many there are."""
+        return f"<Notes {len(self._last)}>"
+
+    def write(self, note: ReplicaNote | AppNote) -> None:
+        """Have the keeper remember this one in place of the last."""
+        key = note.name if isinstance(note, ReplicaNote) else _APP
+        self._put(key, json.dumps(asdict(note)).encode())
+
+    def drop(self, name: str) -> None:
+        """Have it forget a replica."""
+        if name in self._last:
+            self._put(name, b"")
+            del self._last[name]
+
+    def _put(self, key: str, value: bytes) -> None:
+        if self._last.get(key) != value:
+            self._last[key] = value
+            self._send(Remember(key, value))
+
+
+@dataclass(slots=True)
+class Heritage:
+    """What there is when a daemon takes over."""
+
+    kept: dict[str, Kept] = field(default_factory=dict)
+    """Processes by id."""
+    endings: dict[str, Exited] = field(default_factory=dict)
+    """How processes ended, by id."""
+    replicas: list[ReplicaNote] = field(default_factory=list)
+    app: AppNote = field(default_factory=AppNote)
+
+    @classmethod
+    async def receive(cls, events: AsyncIterable[Event]) -> Heritage:
+        """Read all of it. Raises KeeperDiedError."""
+        found = cls()
+        async for event in events:
+            match event:
+                case Kept():
+                    found.kept[event.id] = event
+                case Exited():
+                    found.endings[event.id] = event
+                case Recalled(key, value) if key == _APP:
+                    found.app = AppNote(**_known(AppNote, value))
+                case Recalled(_, value):
+                    found.replicas.append(ReplicaNote(**_known(ReplicaNote, value)))
+                case Attached():
+                    return found
+        raise KeeperDiedError("the keeper died while it was taken over; `svcd up` starts anew")
+
+
+def _known(kind: type[ReplicaNote | AppNote], value: bytes) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: each for name, each in json.loads(value).items() if name in names}

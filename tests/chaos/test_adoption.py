@@ -1,0 +1,220 @@
+"""A daemon dies, or leaves, and another takes over: what the app does goes on, under the same pids."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+from steady_stream import SteadyStream
+
+from running import PATIENCE, SVCD, wait_until
+from svcd.host.processes import read_stat
+from svcd.values.orders import LINK_VERSION
+from svcd_ipc.frames import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import MakeApp
+    from running import RunningApp
+
+SERVICE = """
+    import os
+
+    import svcd
+
+    @svcd.service
+    class Twice:
+        @svcd.api
+        def double(self, x: int) -> int:
+            return 2 * x
+
+    @svcd.service
+    class Other:
+        @svcd.api
+        async def who(self) -> int:
+            return os.getpid()
+
+    @svcd.service
+    class Entry:
+        twice = svcd.depends(Twice)
+        other = svcd.depends(Other)
+
+        @svcd.api
+        async def work(self, x: int) -> int:
+            return await self.twice.to_async.double(x=x)
+
+        @svcd.api
+        async def who(self) -> int:
+            return await self.other.who()
+"""
+TOML = """
+    orphan_grace = "30s"
+    [services.Twice]
+    scaling = { min_replicas = 2 }
+"""
+
+
+def pids(app: RunningApp) -> dict[str, int]:
+    return {f"{row['service']}/{row['replica']}": row["pid"] for row in app.rows()}
+
+
+@contextmanager
+def no_request_lost(app: RunningApp) -> Iterator[SteadyStream]:
+    """A steady load, of which every request is answered."""
+    with SteadyStream(app.url, "work", clients=4) as stream:
+        yield stream
+        stream.wait_for(20, after=time.monotonic())
+    assert {answer.status for answer in stream.answers} == {200}, [a for a in stream.answers if a.status != 200][:5]
+
+
+def kill_daemon(app: RunningApp) -> None:
+    assert app.daemon is not None
+    app.processes()  # from now on they are known by pid
+    app.daemon.kill()
+    app.daemon.wait(PATIENCE)
+
+
+def test_a_daemon_that_is_killed_is_followed_by_another_and_nobody_notices(
+    make_app: MakeApp, measured: Callable[[str, float], None]
+) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    app.svcd("scale", "Other=2")
+    wait_until(lambda: len(pids(app)) == 6 and None not in pids(app).values(), "the second Other")
+    victim = app.row("Twice")["pid"]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: app.row("Twice")["restarts"] == 1 and app.row("Twice")["state"] == "ready", "it to be back")
+    before = pids(app)
+    with no_request_lost(app) as stream:
+        kill_daemon(app)
+        stream.wait_for(50, after=time.monotonic())
+        assert "the daemon is gone; the services go on" in app.svcd("ps", code=3).stderr
+        began = time.monotonic()
+        app.up(wait=False)
+        wait_until(lambda: (app.runtime / "control.sock").exists() and answers(app), "commands to work")
+        measured("a daemon killed: commands work again after `svcd up`", time.monotonic() - began)
+        wait_until(lambda: "ready after" in app.stderr, "the app to be ready")
+        assert pids(app) == before
+        stream.wait_for(50, after=time.monotonic())
+    row = app.row("Twice")
+    assert (row["restarts"], row["last_exit"], row["state"]) == (1, "killed by SIGKILL", "ready")
+    assert "adopted, pid" in app.log("daemon")
+    # It is supervised as before: what dies is replaced, and what is ordered is done.
+    os.kill(app.row("Other")["pid"], signal.SIGKILL)
+    wait_until(lambda: app.row("Other")["restarts"] == 1 and app.row("Other")["state"] == "ready", "it to be replaced")
+    began = time.monotonic()
+    app.svcd("down")
+    measured("after a take-over: `svcd down` is through after", time.monotonic() - began)
+    app.assert_gone(within=5)
+    assert not app.runtime.exists()
+
+
+def answers(app: RunningApp) -> bool:
+    try:
+        return bool(app.rows())
+    except OSError:
+        return False
+
+
+def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_is_seen_to(make_app: MakeApp) -> None:
+    """One replica dies while nobody looks, and one service is configured otherwise."""
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    before = pids(app)
+    with no_request_lost(app):
+        assert "go on for 30 s" in app.svcd("down", "--keep").stdout
+        assert app.daemon is not None
+        assert app.daemon.wait(PATIENCE) == 75
+        os.kill(before["Other/0"], signal.SIGKILL)
+        (app.folder / "svcd.toml").write_text((app.folder / "svcd.toml").read_text() + 'envs = { MODE = "new" }\n')
+        app.up()
+        wait_until(lambda: [app.row("Twice", index)["restarts"] for index in (0, 1)] == [1, 1], "both to be replaced")
+        wait_until(lambda: {row["state"] for row in app.rows()} == {"ready"}, "all to be ready")
+    after = pids(app)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"Twice/0", "Twice/1", "Other/0"}
+    assert app.row("Other")["last_exit"] == "killed by SIGKILL"
+    assert app.post("who")[1] == after["Other/0"]
+
+
+def test_an_up_that_fails_leaves_all_as_it_is(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    before = pids(app)
+    with no_request_lost(app):
+        kill_daemon(app)
+        good = (app.folder / "service.py").read_text()
+        (app.folder / "service.py").write_text(good.replace("svcd.depends(Other)", "svcd.depends(Nobody)"))
+        app.up(wait=False)
+        assert app.daemon is not None
+        assert app.daemon.wait(PATIENCE) == 1
+        assert "Nobody" in app.stderr
+        (app.folder / "service.py").write_text(good)
+        app.up()
+        assert pids(app) == before
+
+
+@pytest.mark.parametrize(
+    "victims", [("keeper",), ("guard",), ("guard", "keeper"), ("daemon", "keeper"), ("daemon", "guard")]
+)
+def test_after_a_take_over_nothing_is_left_either(make_app: MakeApp, victims: tuple[str, ...]) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    app.processes()
+    guard, keeper = app.guard_and_keeper()
+    kill_daemon(app)
+    app.up()
+    app.processes()
+    assert app.daemon is not None
+    known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
+    for victim in victims:
+        os.kill(known[victim], signal.SIGKILL)
+    app.assert_gone(within=5)
+    assert app.daemon.wait(PATIENCE) == (-signal.SIGKILL if "daemon" in victims else 1)
+
+
+def test_when_the_grace_runs_out_everything_ends(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, 'orphan_grace = "1s"\n', entry="Entry").up()
+    kill_daemon(app)
+    assert app.post("work", {"x": 2}) == (200, 4)
+    app.assert_gone(within=5)
+
+
+def test_down_ends_what_goes_on_without_a_daemon(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry").up()
+    kill_daemon(app)
+    assert app.svcd("down").stdout == "its daemon was gone; ended the rest at once\n"
+    app.assert_gone(within=5)
+    assert not app.runtime.exists()
+
+
+def test_without_a_grace_a_daemon_does_not_leave(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Entry").up()
+    assert "orphan_grace is not set; nothing was stopped" in app.svcd("down", "--keep", code=1).stderr
+    assert app.post("work", {"x": 2}) == (200, 4)
+
+
+def test_a_keeper_of_another_version_is_named_and_left_alone(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, TOML, entry="Entry")
+    app.runtime.mkdir(mode=0o700)
+    told: list[Any] = ["Greeting", LINK_VERSION + 1, "9.9", os.getppid(), "more that a later version says"]
+    with socket.socket(socket.AF_UNIX) as keeper:
+        keeper.bind(str(app.runtime / "keeper.sock"))
+        keeper.listen()
+        with subprocess.Popen(
+            [*SVCD, "up", *app.options], env=app.env, cwd=app.base, stderr=subprocess.PIPE, text=True
+        ) as daemon:
+            keeper.accept()[0].close()  # it looks whether anybody is there
+            with keeper.accept()[0] as link:
+                link.sendall(pack(msgpack.packb(told)))
+                assert link.recv(1) == b"", "it said nothing"
+            said = daemon.communicate(timeout=PATIENCE)[1]
+        assert daemon.returncode == 1
+        assert "keeper of svcd 9.9" in said
+        assert "nothing was touched" in said
+        assert (app.runtime / "keeper.sock").exists()
+        assert read_stat(os.getppid()) is not None
