@@ -23,6 +23,7 @@ from svcd.cli.common import (
     sources_of,
 )
 from svcd.cli.graph import app_of
+from svcd.values.commands import Sign
 from svcd.values.secrets import NOT_SHOWN
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ def _planned(sources: Sources, service: str, *, show_secrets: bool) -> Variables
         os.fsencode(key): NOT_SHOWN if key in secret and not show_secrets else os.fsencode(value)
         for key, value in sorted(variables.items())
     }
+    if command := app.services[name].command:
+        later = "(chosen when it starts)"
+        shown[b"PORT"] = str(command.port).encode() if command.port else later
+        shown[b"SOCKET"] = later
+        if command.ready.sign is Sign.NOTIFY:
+            shown[b"NOTIFY_SOCKET"] = later
     if gpus := app.services[name].resources.gpu:
         shown[b"CUDA_VISIBLE_DEVICES"] = f"({gpus} GPU{'s' if gpus > 1 else ''}, chosen when it starts)"
     return shown

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 RESERVED = {"ingress", "daemon", "keeper", "discovery"}
 """Names of svcd's own processes, in lower case."""
+_VARIABLES = {
+    "PORT": "`port` says which port it is to have",
+    "SOCKET": "`command` may have {socket} where it wants it otherwise",
+    "NOTIFY_SOCKET": "`readiness.notify` has it hear what the program says",
+}
 _SIGNS = (Sign.HTTP, Sign.TCP, Sign.EXEC, Sign.NOTIFY, Sign.FD)
 _LIFE_SIGNS = (Sign.HTTP, Sign.EXEC)
 
@@ -122,6 +127,7 @@ def check_commands(graph: dict[str, Any], stack: Stack) -> Iterator[Problem]:
         if is_command:
             yield from _name(stack, name, services)
             yield from _contradictions(stack, name)
+            yield from _taken_variables(stack, name)
             yield from _placeholders(stack, name)
         else:
             yield from _edges(name, report, services)
@@ -190,6 +196,13 @@ def _contradictions(stack: Stack, name: str) -> Iterator[Problem]:
     for bound in ("min_replicas", "max_replicas"):
         if (entry := _of(stack, name, "scaling", bound)) and entry.value > 1:
             yield entry.problem(f"a oneshot ({kind.where}) runs once")
+
+
+def _taken_variables(stack: Stack, name: str) -> Iterator[Problem]:
+    """Variables by which svcd tells a program where it is to be."""
+    for variable, hint in _VARIABLES.items():
+        if entry := _of(stack, name, "envs", variable):
+            yield entry.problem(f"svcd sets it for command services; {hint}", on_key=True)
 
 
 def _second_signs(stack: Stack, name: str, probe: str, signs: Sequence[Sign], of: str) -> Iterator[Problem]:

@@ -236,6 +236,15 @@ def test_check_and_config_know_them(app: RunningApp) -> None:
     assert "traffic" not in shown
 
 
+def test_its_environment_before_it_runs_says_what_is_chosen_later(tmp_path: Path) -> None:
+    folder = write(tmp_path / "app", fixed=4711, squatted=1)
+    environ = {**os.environ, "SVCD_RUNTIME_DIR": str(tmp_path / "r")}
+    for service, told in (("ByNotify", "# NOTIFY_SOCKET=(chosen when it starts)"), ("Fixed", "PORT=4711")):
+        command = [*SVCD, "env", service, "-f", str(folder / "svcd.toml")]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+        assert told in done.stdout.splitlines()
+
+
 def test_all_of_it_ends_in_order_and_by_its_own_signal(tmp_path: Path) -> None:
     """By `after` and `stop_signal`; a oneshot that fails for good ends the start."""
     folder = write(tmp_path / "app", fixed=choose_port("127.0.0.1", ()), squatted=1)
