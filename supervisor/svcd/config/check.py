@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from svcd.config.commands import check_commands, dormant_commands
+from svcd.config.command_checks import check_commands
+from svcd.config.commands import dormant_commands
 from svcd.config.groups import check_names
 from svcd.config.layers import is_of_service
 from svcd.config.problems import Problem, nearest
