@@ -255,6 +255,7 @@ class Session:
                 await self._stop.wait()
                 if self._directory.is_left:
                     self._journal.note("daemon", "left", reason=self._why_stop)
+                    self._reporter.note(self._why_stop)
                     self.code = EXIT_LEFT
                     nursery.cancel_scope.cancel()
                     return

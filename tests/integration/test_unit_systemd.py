@@ -126,6 +126,23 @@ def test_an_app_that_cannot_start_fails_the_start_with_the_reason(systemd: Syste
     assert systemd.processes() == set()
 
 
+def test_what_outlives_a_killed_daemon_is_taken_over(systemd: Systemd, tmp_path: Path) -> None:
+    folder = write_app(tmp_path / "app", GOOD, 'orphan_grace = "30s"\n', entry="Ping")
+    systemd.install("x.service", printed(folder), RestartSec="100ms", ExecStopPost=noting(tmp_path))
+    systemd.run("systemctl", "start", "x")
+    before, old = systemd.show("x"), systemd.processes()
+    systemd.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "x")
+    systemd.wait(lambda: systemd.show("x")["NRestarts"] == "1", "the restart")
+    systemd.wait(lambda: systemd.show("x")["ActiveState"] == "active", "the app to be taken over")
+    after = systemd.show("x")
+    assert after["StatusText"] == before["StatusText"], "the address is the same"
+    assert old - systemd.processes() == {before["MainPID"]}
+    assert get(after["StatusText"].partition(" at ")[2], "/readyz") == 200
+    systemd.run("systemctl", "stop", "x")
+    assert ended(tmp_path) == "success exited 0"
+    assert systemd.processes() == set()
+
+
 def test_a_killed_daemon_is_started_again_and_nothing_of_the_old_one_is_left(systemd: Systemd, tmp_path: Path) -> None:
     folder = write_app(tmp_path / "app", GOOD, entry="Ping")
     systemd.install("x.service", printed(folder), RestartSec="100ms")

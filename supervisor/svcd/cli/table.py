@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _STATES = {
     **dict.fromkeys(("ready", "done"), "green"),
-    **dict.fromkeys(("backoff", "pending"), "yellow"),
+    **dict.fromkeys(("backoff", "pending", "unready"), "yellow"),
     "starting": "cyan",
     "failed": "red",
 }

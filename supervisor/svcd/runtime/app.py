@@ -117,7 +117,7 @@ class App:
         self._launcher.recall(heritage.app.count)
         for name, wanted in heritage.app.wanted.items():
             if name in self.units:
-                self.units[name].wanted, self.units[name].is_fixed = wanted, True
+                self.units[name].recall(wanted, is_fixed=name in heritage.app.fixed)
         Adoption(self, heritage, self._processes, self._replicas).run()
 
     def recall(self, service: Service, note: ReplicaNote) -> Replica:
@@ -154,7 +154,6 @@ class App:
         before, service.wanted = service.wanted, wanted
         service.is_fixed = True
         self._fit(service)
-        self._note_app()
         return before
 
     def _fit(self, service: Service) -> None:
@@ -167,6 +166,7 @@ class App:
             service.replicas.append(replica)
             replica.begin()
             self._replicas.start_soon(self._live, service, replica)
+        self._note_app()
 
     async def _live(self, service: Service, replica: Replica) -> None:
         await replica.run()
@@ -360,8 +360,9 @@ class App:
 
     def _note_app(self) -> None:
         if self._notes is not None:
-            scaled = {name: unit.wanted for name, unit in self.units.items() if unit.is_fixed}
-            self._notes.write(AppNote(count=self._launcher.count, wanted=scaled))
+            scaled = {name: unit.wanted for name, unit in self.units.items() if unit.is_scaled}
+            fixed = [name for name, unit in self.units.items() if unit.is_fixed]
+            self._notes.write(AppNote(count=self._launcher.count, wanted=scaled, fixed=fixed))
 
     def _judge(self, changed: Service) -> None:
         needed = self._needed()

@@ -92,6 +92,8 @@ class AppNote:
     """The last number that a place was given."""
     wanted: dict[str, int] = field(default_factory=dict)
     """How many replicas there are to be of services that were scaled."""
+    fixed: list[str] = field(default_factory=list)
+    """Those of them that do not follow the load."""
 
 
 class Notes:

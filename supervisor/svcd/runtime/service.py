@@ -36,6 +36,17 @@ class Service:
         return f"<Service {self.spec.name} [{', '.join(replica.state for replica in self.replicas)}]>"
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether there are to be other than at the start."""
+        return self.is_fixed or self.wanted != self.spec.scaling.min_replicas
+
+    def recall(self, wanted: int, *, is_fixed: bool) -> None:
+        """Go on with as many as there were to be; of those that follow the load as many as there may be now."""
+        bounds = self.spec.scaling
+        self.is_fixed = is_fixed
+        self.wanted = wanted if is_fixed else max(bounds.min_replicas, min(bounds.max_replicas, wanted))
+
+    @property
     def scales(self) -> bool:
         """Whether the number of replicas follows the load."""
         return self.spec.scaling.max_replicas > self.spec.scaling.min_replicas
