@@ -77,10 +77,12 @@ class EntryPlace:
             replica.refused(busy.load, route.clock())
             raise NotBegun from busy
         except (ServiceUnavailable, ReplicaLost) as error:
-            if error.from_peer:  # it speaks of something further down
+            if error.from_peer and not self._was_its_end(error):
                 replica.answered()
                 raise
-            raise (NotBegun if isinstance(error, ServiceUnavailable) else Lost)(
+            if isinstance(error, ServiceUnavailable) and not error.from_peer:
+                raise NotBegun from error
+            raise Lost(
                 f"{route.service}.{task.api}: {replica.id} was lost while the task may have been running"
             ) from error
         except CallError:
@@ -91,3 +93,11 @@ class EntryPlace:
             return Result(media_type=answer[0], body=answer[1])
         finally:
             route.release(replica)
+
+    def _was_its_end(self, error: CallError) -> bool:
+        """Whether the replica says that it was stopped itself, and not something further down.
+
+        It names the reserved api then, which nobody else calls, or is told to be stopping by its own name.
+        """
+        text = str(error)
+        return f".{HTTP_API}: " in text or text == f"{self._route.service} is stopping"
