@@ -13,7 +13,7 @@ RUNS   ?= 200000
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test soak fuzz check format bench bench-peers binary clean
+.PHONY: help setup demo test soak faults fuzz check format bench bench-peers binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -58,6 +58,9 @@ fuzz: $(STAMP) $(FUZZ)/.ready  ## feed the protocol with hostile inputs; RUNS=10
 	$(BIN)/python -m pytest tests/properties/ipc tests/fuzz --hypothesis-profile=fuzz --timeout=0
 	PYTHONPATH=ipc $(FUZZ)/bin/python tests/fuzz/run_fuzz.py -atheris_runs=$(RUNS) -max_len=512 \
 	    -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus
+
+faults: $(STAMP) ## kill -9 whatever there is while 500 tasks run, and count how often each was done
+	SVCD_FAULTS=500 $(BIN)/python -m pytest -s tests/chaos/test_task_deaths.py
 
 check: $(STAMP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
