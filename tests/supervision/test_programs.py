@@ -67,11 +67,17 @@ class Orders(Launcher):
 class Scene:
     """An app that runs, and its keeper."""
 
-    def __init__(self, *services: ServiceSpec) -> None:
+    def __init__(self, *services: ServiceSpec, start_parallelism: int | None = None) -> None:
         self.keeper = Keeper()
         self.told: list[str] = []
         self.app = App(
-            AppSpec(name="a", root=Path("/"), entry=services[0].name, services={s.name: s for s in services}),
+            AppSpec(
+                name="a",
+                root=Path("/"),
+                entry=services[0].name,
+                services={s.name: s for s in services},
+                start_parallelism=start_parallelism,
+            ),
             processes=self.keeper.processes,
             launcher=Orders(),  # type: ignore[arg-type]  # a thin stand-in
             ledger=Ledger(),
@@ -95,8 +101,8 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def running(tmp_path: Path, *services: ServiceSpec) -> AsyncIterator[Scene]:
-    scene = Scene(*services)
+async def running(tmp_path: Path, *services: ServiceSpec, start_parallelism: int | None = None) -> AsyncIterator[Scene]:
+    scene = Scene(*services, start_parallelism=start_parallelism)
     with listen(str(tmp_path / "l.sock")) as listener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(scene.app.run, listener)
@@ -119,6 +125,22 @@ async def test_a_program_is_not_started_before_what_it_comes_after(tmp_path: Pat
         await scene.notify("Db/0#1")
         assert scene.state("Db/0") == (State.READY, "")
         assert scene.app.ready.is_set()
+
+
+async def test_programs_take_turns_at_starting_but_for_oneshots(tmp_path: Path, autojump_clock: MockClock) -> None:
+    programs = (program("A"), program("Make", **DONE), program("B"), program("C"))
+    async with running(tmp_path, *programs, start_parallelism=1) as scene:
+        assert sorted(scene.keeper.spawned()) == ["A/0#1", "Make/0#1"]
+        told = "waiting for its turn to start, after A/0 (start_parallelism)"
+        assert (scene.state("B/0"), scene.state("C/0")) == ((State.PENDING, told), (State.PENDING, told))
+        scene.replica("B/0").post(Happening.STOP)
+        await scene.notify("A/0#1")
+        assert scene.keeper.spawned()[2:] == ["C/0#1"]
+        await scene.end("C/0#1", 1)
+        await scene.end("A/0#1", 1)
+        await trio.sleep(1)
+        assert len(scene.keeper.spawned()) == 4
+        assert sorted([scene.state("A/0")[0], scene.state("C/0")[0]]) == [State.PENDING, State.STARTING]
 
 
 async def test_restarts_wait_for_nobody_and_repeat_no_oneshot(tmp_path: Path, autojump_clock: MockClock) -> None:

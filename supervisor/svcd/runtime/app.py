@@ -235,14 +235,20 @@ class App:
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready, and it is its turn."""
-        is_ours = replica.spec.name == INGRESS  # it loads no model
-        if not self._missing(replica.spec) and (is_ours or self._starts.take(replica)):
+        if self._may_start(replica):
             return
         replica.post(Happening.HELD)
-        await self._wait_for_missing(replica)
-        if not is_ours:
-            await self._starts.turn(replica)
+        await self._wait_to_start(replica)
         replica.post(Happening.BEGUN)
+
+    def _may_start(self, replica: Replica) -> bool:
+        """Whether it need not wait, neither for others nor for its turn, which it has then."""
+        return not self._missing(replica.spec) and (not _takes_turns(replica.spec) or self._starts.take(replica))
+
+    async def _wait_to_start(self, replica: Replica) -> None:
+        await self._wait_for_missing(replica)
+        if _takes_turns(replica.spec):
+            await self._starts.turn(replica)
 
     async def _wait_for_missing(self, replica: Replica) -> None:
         while missing := self._missing(replica.spec):
@@ -256,21 +262,27 @@ class App:
     # What replicas ask: see svcd.runtime.replica.Surroundings.
 
     def request(self, replica: Replica) -> None:
-        """Ask the ledger; a program, which nobody can hold once it runs, only when all that it requires is ready."""
+        """Ask the ledger; a program, which nobody can hold once it runs, only when it may start."""
         if replica in self._outdated:
             self._outdated.remove(replica)
             self._ledger.release(replica)
-        if replica.spec.command and self._missing(replica.spec):
+        if replica.spec.command and not self._may_start(replica):
             self._replicas.start_soon(self._request_later, replica)
         else:
-            self._ledger.request(replica)
+            self._request(replica)
+
+    def _request(self, replica: Replica) -> None:
+        self._ledger.request(replica)
+        if replica.assignment is None:  # it waits, and who waits holds no turn
+            self._starts.over(replica)
 
     async def _request_later(self, replica: Replica) -> None:
         async with trio.open_nursery() as nursery:
 
             async def wait() -> None:
-                await self._wait_for_missing(replica)
-                self._ledger.request(replica)
+                await self._wait_to_start(replica)
+                if replica.state is State.PENDING:
+                    self._request(replica)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(wait)
@@ -337,7 +349,7 @@ class App:
         service = self.services[replica.spec.name]
         if replica.state in {State.READY, State.DONE}:
             service.was_ready.set()
-        if replica.state is not State.STARTING:
+        if replica.state not in {State.PENDING, State.STARTING}:
             self._starts.over(replica)
         if change.before != change.state or change.reason:
             self.links.routes_changed()
@@ -410,3 +422,8 @@ class App:
         self._programs.forget(process_id)
         self._addresses.pop(process_id, None)
         self._nonces.pop(process_id, None)
+
+
+def _takes_turns(spec: ServiceSpec) -> bool:
+    """Whether its start is one of those that `start_parallelism` counts: the ingress and oneshots load no model."""
+    return spec.name != INGRESS and not (spec.command and spec.command.is_oneshot)
