@@ -122,7 +122,7 @@ _APP = (
     Key(
         "app.start_parallelism",
         Whole(1),
-        "Replicas that may run `__init__` and `on_startup` at the same time; the others wait for their turn.",
+        "Replicas that may run `__init__` and `on_startup`, or start as programs, at the same time; the others wait.",
         default_text="any number",
     ),
     Key(
