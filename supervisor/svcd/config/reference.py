@@ -15,7 +15,11 @@ END = "<!-- end of keys -->"
 
 _SECTIONS = (
     ("app", "[app]", ""),
-    ("services", "[services.NAME]", "`NAME` is the name of a service of the app: that of its class, or of a program that `command` makes one."),
+    (
+        "services",
+        "[services.NAME]",
+        "`NAME` is the name of a service of the app: that of its class, or of a program that `command` makes one.",
+    ),
     ("instance_types", '[instance_types."NAME"]', "A shape of resources that services take by name."),
 )
 
