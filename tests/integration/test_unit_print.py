@@ -70,8 +70,9 @@ def test_a_module_is_run_by_its_interpreter(tmp_path: Path) -> None:
 def test_directories_are_systemds_and_svcd_is_told(tmp_path: Path) -> None:
     folder = write_app(tmp_path / "app", PING, entry="Ping")
     settings, _ = unit(folder, "--set", "app.name=digits")
-    assert settings["RuntimeDirectory"] == settings["LogsDirectory"] == ["svcd/digits"]
-    assert settings["Environment"] == ["SVCD_RUNTIME_DIR=%t/svcd/digits SVCD_LOG_DIR=%L/svcd/digits"]
+    assert settings["RuntimeDirectory"] == settings["LogsDirectory"] == settings["StateDirectory"] == ["svcd/digits"]
+    places = "SVCD_RUNTIME_DIR=%t/svcd/digits SVCD_LOG_DIR=%L/svcd/digits SVCD_STATE_DIR=%S/svcd/digits"
+    assert settings["Environment"] == [places]
     assert settings["Type"] == ["notify"]
     assert "NotifyAccess" not in settings
 

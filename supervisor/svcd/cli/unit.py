@@ -35,7 +35,9 @@ RuntimeDirectory=svcd/{name}
 RuntimeDirectoryMode=0700
 {preserve}\
 LogsDirectory=svcd/{name}
-Environment=SVCD_RUNTIME_DIR=%t/svcd/{name} SVCD_LOG_DIR=%L/svcd/{name}
+StateDirectory=svcd/{name}
+StateDirectoryMode=0700
+Environment=SVCD_RUNTIME_DIR=%t/svcd/{name} SVCD_LOG_DIR=%L/svcd/{name} SVCD_STATE_DIR=%S/svcd/{name}
 # Ready is every service ready: loading models may take its time, and a busy GPU is waited for.
 TimeoutStartSec=infinity
 # SIGTERM goes to the daemon alone, which stops everything in order and asks for more time while it does so.

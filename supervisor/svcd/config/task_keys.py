@@ -36,7 +36,7 @@ TASK_KEYS = (
     Key(
         "app.tasks.concurrency",
         Whole(1),
-        "Tasks that run at once, of all replicas together.",
+        "Tasks that one ingress process has running at once.",
         default_text="as many as the entry's replicas admit",
     ),
 )

@@ -18,4 +18,4 @@ class TaskSettings:
     result_ttl: float = 86_400.0
     """For which a task and its result are kept once it has ended."""
     concurrency: int | None = None
-    """Tasks that run at once; None leaves it to what the entry's replicas admit."""
+    """Tasks that one ingress process has running at once; None leaves it to what the entry's replicas admit."""
