@@ -103,7 +103,7 @@ restart = "never"
 [services.Late]
 command = ["{{python}}", "program.py", "http", "{{port}}"]
 readiness.http = "/missing"
-start_timeout = "2s"
+start_timeout = "4s"
 restart = "never"
 
 [services.Slow]
@@ -116,7 +116,7 @@ restart = "never"
 command = ["sleep", "3600"]
 port = {squatted}
 readiness.tcp = true
-start_timeout = "500ms"
+start_timeout = "3s"
 restart = "never"
 """
 

@@ -191,7 +191,7 @@ def test_one_that_hangs_is_replaced(app: RunningApp) -> None:
         (
             "Late",
             "failed",
-            "not ready within its start limit of 2 s: GET /missing was answered 503, and it is never started again",
+            "not ready within its start limit of 4 s: GET /missing was answered 503, and it is never started again",
         ),
     ],
 )
