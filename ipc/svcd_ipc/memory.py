@@ -204,6 +204,12 @@ def of_process() -> Memory:
     return _ours
 
 
+def set_size(size: int) -> None:
+    """Let this process have an arena of so many bytes; 0: none. To be said before anything is shared."""
+    global _ours  # noqa: PLW0603 - as above
+    _ours = Memory(size)
+
+
 def empty(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray[Any, Any]:
     """Return a new array in the arena of this process, to be filled and then sent: the hop does not copy it.
 

@@ -170,6 +170,7 @@ service = "service:Entry"
 http = "127.0.0.2:0"
 python = "./python-app"
 spin = "2us"
+arena = "3Mi"
 max_body = "1Ki"
 max_header = "2Ki"
 max_connections = 4

@@ -136,6 +136,12 @@ def spin(app: RunningApp) -> None:
     assert call(app, "Plain.spin") == 0.000002
 
 
+def arena(app: RunningApp) -> None:
+    call(app, "Entry.parallel", service="plain", api="spin", times=4)  # so that its two replicas are connected
+    links = list(Path(f"/proc/{pid_of(app, 'Plain')}/fd").iterdir())
+    assert [link.stat().st_size for link in links if "svcd-arena" in str(link.readlink())] == [3 * 1024**2]
+
+
 def threads(app: RunningApp) -> None:
     assert call(app, "Entry.parallel", service="process", api="meet", times=3) == ["met"] * 3
 
@@ -225,7 +231,9 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.start_parallelism": "tests/integration/test_start_parallelism.py::test_starts_take_turns",
     "app.python": interpreter("Plain", "app"),
     "app.async_backend": BACKEND,
+    "app.ingress.replicas": "tests/integration/ingress/test_ingress_replicas.py::test_the_death_of_one_of_two",
     "app.spin": spin,
+    "app.arena": arena,
     "app.colocate": "tests/integration/test_colocation.py::test_members_share_a_process_and_others_call_them_as_ever",
     "services.*.instance_type": gpus("Shaped", 1),
     "services.*.resources.gpu": gpus("Own", 2),

@@ -73,6 +73,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         services=services,
         groups=groups_of(stack),
         spin=_value(stack, "app.spin", ("app", "spin")),
+        arena=_value(stack, "app.arena", ("app", "arena")),
     )
 
 

@@ -138,6 +138,13 @@ _APP = (
         default=0.0,
     ),
     Key(
+        "app.arena",
+        Size(zero=True),
+        "Shared memory in which one process may show arrays to others; 0 copies them all."
+        " See [large arrays](services.md#large-arrays).",
+        default=1 << 30,
+    ),
+    Key(
         "app.colocate",
         Groups(),
         "Services that share a process and call each other without a socket; see [colocation](services.md#colocation).",

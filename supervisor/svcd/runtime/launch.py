@@ -170,6 +170,7 @@ class Launcher:
             outlives=self._app.orphan_grace > 0,
             hidden=list(replica.spec.secret_envs),
             spin=self._app.spin,
+            arena=self._app.arena,
         )
 
     def _service_boot(self, name: str, address: boot.Address) -> boot.ServiceBoot:
@@ -220,6 +221,7 @@ class Launcher:
             beat=_beat(replica.spec),
             outlives=self._app.orphan_grace > 0,
             spin=self._app.spin,
+            arena=self._app.arena,
         )
 
     def _tasks(self, entry: ServiceSpec) -> TaskSettings | None:

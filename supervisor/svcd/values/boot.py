@@ -81,6 +81,8 @@ class ReplicaBoot:
     """Names of variables whose values are not to be told."""
     spin: float = 0.0
     """Seconds for which it looks for an answer before it sleeps."""
+    arena: int = 1 << 30
+    """Bytes of the shared memory in which it shows arrays; 0: none."""
     role: str = "replica"
 
 
@@ -121,7 +123,8 @@ class IngressBoot:
     beat: float = 1.0
     outlives: bool = False
     spin: float = 0.0
-    """These three as in `ReplicaBoot`."""
+    arena: int = 1 << 30
+    """These four as in `ReplicaBoot`."""
     role: str = "ingress"
 
 

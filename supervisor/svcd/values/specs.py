@@ -241,5 +241,7 @@ class AppSpec:
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)
     spin: float = 0.0
     """Seconds for which a process looks for an answer before it sleeps."""
+    arena: int = 1 << 30
+    """Bytes of shared memory in which one process may show arrays to others; 0: none."""
     groups: tuple[tuple[str, ...], ...] = ()
     """Services that share a process, by name; the first of each group gives the process its name."""

@@ -64,8 +64,10 @@ def run(document: bytes) -> int:
 
         return discover.main(boot)
     from svcd_ipc.giveway import set_spin
+    from svcd_ipc.memory import set_size
 
     set_spin(boot.spin)
+    set_size(boot.arena)
     if isinstance(boot, ReplicaBoot):
         from svcd.worker import replica
 
