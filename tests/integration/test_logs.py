@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,17 @@ SERVICE = """
         @svcd.api
         async def talk(self) -> int:
             return await self.talker.talk() + await self.talker.to_async.work() + await self.talker.odd()
+"""
+MANY = """
+    import svcd
+
+    @svcd.service
+    class Entry:
+        @svcd.api
+        async def say(self, lines: int) -> int:
+            for number in range(lines):
+                print(f"{number:06d}", "x" * 1000)
+            return lines
 """
 QUIET = """
     import logging
@@ -136,6 +148,35 @@ def test_who_sets_up_no_logging_has_records_of_warnings(tmp_path: Path) -> None:
         assert "WARNING app: of nobody's setting up [trace " in first
         assert "WARNING app: of nobody's setting up [trace " in second
         assert len(quiet.svcd("logs", "Entry", "-n", "1").stdout.splitlines()) == 1
+
+
+def test_logs_keep_what_they_are_told_to(tmp_path: Path) -> None:
+    toml = """
+        [app.logs]
+        size = "64Ki"
+        age = "1d"
+        burst = "128Ki"
+    """
+    folder = write_app(tmp_path / "many", MANY, entry="Entry")
+    (folder / "svcd.toml").write_text((folder / "svcd.toml").read_text() + textwrap.dedent(toml))
+    with RunningApp(folder) as many:
+        many.logs.mkdir()
+        (many.logs / "Entry.0.log").write_text("2020-01-01T00:00:00.000Z of long ago\n")
+        many.up()
+        assert many.post("say", {"lines": 1})[0] == 200
+        old = many.logs / "Entry.0.log.1"
+        wait_until(old.exists, "the old file to be rotated for its age")
+        assert "of long ago" in old.read_text()
+        assert many.post("say", {"lines": 1000})[0] == 200
+        many.svcd("down")
+        found = [line["message"] for line in lines(many, "Entry", "--since", "2000-01-01")]
+        assert max(path.stat().st_size for path in many.logs.glob("Entry.0.log*")) <= 64 * 1024 + 60 * 1024
+        (begin,) = [line for line in found if line.startswith("svcd: more than 131072 bytes within 10 s: ")]
+        (dropped,) = [line for line in found if line.endswith(" lines were dropped here")]
+        written = [line for line in found[: found.index(begin)] if "x" * 1000 in line]
+        last = found[found.index(dropped) + 1 :]
+        assert len(written) + int(dropped.split()[1]) + len(last) == 1001
+        assert last[-1].startswith("000999 ")
 
 
 def test_lines_are_chosen_by_time_and_number(app: RunningApp) -> None:

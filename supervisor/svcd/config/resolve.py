@@ -25,6 +25,7 @@ from svcd.values.specs import (
     Http,
     HttpLimits,
     Limits,
+    Logs,
     Probe,
     Process,
     Resources,
@@ -69,6 +70,9 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         http=_http(stack),
         orphan_grace=_value(stack, "app.orphan_grace", ("app", "orphan_grace")),
         tasks=_tasks(stack),
+        logs=Logs(
+            **{each.name: _value(stack, f"app.logs.{each.name}", ("app", "logs", each.name)) for each in fields(Logs)}
+        ),
         start_parallelism=_value(stack, "app.start_parallelism", ("app", "start_parallelism")),
         services=services,
         groups=groups_of(stack),

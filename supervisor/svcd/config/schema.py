@@ -16,13 +16,13 @@ from svcd.config.keys import Key, KeyPath, Table
 from svcd.config.kinds import Address, Choice, Duration, FilePath, FilePaths, Size, Target, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Groups, Limit, Mask
 from svcd.config.task_keys import TASK_KEYS
-from svcd.values.specs import Cors, Http, HttpLimits, Limits, Probe, Process, Resources, Scaling, Traffic
+from svcd.values.specs import Cors, Http, HttpLimits, Limits, Logs, Probe, Process, Resources, Scaling, Traffic
 
 __all__ = ("APP", "INSTANCE_TYPE", "KEYS", "ROOT", "SERVICE", "Key", "KeyPath", "Table", "default", "find", "key_at")
 
 _GRACE = 0.0
 _HTTP, _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Http(), Resources(), Traffic(), Scaling(), Limits()
-_PROCESS, _CLIENT, _CORS, _PROBE = Process(), HttpLimits(), Cors(), Probe()
+_PROCESS, _CLIENT, _CORS, _PROBE, _LOGS = Process(), HttpLimits(), Cors(), Probe(), Logs()
 
 _APP = (
     Key(
@@ -118,6 +118,19 @@ _APP = (
         Duration(zero=True),
         "How long a browser may remember what is allowed.",
         default=_CORS.max_age,
+    ),
+    Key(
+        "app.logs.size",
+        Size(),
+        "A log that would be larger is begun anew; five files are kept. See [logs](operating.md#logs).",
+        default=_LOGS.size,
+    ),
+    Key("app.logs.age", Duration(), "A log whose first line is older is begun anew.", default=_LOGS.age),
+    Key(
+        "app.logs.burst",
+        Size(),
+        "What one process may print in ten seconds; more is dropped, and the log says how much.",
+        default=_LOGS.burst,
     ),
     Key(
         "app.start_parallelism",

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from svcd.host.cgroups import Cgroups
 from svcd.host.log_files import LogFiles, LogPump
+from svcd.host.logs import LogLimits
 from svcd.host.settings import Settings
 from svcd.host.spawn import read_report, spawn
 from svcd.host.strays import Strays, kill_trees
@@ -108,7 +109,14 @@ class Children:
             cgroups.remove()
             self._emit(SpawnFailed(order.id, error.errno or 0, f"cannot fork a process: {error.strerror}"))
             return
-        child = Child(order, cgroups, forked.pid, forked.report, LogPump(forked.output, self._logs.open(order.log)))
+        limits = LogLimits(*order.log_limits)
+        child = Child(
+            order,
+            cgroups,
+            forked.pid,
+            forked.report,
+            LogPump(forked.output, self._logs.open(order.log, limits), limits),
+        )
         self._by_id[child.id] = self._mains[child.pid] = child
         self._strays.expect(child.pid, child.id)
         self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))

@@ -23,9 +23,27 @@ FILE_SIZE = 10 * 1024 * 1024
 LONGEST_LINE = 64 * 1024
 """Bytes of one line; a longer one is split."""
 
+FILE_AGE = 7 * 24 * 60 * 60.0
+"""Seconds since its first line at which a file is rotated."""
+BURST = 16 * 1024 * 1024
+"""Bytes that one process may print in WINDOW; what is more is dropped, and how much it was is said."""
+WINDOW = 10.0
+"""Seconds."""
+
 _STAMP_FORM = "0000-00-00T00:00:00.000Z "
 _DIGITS_ALIKE = str.maketrans("123456789", "000000000")
 _BLOCK = 64 * 1024
+
+
+class LogLimits(NamedTuple):
+    """How much a log keeps."""
+
+    size: float = FILE_SIZE
+    age: float = FILE_AGE
+    burst: float = BURST
+
+
+USUAL = LogLimits()
 
 
 class LogLine(NamedTuple):

@@ -41,6 +41,8 @@ class Spawn:
     before it joins, and whether the kernel has to have such a file."""
     notify_fd: int = 0
     """The descriptor of the child on which it says with a newline that it is ready (see Notified); 0 for none."""
+    log_limits: list[float] = field(default_factory=list)
+    """Bytes and seconds at which its log is rotated, and bytes that it may print in a while; [] for the usual."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,18 @@ class Http:
     cors: Cors = field(default_factory=Cors)
 
 
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """How much the log of each process keeps."""
+
+    size: int = 10 * 1024 * 1024
+    """Bytes at which a file is rotated; five are kept."""
+    age: float = 7 * 24 * 60 * 60.0
+    """Seconds since its first line at which it is rotated."""
+    burst: int = 16 * 1024 * 1024
+    """Bytes that one process may print in ten seconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSpec:
     """The entry service and all it depends on."""
@@ -236,6 +248,7 @@ class AppSpec:
     orphan_grace: float = 0.0
     """Seconds for which everything goes on without its daemon; 0: it ends with it."""
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    logs: Logs = field(default_factory=Logs)
     start_parallelism: int | None = None
     """How many replicas may initialise at the same time; None is any number."""
     services: Mapping[str, ServiceSpec] = field(default_factory=dict)

@@ -24,6 +24,8 @@ VALUES = {
     "app.cors.max_age": ("1s", "2s"),
     "app.python": ("./one", "./two"),
     "app.start_parallelism": (1, 2),
+    **{f"app.logs.{name}": ("1Mi", "2Mi") for name in ("size", "burst")},
+    "app.logs.age": ("1s", "2s"),
     "app.async_backend": ("trio", "asyncio"),
     "app.tasks.store": ("./one", "./two"),
     **{f"app.tasks.{name}": (1, 2) for name in ("max_queued", "concurrency")},

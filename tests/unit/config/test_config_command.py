@@ -38,6 +38,8 @@ CHAIN = {
     "app.spin": [f"{number}us" for number in range(1, 7)],
     "app.arena": [f"{number}Mi" for number in range(1, 7)],
     "app.start_parallelism": [1, 2, 3, 4, 5, 6],
+    **{f"app.logs.{name}": [f"{number}Mi" for number in range(1, 7)] for name in ("size", "burst")},
+    "app.logs.age": [f"{number}s" for number in range(1, 7)],
     "app.async_backend": ["trio", "asyncio"] * 3,
     "app.tasks.store": ["./one", "./two"] * 3,
     **{f"app.tasks.{name}": [1, 2, 3, 4, 5, 6] for name in ("max_queued", "concurrency")},

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcd.host.log_files import LogFile, LogFiles, LogPump
-from svcd.host.logs import LONGEST_LINE, LineSplitter, LogFollower, LogLine, parse_line, stamp, tail
+from svcd.host.logs import (
+    LONGEST_LINE,
+    WINDOW,
+    LineSplitter,
+    LogFollower,
+    LogLimits,
+    LogLine,
+    parse_line,
+    since,
+    stamp,
+    tail,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,3 +198,48 @@ def test_pump_moves_a_bounded_amount_and_keeps_the_last_lines(tmp_path: Path) ->
     assert not pump.pump()
     pump.close()
     log.close()
+
+
+def test_a_file_whose_first_line_is_old_is_begun_anew(tmp_path: Path) -> None:
+    now = 1e9
+    log = LogFile(str(tmp_path / "a.log"), age=3600, clock=lambda: now)
+    log.write(["one"])
+    now += 3500
+    log.write(["two"])
+    assert not (tmp_path / "a.log.1").exists()
+    now += 200
+    log.write(["three"])
+    log.close()
+    assert [line.text for line in tail(str(tmp_path / "a.log"), 9)] == ["one", "two", "three"]
+    assert (tmp_path / "a.log").read_text().endswith("Z three\n")
+    assert (tmp_path / "a.log.1").read_text().endswith("Z two\n")
+    assert [line.text for line in since(str(tmp_path / "a.log"), stamp(1e9 + 1))] == ["two", "three"]
+    assert [line.text for line in since(str(tmp_path / "a.log"), stamp(1e9 + 3600))] == ["three"]
+    assert since(str(tmp_path / "a.log"), stamp(2e9)) == []
+
+
+def test_a_flood_is_cut_said_and_over_with_its_window(tmp_path: Path) -> None:
+    now = 0.0
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    log = LogFile(str(tmp_path / "a.log"))
+    pump = LogPump(reader, log, LogLimits(burst=100), clock=lambda: now)
+
+    def printed(*lines: str) -> None:
+        os.write(writer, "".join(f"{line}\n" for line in lines).encode())
+        assert pump.pump()
+
+    printed("a" * 60)
+    printed("b" * 60, "c")
+    printed("d")
+    now += WINDOW
+    printed("e" * 90)
+    printed("f", *map(str, range(60)))
+    os.close(writer)
+    pump.drain()
+    pump.close()
+    log.close()
+    begin = "svcd: more than 100 bytes within 10 s: lines are dropped from here"
+    texts = [line.text for line in tail(str(tmp_path / "a.log"), 100)]
+    before = ["a" * 60, begin, "svcd: 3 lines were dropped here", "e" * 90, begin]
+    assert texts == [*before, "svcd: 11 lines were dropped here", *map(str, range(10, 60))]
