@@ -272,3 +272,35 @@ def test_all_of_it_ends_in_order_and_by_its_own_signal(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "it cannot become ready: Broken/0: exited with status 1, and it is never started again" in done.stderr
+
+
+def test_another_daemon_takes_over_programs_too(tmp_path: Path) -> None:
+    folder = write(tmp_path / "app", fixed=choose_port("127.0.0.1", ()), squatted=1)
+    program = '["{python}", "program.py", '
+    (folder / "service.py").write_text(
+        "import svcd\n@svcd.service\nclass Front:\n    web = svcd.depends('Web')\n"
+        "    @svcd.api\n    async def url(self, name: str) -> str:\n        return getattr(self, name)\n"
+    )
+    (folder / "svcd.toml").write_text(
+        '[app]\nservice = "service:Front"\nhttp = "127.0.0.1:0"\norphan_grace = "30s"\n'
+        f'[services.Make]\ntype = "oneshot"\ncommand = {program}"note", "made", "0"]\n'
+        f'[services.Web]\ncommand = {program}"http", "{{port}}"]\nreadiness.http = "/"\nafter = ["Make"]\n'
+        f'[services.Told]\ncommand = {program}"notify", "x"]\nreadiness.notify = true\n'
+    )
+    with RunningApp(folder) as app:
+        app.up()
+        before = {row["service"]: (row["state"], row["pid"]) for row in app.rows()}
+        address = url(app, "web")
+        assert app.daemon is not None
+        app.processes()  # from now on they are known by pid
+        app.daemon.kill()
+        app.daemon.wait(PATIENCE)
+        app.up()
+        assert {row["service"]: (row["state"], row["pid"]) for row in app.rows()} == before
+        assert url(app, "web") == address
+        assert ask(app, address)["pid"] == before["Web"][1]
+        os.kill(before["Web"][1], signal.SIGKILL)
+        wait_until(lambda: states(app, "Web") == ["ready"] and app.row("Web")["restarts"] == 1, "it to be back")
+        assert ask(app, address)["pid"] == app.row("Web")["pid"]
+        assert (folder / "made").read_text() == "ran\n"
+        assert app.svcd("down").stdout == "stopped\n"
