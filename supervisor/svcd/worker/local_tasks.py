@@ -144,7 +144,9 @@ class LocalPerformer:
     def fault_of(self, task: Claimed, error: Exception) -> Fault:
         """Return the error as it would travel."""
         del task
-        code, message, details = to_wire(error if isinstance(error, CallError) else RemoteError.of(error))
+        # Without our own frames on top of those that it came with.
+        told = error.with_traceback(None) if isinstance(error, CallError) else RemoteError.of(error)
+        code, message, details = to_wire(told)
         return Fault(code=code, message=message, more=codec.encode(details))
 
 

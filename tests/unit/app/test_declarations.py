@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import svcd
+from svcd.app.apis import Task
 from svcd.app.declare import apis_of, declaration_of, dependencies_of, hooks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @svcd.service
@@ -22,7 +27,7 @@ def test_bare_decorator_keeps_the_class_a_class() -> None:
     assert declaration is not None
     assert declaration.name == "Plain"
     assert declaration.config == {}
-    assert declaration.place == f"{__file__}:14"
+    assert declaration.place == f"{__file__}:19"
     assert Plain().run() is None
 
 
@@ -213,3 +218,48 @@ def test_every_public_name_is_there() -> None:
     assert set(svcd.__all__) <= set(dir(svcd))
     with pytest.raises(AttributeError, match="no attribute 'servise'"):
         _ = svcd.servise
+
+
+def test_tasks_say_how_often_and_how_long_they_run() -> None:
+    @svcd.service
+    class Work:
+        @svcd.task
+        async def once(self) -> None: ...
+
+        @svcd.task(idempotent=True, timeout=3, name="often")
+        def again(self) -> None: ...
+
+        @svcd.task(idempotent=True, retries=7)
+        def stubborn(self) -> None: ...
+
+        @svcd.api
+        def plain(self) -> None: ...
+
+    found = {name: (api.idempotent, api.task) for name, api in apis_of(Work).items()}
+    assert found == {
+        "once": (False, Task(timeout=None, retries=0)),
+        "often": (True, Task(timeout=3, retries=2)),
+        "stubborn": (True, Task(timeout=None, retries=7)),
+        "plain": (False, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"retries": 1}, TypeError, "retries is for tasks that may run twice; write idempotent=True with it"),
+        ({"idempotent": True, "retries": -1}, ValueError, r"svcd\.task\(retries=-1\): 0 or more"),
+        ({"timeout": 0}, ValueError, r"svcd\.task\(timeout=0\): seconds, more than 0"),
+    ],
+)
+def test_tasks_that_cannot_be(options: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        svcd.task(**options)
+
+
+def test_a_stream_is_no_task() -> None:
+    with pytest.raises(TypeError, match=r"numbers: a stream cannot be a task; return the result as a whole"):
+
+        @svcd.task
+        def numbers(self: object) -> Iterator[int]:
+            yield 1
