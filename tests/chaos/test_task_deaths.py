@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TASKS = int(os.environ.get("SVCD_FAULTS", "60"))
 SEED = int(os.environ.get("SVCD_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
-PROCESSES = ("daemon", "guard", "keeper", "ingress", "Work/0", "Work/1", "Helper")
+PROCESSES = ("daemon", "guard", "keeper", "ingress/0", "ingress/1", "Work/0", "Work/1", "Helper/0")
 PER_KILL = 5
 """Tasks that are submitted around each death."""
 MOST_IN_A_ROW = 4
@@ -76,6 +76,8 @@ SERVICE = """
             return key
 """
 TOML = """
+    [app.ingress]
+    replicas = 2
     [services.Work]
     scaling = { min_replicas = 2, max_replicas = 2 }
 """
