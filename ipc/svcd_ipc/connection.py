@@ -264,9 +264,7 @@ class Connection(MemoryTalk):
         self._mine[number] = window
         return number, chunks
 
-    def send_result(
-        self, number: int, value: Any, load: Load = _NO_LOAD, timing: list[Any] | None = None
-    ) -> Chunks:
+    def send_result(self, number: int, value: Any, load: Load = _NO_LOAD, timing: list[Any] | None = None) -> Chunks:
         """Answer a call with a value. Raises EncodeError for one that cannot travel; the call is open still then."""
         if number not in self._theirs:
             self._check_theirs(number)
@@ -308,7 +306,7 @@ class Connection(MemoryTalk):
         if window is None or not window.is_open:
             raise LocalProtocolError(f"no credit for an item of call {number}")
         chunks = self._frame([_ITEM, number, value], 2, "item")
-        window.take(sum(map(len, chunks)))
+        window.take(self._writer.size)
         return chunks
 
     def send_end(self, number: int, load: Load = _NO_LOAD) -> Chunks:
@@ -342,7 +340,7 @@ class Connection(MemoryTalk):
         if not self._inputs.may_feed(number, index):
             raise LocalProtocolError(f"call {number} wants no item of input {index}")
         chunks = self._frame([_FEED, number, index, value], 3, "item")
-        self._inputs.feed(number, index, sum(map(len, chunks)))
+        self._inputs.feed(number, index, self._writer.size)
         return chunks
 
     def send_fed(self, number: int, index: int) -> Chunks:

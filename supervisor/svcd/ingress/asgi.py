@@ -18,6 +18,8 @@ from svcd.ingress.exchange import ClientGoneError, Exchange
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import RefusedError, long_head, problem_of, refuse
 from svcd.ingress.tasks import METHODS, Tasks
+from svcd_ipc.calls import IncomingCall, current
+from svcd_ipc.messages import Hello
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 ON_TOP = 300.0
 """Seconds beyond the entry's timeout for a body to come in and its answer to be read, unless configured."""
+_CLIENT = Hello(0, {"role": "client"})
 _NO_STORE = ((b"cache-control", b"no-store"),)
 _PAGE_METHODS = "GET, HEAD, OPTIONS"
 _API_METHODS = "POST, OPTIONS"
@@ -73,6 +76,8 @@ class Ingress:
         if scope["type"] == "http":
             exchange = Exchange(scope, receive, send)
             self._exchanges.add(exchange)
+            # A request is a task of its own: what it calls inherits from this, and adds its times there.
+            current.set(IncomingCall("", {}, None, exchange.trace, 0, _CLIENT, trio.current_time, exchange.timing))
             try:
                 await self._serve(exchange)
             finally:

@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl
 import trio
 
 from svcd.ingress.problems import Problem, refuse
-from svcd.ingress.trace import continue_trace
+from svcd.ingress.trace import continue_trace, server_timing
 from svcd_ipc.errors import BadResult
+from svcd_ipc.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -52,7 +53,7 @@ class Exchange:
     __slots__ = (
         *("_content_length", "_receive", "_reset", "_scope", "_send"),
         *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "head_size", "lines"),
-        *("method", "origin", "path", "trace"),
+        *("method", "origin", "path", "timing", "trace"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +92,7 @@ class Exchange:
         self.head_size = size + 12 + 4 * len(scope["headers"])
         """Bytes of the request line and headers, give or take some white space."""
         self.trace = continue_trace(traceparent)
+        self.timing = Timing(self.began)
 
     def __str__(self) -> str:
         """Return method and path as they came: what is percent-encoded there cannot forge lines in a log."""
@@ -178,7 +180,8 @@ class Exchange:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
-        lines = [*headers, *self.lines, (b"traceparent", self.trace.encode())]
+        times = server_timing(self.timing, trio.current_time(), self.path)
+        lines = [*headers, *self.lines, (b"traceparent", self.trace.encode()), (b"server-timing", times)]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
     async def chunk(self, data: bytes) -> None:

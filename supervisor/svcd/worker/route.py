@@ -260,12 +260,16 @@ class Route:
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
         self._nursery.start_soon(self._ask_again)
+        began = self.clock()
         try:
             replica = await self._line.wait(api, deadline - self.clock(), at_head=is_back)
         except Dismissed:
             raise self._unavailable(api) from None
         if replica is None:
             raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
+        call = current_call()
+        if call is not None and call.timing is not None:
+            call.timing.wait(f"{self.service}.{api}", self.clock() - began)
         return replica
 
     async def _ask_again(self) -> None:

@@ -19,6 +19,7 @@ from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
 from svcd.worker.stream import AsyncStream, SyncStream, ThreadStream
 from svcd.worker.thread import CallCancelled
+from svcd_ipc.calls import current_call
 from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class LiveApi:
             value = await self._method(**args)
         else:
             slot.hold()
-            value = await self._threads.run(functools.partial(self._method, **args), on_end=slot.drop)
+            value = await self._threads.run(_noting_wait(functools.partial(self._method, **args)), on_end=slot.drop)
         if hasattr(value, "__anext__") or hasattr(value, "__next__"):
             raise BadResult(f"{self.schema.title} returned an iterator; a stream api is one that yields itself")
         if inspect.iscoroutine(value):
@@ -128,6 +129,21 @@ class LiveApi:
 
     async def _run_on_thread(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
         return await self._threads.run(lambda: self._method(**join()), on_end=on_end)
+
+
+def _noting_wait(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a function that also notes how long it waited for its thread, where the call's times are kept."""
+    call = current_call()
+    timing = None if call is None else call.timing
+    if call is None or timing is None:
+        return function
+    clock, asked = call.clock, call.clock()
+
+    def run() -> Any:
+        timing.queued += clock() - asked
+        return function()
+
+    return run
 
 
 class LiveService:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -41,7 +41,7 @@ class ScriptedEntry:
             plain = {name: {"doc": f"Do {name}.\nMore.", "is_stream": False} for name in self.apis}
             return {"apis": plain | {name: {"doc": "", "is_stream": True} for name in self.streams}}
         assert call.api == "svcd.http"
-        self.calls.append(call)
+        self.calls.append(replace(call))  # a copy: the arguments are let go with the answer
         name = call.args["api"]
         return self.streams[name](call.args) if name in self.streams else await self.apis[name](call.args)
 
