@@ -70,7 +70,7 @@ class Caller:
         if told == -inf:
             await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
         if self.staging is not None and has_large(args.values()):
-            args = await self.staging.staged(args)
+            args = await self.staging.staged(args, inf if give_up is None else give_up - self._clock())
         pending = Pending(api, give_up)
         feeding = self._feeding(pending, inputs) if inputs else None
         self._send(pending, args, told, trace, attempt, 0, feeding)

@@ -209,7 +209,7 @@ def unpack_body(body: bytes | memoryview, borrowed: Borrowed | None = None) -> l
     head = body
     hook: Callable[[int, bytes], Any] = exttypes.unpack
     if borrowed is not None:
-        borrowed.count = 0
+        borrowed.count = borrowed.size = 0
         hook = borrowed.unpack
     try:
         if body[0] == _ARRAY32 and _is_attached(body):
@@ -324,12 +324,15 @@ class Borrowed:
         self._lender = lender
         self.count = 0
         """Things borrowed by the message that is read."""
+        self.size = 0
+        """Their bytes."""
         self.unpack = exttypes.hook((), self)
         """msgpack's ext_hook for a message without attachments."""
 
     def __call__(self, reference: bytes) -> memoryview:
         data = self._lender.borrow(reference)
         self.count += 1
+        self.size += len(data)
         return data
 
     def refuse_rest(self, references: list[bytes]) -> None:

@@ -125,11 +125,12 @@ class Connection(MemoryTalk):
 
     def next_event(self) -> Event | None:
         """Return what the peer said next, or None when more bytes are needed. Raises RemoteProtocolError."""
-        reader = self._reader
+        reader, borrowed = self._reader, self._borrowed
         while (body := reader.next_frame()) is not None:
             self.has_more = reader.at < reader.size
             try:
-                event = parse(unpack_body(body, self._borrowed), len(body))
+                message = unpack_body(body, borrowed)
+                event = parse(message, len(body) if borrowed is None else len(body) + borrowed.size)
             except DecodeError as error:
                 event = self._salvage(error, len(body))
             if self.peer is None:

@@ -134,6 +134,11 @@ def reference_in(payload: bytes) -> bytes:
     return payload[-_REFERENCE:]
 
 
+def size_in(reference: bytes) -> int:
+    """Return the bytes that a reference speaks of."""
+    return int.from_bytes(reference[-8:], "little")
+
+
 def refusal(value: Any) -> str:
     """Say why a value does not travel, and what to do."""
     kind = type(value).__name__

@@ -104,7 +104,7 @@ class Handover:
         if self._sharing is not None:
             self._sharing.may_lend = self.refusal is None
             if self._sharing.may_lend:
-                self.staging = Staging(self._sharing)
+                self.staging = Staging(self._sharing, self._connection.limit)
 
     async def give_back(self) -> None:
         """Give back slots whose last view went while nothing else was said; runs until cancelled."""

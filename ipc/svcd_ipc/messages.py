@@ -144,7 +144,7 @@ class Item:
     id: int
     value: Any
     size: int
-    """Bytes of its frame."""
+    """Bytes of its frame, and of what that refers to."""
     fault: str | None = None
 
 
@@ -198,7 +198,7 @@ class Feed:
     input: int
     value: Any
     size: int
-    """Bytes of its frame."""
+    """Bytes of its frame, and of what that refers to."""
     fault: str | None = None
 
 

@@ -8,6 +8,7 @@ copied where the message is made.
 from __future__ import annotations
 
 import sys
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 LARGE: Final = 8 * 1024 * 1024
 """Bytes of an array from which on it is copied on a thread."""
 
+_PATIENCE, _PAUSE = 10.0, 0.01
+"""Seconds for which an array that is larger than a frame waits for room in the arena, and between two looks."""
+
 _FEW: Final = 64
 """Items of a value up to which each is looked at."""
 
@@ -29,22 +33,34 @@ _FEW: Final = 64
 class Staging:
     """Brings the large arrays of a value into the arena before the value is sent over one connection."""
 
-    def __init__(self, sharing: Sharing) -> None:
+    def __init__(self, sharing: Sharing, limit: int) -> None:
         self._sharing = sharing
+        self._limit = limit
+        """Bytes of the largest frame."""
 
-    async def staged(self, value: Any) -> Any:
-        """Return the value with large arrays replaced, its own or those of its items; see `is_large`."""
-        if isinstance(value, dict):
-            return {name: await self._staged(item) if is_large(item) else item for name, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [await self._staged(item) if is_large(item) else item for item in value]
-        return await self._staged(value)
+    async def staged(self, value: Any, patience: float = inf) -> Any:
+        """Return the value with large arrays replaced, its own or those of its items; see `is_large`.
+
+        patience: seconds for which this may take, at most.
+        """
+        with trio.move_on_after(min(patience, _PATIENCE)):
+            if isinstance(value, dict):
+                return {name: await self._staged(item) if is_large(item) else item for name, item in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [await self._staged(item) if is_large(item) else item for item in value]
+            return await self._staged(value)
+        return value
 
     async def _staged(self, array: Any) -> Any:
         numpy = sys.modules.get("numpy")
         if numpy is None or type(array) is not numpy.ndarray or not self._sharing.would_copy(array):
             return array
-        copied = await trio.to_thread.run_sync(copy, self._sharing.memory, array)
+        memory = self._sharing.memory
+        copied = await trio.to_thread.run_sync(copy, memory, array)
+        if copied is None and self._limit <= array.nbytes <= memory.size:  # There is no other way for it.
+            while copied is None and self._sharing.may_lend:
+                await trio.sleep(_PAUSE)
+                copied = await trio.to_thread.run_sync(copy, memory, array)
         return array if copied is None else copied
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc.codec import REFUSED, Encoder, explain, pack_message
 from svcd_ipc.errors import EncodeError
+from svcd_ipc.exttypes import size_in
 from svcd_ipc.messages import Kind
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class FrameWriter:
         self._lender: Lender | None = None
         self.notes: Collection[int] = ()
         """What is to be given back."""
+        self.size = 0
+        """Bytes of the last frame, with those that it refers to: what its receiver has to hold."""
 
     def share(self, lender: Lender) -> None:
         """Lend arrays from now on."""
@@ -60,6 +63,7 @@ class FrameWriter:
             raise explain(error, message[of], root) from None
         size = len(text)
         if size <= self._join and not encoder.attached:
+            self.size = size
             chunks: Chunks = [_LENGTH.pack(size) + text]
         else:
             body = encoder.finish(text)
@@ -70,8 +74,10 @@ class FrameWriter:
                     f"{root}: {size} bytes with its envelope; the limit of a frame is {self._limit};"
                     " send it in pieces, as a stream"
                 )
+            self.size = size
             chunks = [_LENGTH.pack(size), *body]
         if encoder.lent:
+            self.size += sum(map(size_in, encoder.lent))
             encoder.lent.clear()
         return chunks if not self.notes else self._with_returns(chunks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from svcd_ipc import memory as memories
 from svcd_ipc import messages
 from svcd_ipc.buffers import LEND
 from svcd_ipc.channel import Channel, IncomingCall, Limits
-from svcd_ipc.errors import CallError, EncodeError, InvalidArgument
+from svcd_ipc.errors import CallError, DeadlineExceeded, EncodeError, InvalidArgument
 from svcd_ipc.memory import Memory
 from svcd_ipc.space import PAGE
 
@@ -384,3 +385,39 @@ async def test_a_view_of_an_argument_that_is_a_memoryview_goes_back_by_reference
     assert answer.readonly
     del answer
     await until_free(two.mine, two.theirs)
+
+
+async def test_a_stream_of_large_arrays_waits_for_its_consumer(pair: Any) -> None:
+    two = await pair(64 * 1024 * 1024)
+    x = np.ones(6 << 20, "u1")  # more than may be under way
+    stream = two.caller.stream("items", {"x": x})
+    async for item in stream:
+        assert item.nbytes == x.nbytes
+        assert two.theirs.used <= 3 * x.nbytes
+    del item, stream
+    await until_free(two.mine, two.theirs)
+
+
+async def test_an_array_larger_than_a_frame_waits_for_room(pair: Any) -> None:
+    two = await pair(24 * 1024 * 1024, limits=Limits(frame=4 << 20))
+    x = np.ones(9 << 20, "u1")
+    totals = []
+
+    async def call() -> None:
+        totals.append((await two.call("plus_one", {"x": x})).sum(dtype="u8"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(call)
+    assert totals == [2 * x.size] * 6
+    await until_free(two.mine, two.theirs)
+
+
+async def test_the_wait_for_room_ends_with_the_deadline(pair: Any) -> None:
+    two = await pair(24 * 1024 * 1024, limits=Limits(frame=4 << 20))
+    x = np.ones(20 << 20, "u1")
+    await two.call("keep", {"x": x})
+    with pytest.raises(DeadlineExceeded):
+        await two.call("keep", {"x": x}, deadline=time.monotonic() + 0.05)
+    two.service.kept.clear()
+    await until_free(two.mine)
