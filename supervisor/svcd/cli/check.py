@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from svcd.cli.common import app_options, documents_of, fail, sources_of
 from svcd.cli.graph import app_of
+from svcd.values.places import places
 from svcd.values.secrets import NOT_SHOWN, veil
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ def _print(app: AppSpec) -> None:
     click.echo(f"{app.name}: {len(app.services)} services, entry {app.entry}, http {app.http.host}:{app.http.port}")
     for service in app.services.values():
         click.echo(_line(service))
+    if tasks := [api.name for api in app.services[app.entry].apis if api.is_task]:
+        store = app.tasks.store or places(app.name, os.environ, os.getuid()).tasks
+        click.echo(f"  {app.entry}'s tasks {', '.join(tasks)} are kept in {store}")
     for group in app.groups:
         click.echo(f"  {' and '.join(group)} share a process")
 

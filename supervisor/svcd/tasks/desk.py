@@ -168,6 +168,8 @@ class Desk:
     def _failed(self, steps: list[Step], error: StoreUnusable) -> None:
         for step in steps:
             step.outcome = outcome.Error(StoreUnusable(str(error), is_full=error.is_full))
+        if error.is_full:
+            return  # what is smaller may still fit, so this is no state of the store
         if not self._trouble:
             self._say(str(error))
         self._trouble = str(error)

@@ -19,6 +19,8 @@ VERSION = 1
 APPLICATION_ID = 0x73766364
 """"svcd", so that `file` and we know whose it is."""
 MEMORY = ":memory:"
+JOURNAL_LIMIT = 64 << 20
+"""Bytes to which the -wal file is cut once its contents are in the file itself."""
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for another process that is writing."""
 
@@ -76,6 +78,7 @@ def open_file(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
     except sqlite3.Error as error:
         connection.close()
         raise unusable(path, error) from error

@@ -30,7 +30,7 @@ SERVICE = """
         async def help(self, x: int) -> int:
             return x + 1
 
-    @svcd.service(traffic={"timeout": 2, "max_concurrency": 4, "max_queue": 4}, threads=2)
+    @svcd.service(traffic={"timeout": 4, "max_concurrency": 4, "max_queue": 4}, threads=2)
     class Work:
         helper = svcd.depends(Helper)
         inside = 0
