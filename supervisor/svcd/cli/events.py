@@ -95,7 +95,7 @@ def _sentence(event: dict[str, Any]) -> str:
     if event["replica"] is not None:
         whom = f"{event['service']}/{event['replica']}"
     number = f" #{event['generation']}" if event["generation"] else ""
-    kind = event["kind"] if event["kind"] in {"scale", "restart"} else ""
+    kind = event["kind"] if event["kind"] in {"scale", "restart", "chaos"} else ""
     to = click.style(event["to"], fg=colour_of(event["to"]))
     is_step = event["kind"] != "replica" or event["from"] != event["to"]
     steps = f"{event['from']} -> {to}" if event["from"] and is_step else to

@@ -27,6 +27,7 @@ _COMMANDS = {
     "restart": "end replicas and start them anew",
     "call": "call one api of a service",
     "bench": "put load on one api and measure",
+    "chaos": "break replicas on purpose, and see what becomes of it",
     "logs": "show what the replicas printed",
     "gpus": "list the GPUs of this box",
     "unit": "a systemd unit for the app",

@@ -12,6 +12,7 @@ import trio
 from svcd.control.restart import WHY, restart
 from svcd.control.status import table
 from svcd.control.story import story
+from svcd.control.strikes import Fault, strike
 from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
 from svcd_ipc.errors import InvalidArgument, ServiceUnavailable, UnknownApi
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 REQUESTS = frozenset(
     (
         *("info", "ps", "troubles", "status", "start", "where", "routes", "events"),
-        *("scale", "scaled", "restart", "environment", "down", "leave"),
+        *("scale", "scaled", "restart", "strike", "environment", "down", "leave"),
     )
 )
 
@@ -192,6 +193,26 @@ class Control:
                 async with aclosing(restart(found, self._bus)) as steps:
                     async for each in steps:
                         yield each
+
+        return news()
+
+    async def strike(self, service: str, replica: int, fault: str, seconds: float) -> Any:
+        """A stream of one fault that is done to a replica, and lasts until this ends; see `control.strikes`."""
+        name = self._name(service)
+        if name is None:
+            return self._unknown(service)
+        if fault not in set(Fault):
+            raise InvalidArgument(f"the daemon knows no fault {fault!r}, but {', '.join(Fault)}")
+        found = next((each for each in self._app.services[name].replicas if each.index == replica), None)
+
+        async def news() -> AsyncIterator[dict[str, Any]]:
+            if found is None:
+                yield {"missed": f"there is no {name}/{replica}"}
+                return
+            self._journal.note("chaos", fault, service=found.spec.name, replica=replica, reason="svcd chaos")
+            async with aclosing(strike(found, Fault(fault), seconds, self._app.signal)) as steps:
+                async for each in steps:
+                    yield each
 
         return news()
 

@@ -89,6 +89,7 @@ class IngressProcess:
                     routes=take_routes,
                     health=lambda: self._health(app),
                     drain=self._drain,
+                    drop=self._connections.abandon,
                 )
                 await control.connect(boot.link, nursery)
                 if boot.pulse:

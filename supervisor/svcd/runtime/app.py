@@ -326,6 +326,10 @@ class App:
         if replica.spec.command is None:
             self._processes.signal(replica.process_id, signal.SIGQUIT)
 
+    def signal(self, replica: Replica, signum: int) -> None:
+        """Signal the main process of a replica, and nothing that ever has its pid later."""
+        self._processes.signal(replica.process_id, signum)
+
     def kill(self, replica: Replica) -> None:
         """SIGKILL to the whole tree."""
         self._processes.kill(replica.process_id)

@@ -45,7 +45,7 @@ class Note:
     time: float
     """Seconds since the epoch."""
     kind: str
-    """`daemon`, `scale`, `restart` or `machine`."""
+    """`daemon`, `scale`, `restart`, `chaos` or `machine`."""
     state: str = ""
     """What it came to: `started`, a number of replicas, `trouble`, `over`."""
     before: str = ""

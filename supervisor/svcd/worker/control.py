@@ -32,6 +32,7 @@ class Control:
         routes: Takes the daemon's `routes`.
         health: Answers `health`.
         drain: Returns when no call is in flight any more.
+        drop: Cuts all connections from callers, returns how many.
         outlives: Whether to find the next daemon when this one goes; what is said meanwhile waits for it.
     """
 
@@ -44,11 +45,13 @@ class Control:
         routes: Callable[[dict[str, Any]], None],
         health: Callable[[], dict[str, Any]],
         drain: Callable[[], Awaitable[None]],
+        drop: Callable[[], int] = int,
     ) -> None:
         self._hello = {"role": role, **asdict(identity)}
         self._routes = routes
         self._health = health
         self._drain = drain
+        self._drop = drop
         self._outlives = outlives
         self._channel: Channel | None = None
         self._found = trio.Event()
@@ -131,6 +134,8 @@ class Control:
                 return self._health()
             case "drain":
                 await self._drain()
+            case "drop":
+                return self._drop()
             case "environment":
                 # As bytes: a variable need not be text.
                 return [list(pair) for pair in os.environb.items()]

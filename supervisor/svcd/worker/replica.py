@@ -134,6 +134,7 @@ class Replica:
                 routes=client.update,
                 health=self._health,
                 drain=self._drain,
+                drop=self._drop,
             )
             control.restate = lambda: self._hooks.restate(control.probed)
             try:
@@ -262,6 +263,13 @@ class Replica:
         if not self._is_started or self._members is None:
             return {"in_flight": 0, "queued": 0, "threads_stuck": 0}
         return self._members.health()
+
+    def _drop(self) -> int:
+        """Cut all connections, as a network would; callers connect anew."""
+        cut = [channel for channel in self._channels if not channel.closed.is_set()]
+        for channel in cut:
+            channel.close()
+        return len(cut)
 
     async def _drain(self) -> None:
         for channel in self._channels:
