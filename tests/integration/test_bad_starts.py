@@ -56,9 +56,9 @@ SERVICE = """
 """
 TOML = """
     [services.Hung]
-    start_timeout = "700ms"
+    start_timeout = "2500ms"
     [services.HungToo]
-    start_timeout = "700ms"
+    start_timeout = "2500ms"
     [services.Cramped]
     rlimits.as = "24Mi"
 """
