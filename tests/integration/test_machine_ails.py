@@ -1,8 +1,12 @@
-"""A log directory without room: serving goes on, and it is said once, before there is room again."""
+"""A log directory without room, a daemon without descriptors: serving goes on, and each is said once."""
 
 from __future__ import annotations
 
+import resource
+import socket
 import subprocess
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +14,6 @@ import pytest
 from running import wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import MakeApp
     from running import RunningApp
 
@@ -49,6 +51,23 @@ def test_a_full_log_disk_is_told_where_it_can_be(make_app: MakeApp) -> None:
         assert ' "lost"' in app.svcd("events", "--json").stdout
     finally:
         subprocess.run(["umount", "--lazy", str(app.logs)], check=True)
+
+
+def test_a_daemon_without_descriptors_says_so_and_serves_on(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Entry").up()
+    assert app.daemon is not None
+    most = len(list(Path(f"/proc/{app.daemon.pid}/fd").iterdir())) + 8
+    _, hard = resource.prlimit(app.daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(app.daemon.pid, resource.RLIMIT_NOFILE, (most, hard))
+    with ExitStack() as stack:
+        for _ in range(2 * most):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(app.runtime / "control.sock"))
+        wait_until(lambda: "descriptors of the daemon are open" in app.stderr, "it to be noticed")
+        assert app.post("talk") == (200, 1)
+    wait_until(lambda: "over: " in app.stderr, "its end to be noticed")
+    assert app.stderr.count("trouble: ") == 1
+    assert [row["state"] for row in app.rows()] == ["ready", "ready"]
 
 
 def fill(path: Path) -> None:
