@@ -60,6 +60,30 @@ TOML = """
     [services.Twice]
     scaling = { min_replicas = 2 }
 """
+PROGRAMS = """
+    import urllib.request
+
+    import svcd
+
+    @svcd.service
+    class Entry:
+        web = svcd.depends("Web")
+
+        @svcd.api
+        def look(self) -> int:
+            with urllib.request.urlopen(self.web) as answer:
+                return answer.status
+"""
+COMMANDS = """
+    orphan_grace = "30s"
+    [services.Once]
+    type = "oneshot"
+    command = ["{python}", "-c", "open('ran', 'a').write('once ')"]
+    [services.Web]
+    command = ["{python}", "-m", "http.server", "--bind", "127.0.0.1", "{port}"]
+    readiness = { http = "/", period = "100ms" }
+    after = ["Once"]
+"""
 
 
 def pids(app: RunningApp) -> dict[str, int]:
@@ -141,6 +165,66 @@ def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_
     assert changed == {"Twice/0", "Twice/1", "Other/0"}
     assert app.row("Other")["last_exit"] == "killed by SIGKILL"
     assert app.post("who")[1] == after["Other/0"]
+
+
+SLOW = """
+    import time
+    from pathlib import Path
+
+    import svcd
+
+    @svcd.service
+    class Slow:
+        def __init__(self) -> None:
+            while not (Path(__file__).parent / "go").exists():
+                time.sleep(0.01)
+
+        @svcd.api
+        async def work(self, x: int) -> int:
+            return x
+
+    @svcd.service
+    class Entry:
+        slow = svcd.depends(Slow)
+
+        @svcd.api
+        async def work(self, x: int) -> int:
+            return await self.slow.work(x=x)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_was_starting_goes_on_starting(make_app: MakeApp, when: str) -> None:
+    """Slow becomes ready before there is a daemon that it could tell, or after."""
+    app = make_app(SLOW, TOML.partition("[services")[0], entry="Entry").up(wait=False)
+    wait_until(lambda: answers(app) and None not in pids(app).values(), "all to be started")
+    wait_until(lambda: app.row("Entry")["reason"] == "waiting for Slow", "Entry to wait")
+    before = pids(app)
+    kill_daemon(app)
+    if when == "before":
+        (app.folder / "go").touch()
+    app.up(wait=False)
+    wait_until(lambda: answers(app), "commands to work")
+    (app.folder / "go").touch()
+    wait_until(lambda: "ready after" in app.stderr, "the app to be ready")
+    assert pids(app) == before
+    assert app.post("work", {"x": 2}) == (200, 2)
+
+
+def test_programs_are_taken_over_and_oneshots_stay_done(make_app: MakeApp) -> None:
+    app = make_app(PROGRAMS, COMMANDS, entry="Entry").up()
+    before = pids(app)
+    assert app.post("look") == (200, 200)
+    kill_daemon(app)
+    assert app.post("look") == (200, 200)
+    app.up()
+    assert pids(app) == before
+    assert app.row("Once")["state"] == "done"
+    assert app.post("look") == (200, 200)
+    os.kill(before["Web/0"], signal.SIGKILL)
+    wait_until(lambda: app.row("Web")["restarts"] == 1 and app.row("Web")["state"] == "ready", "it to be replaced")
+    assert app.post("look") == (200, 200)
+    assert (app.folder / "ran").read_text() == "once "
 
 
 def test_an_up_that_fails_leaves_all_as_it_is(make_app: MakeApp) -> None:

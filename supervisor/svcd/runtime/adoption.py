@@ -52,13 +52,13 @@ class Adoption:
         outdated: dict[str, list[Replica]] = {}
         for note in self._heritage.replicas:
             unit = self._app.units.get(note.service)
-            kept = self._kept.get(note.process_id)
-            if unit is None or not self._is_fit(unit, note):
-                continue  # retired below
-            self._kept.pop(note.process_id, None)
+            if unit is None:
+                continue  # retired below, as all that is left there
             replica = self._app.recall(unit, note)
             is_same = note.sameness == fingerprint(self._app.spec, unit.spec)
-            if kept is not None and not kept.has_ended:
+            kept = self._kept.get(note.process_id)
+            if kept is not None and not kept.has_ended and _is_fit(unit, note):
+                del self._kept[note.process_id]
                 self._adopt(replica, note, kept)
                 if not is_same:
                     outdated.setdefault(unit.spec.name, []).append(replica)
@@ -66,20 +66,13 @@ class Adoption:
                 replica.state = State.DONE
                 unit.was_ready.set()
             else:
-                if note.state in _RUNNING:
+                if note.state in _RUNNING and (kept is None or kept.has_ended):
                     replica.missed(self._heritage.endings.get(note.process_id))
                 replica.begin()
         for replicas in outdated.values():
             self._nursery.start_soon(self._replace, replicas)
         for process_id in self._kept:
             self._nursery.start_soon(retire, self._processes, process_id)
-
-    def _is_fit(self, unit: Service, note: ReplicaNote) -> bool:
-        """A program that was not ready yet is started anew: how far its probes were is not known."""
-        is_program = unit.spec.command is not None
-        if is_program != (note.place is not None):
-            return False
-        return not is_program or note.state in {State.READY, State.DONE} or note.process_id not in self._kept
 
     def _adopt(self, replica: Replica, note: ReplicaNote, kept: Kept) -> None:
         identity = Identity(
@@ -109,6 +102,14 @@ class Adoption:
             replica.post(Happening.RESTART, REASON)
             with trio.move_on_after(replica.spec.limits.drain + replica.spec.limits.stop + replica.spec.limits.start):
                 await _until_back(replica, generation)
+
+
+def _is_fit(unit: Service, note: ReplicaNote) -> bool:
+    """Whether a process can be adopted. How far the probes of a program were that was not ready yet is not known."""
+    is_program = unit.spec.command is not None
+    if is_program != (note.place is not None):
+        return False
+    return not is_program or note.state in {State.READY, State.UNREADY}
 
 
 async def _until_back(replica: Replica, generation: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd_ipc.client import connect
-from svcd_ipc.errors import CallError, ProtocolError, ReplicaLost, ServiceUnavailable, UnknownApi
+from svcd_ipc.errors import CallError, LocalProtocolError, ProtocolError, ReplicaLost, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +63,14 @@ class Control:
     async def connect(self, path: str, nursery: trio.Nursery) -> None:
         """Connect to the daemon. Raises OSError or ProtocolError when it does not answer or refuses."""
         self._path, self._nursery = path, nursery
-        self._channel = await connect(path, nursery=nursery, identity=self._hello, handler=self._handle)
+        try:
+            self._channel = await connect(path, nursery=nursery, identity=self._hello, handler=self._handle)
+        except ServiceUnavailable as error:
+            if not self._outlives or isinstance(error.__cause__, LocalProtocolError):  # it was refused
+                raise
+            self._channel = await self._next_daemon()
+        if self._outlives:
+            nursery.start_soon(self._follow, self._channel)
 
     async def imported(self) -> None:
         """Say that user code is imported; returns when the dependencies have been ready."""
@@ -88,15 +95,19 @@ class Control:
 
     async def until_lost(self) -> None:
         """Return when the daemon is gone, and no other is to be waited for."""
-        if self._channel is None:
-            return
-        await self._channel.closed.wait()
-        while self._outlives:
-            self._channel = await self._next_daemon()
+        if self._outlives:
+            await trio.sleep_forever()
+        elif self._channel is not None:
+            await self._channel.closed.wait()
+
+    async def _follow(self, channel: Channel) -> None:
+        """Find a daemon after the other."""
+        while True:
+            await channel.closed.wait()
+            channel = self._channel = await self._next_daemon()
             self._found.set()
             self._found = trio.Event()
-            self._nursery.start_soon(self._introduce, self._channel)
-            await self._channel.closed.wait()
+            self._nursery.start_soon(self._introduce, channel)
 
     async def _next_daemon(self) -> Channel:
         """Return a channel to the next daemon. The keeper decides for how long to wait: it ends this process."""
