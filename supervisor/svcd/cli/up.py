@@ -136,7 +136,10 @@ def _detach(words: list[str], where: Places, *, wait: bool, timeout: float | Non
         text, is_started = _first_words(said.fileno())
     sys.stderr.write(text.decode(errors="replace"))
     if not is_started:
-        sys.exit(daemon.wait() or EXIT_FAILURE)
+        code = daemon.wait() or EXIT_FAILURE
+        if not text:
+            fail("it was stopped before anything ran; `svcd events` shows by whom", code)
+        sys.exit(code)
     daemon.returncode = 0  # it goes on without us; Popen would warn of it
     if not wait:
         click.echo(f"started, pid {daemon.pid}; {HINT}", err=True)

@@ -189,7 +189,8 @@ class Control:
 
         async def news() -> AsyncIterator[dict[str, Any]]:
             async with self._restarting:
-                self._journal.note("restart", service=name, replica=replica, reason=WHY)
+                if any(each.state is not State.STOPPED for each in found):  # it may have waited for long
+                    self._journal.note("restart", service=name, replica=replica, reason=WHY)
                 async with aclosing(restart(found, self._bus)) as steps:
                     async for each in steps:
                         yield each
