@@ -15,6 +15,9 @@ lease costs 25 µs and the socket 0.2 µs per KiB, a few times as much from 1 Mi
 """
 
 
+SCATTERED: Final = "a memoryview whose bytes do not lie in one piece cannot travel; send its tobytes()"
+
+
 class Buffer:
     """Bytes or a memoryview that is large."""
 
@@ -23,34 +26,34 @@ class Buffer:
     def __init__(self, value: bytes | bytearray | memoryview) -> None:
         self.is_bytes = not isinstance(value, memoryview)
         view = memoryview(value)
-        self.view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+        if not view.c_contiguous:
+            raise TypeError(SCATTERED)
+        self.view = view.cast("B")
         """Its bytes, flat."""
 
 
-_BUFFERS = frozenset((bytes, bytearray, memoryview))
+BUFFERS = frozenset((bytes, bytearray, memoryview))
 _SCALARS = frozenset((int, float, str, bool, type(None)))
 
 
+def with_buffers_in(message: list[Any], of: int) -> list[Any] | None:
+    """Return a message whose value, at index `of`, has its large buffers told apart; None when there are none.
+
+    That takes as long as to pack it, so it is for messages of at least LEND bytes, which are then packed again.
+    """
+    found = with_buffers(message[of])
+    return None if found is message[of] else [*message[:of], found, *message[of + 1 :]]
+
+
 def with_buffers(value: Any) -> Any:
-    """Return a value with its large buffers told apart; itself when there are none at its top."""
-    kind = type(value)
-    if kind is dict:
-        for item in value.values():
-            if type(item) in _BUFFERS and memoryview(item).nbytes >= LEND:
-                return wrapped(value)
-        return value
-    return wrapped(value) if kind in _BUFFERS else value
-
-
-def wrapped(value: Any) -> Any:
     """Return a value with its large buffers told apart, however deep; itself when there are none."""
     kind = type(value)
-    if kind in _BUFFERS:
+    if kind in BUFFERS:
         return Buffer(value) if memoryview(value).nbytes >= LEND else value
     if kind is dict:
-        made = {key: wrapped(item) for key, item in value.items()}
+        made = {key: with_buffers(item) for key, item in value.items()}
         return made if any(made[key] is not item for key, item in value.items()) else value
     if kind in (list, tuple) and not _SCALARS.issuperset(map(type, value)):
-        items = [wrapped(item) for item in value]
+        items = [with_buffers(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     return value

@@ -22,7 +22,7 @@ from svcd_ipc.errors import (
     ReplicaLost,
     UnknownApi,
 )
-from svcd_ipc.staging import is_worth_staging
+from svcd_ipc.staging import may_be_large
 from svcd_ipc.taking import Input
 from svcd_ipc.timing import Timing
 
@@ -243,8 +243,8 @@ class Callee:
         if hasattr(type(value), "__anext__"):
             await self._produce(serving, value)
             return _STREAMED
-        if self.staging is not None and is_worth_staging(value):
-            return await self.staging.staged(value)
+        if self.staging is not None and may_be_large(value):
+            return await self.staging.prepared(value)
         return value
 
     async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:
@@ -260,8 +260,8 @@ class Callee:
                     item = await anext(items)
                 except StopAsyncIteration:
                     return
-                if self.staging is not None and is_worth_staging(item):
-                    item = await self.staging.staged(item)
+                if self.staging is not None and may_be_large(item):
+                    item = await self.staging.prepared(item)
                 self._put(self._connection.send_item(number, item))
                 if self._outbox.is_high:
                     await self._outbox.room()

@@ -13,7 +13,7 @@ from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, Replic
 from svcd_ipc.feeding import Feeding
 from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
 from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
-from svcd_ipc.staging import has_large
+from svcd_ipc.staging import may_be_large
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -69,8 +69,8 @@ class Caller:
         give_up, told = self._deadlines(deadline)
         if told == -inf:
             await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
-        if self.staging is not None and has_large(args.values()):
-            args = await self.staging.staged(args, inf if give_up is None else give_up - self._clock())
+        if self.staging is not None and may_be_large(args):
+            args = await self.staging.prepared(args, inf if give_up is None else give_up - self._clock())
         pending = Pending(api, give_up)
         feeding = self._feeding(pending, inputs) if inputs else None
         self._send(pending, args, told, trace, attempt, 0, feeding)

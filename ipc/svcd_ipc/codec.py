@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from svcd_ipc import exttypes
-from svcd_ipc.buffers import LEND, Buffer, with_buffers, wrapped
+from svcd_ipc.buffers import LEND, SCATTERED, Buffer, with_buffers_in
 from svcd_ipc.errors import EncodeError
 from svcd_ipc.exttypes import DecodeError, register
 
@@ -50,7 +50,7 @@ _BIN8, _BIN16, _BIN32 = 0xC4, 0xC5, 0xC6
 _ARRAY32 = 0xDD
 _BIN32_HEADER = Struct(">BI")
 _MALFORMED = (ValueError, TypeError, OverflowError, MemoryError)
-REFUSED = (TypeError, ValueError, OverflowError, RecursionError)
+REFUSED = (TypeError, ValueError, OverflowError, RecursionError, BufferError)
 
 
 class UndecodableError(DecodeError):
@@ -110,7 +110,7 @@ class Encoder:
             return msgpack.ExtType(*exttypes.pack_array(value))
         if found := exttypes.pack_extension(value):
             return msgpack.ExtType(*found)
-        return with_buffers(plain(value))
+        return plain(value)
 
     def _buffer(self, buffer: Buffer) -> Any:
         """Lend a buffer, else let a view be attached and bytes stand in the text."""
@@ -122,22 +122,6 @@ class Encoder:
             return view.obj if isinstance(view.obj, (bytes, bytearray)) else view
         self.attached.append(view)
         return msgpack.ExtType(exttypes.ATTACHED_VIEW, str(len(self.attached) - 1).encode())
-
-
-def pack_message(encoder: Encoder, message: list[Any], of: int, undo: Callable[[], None]) -> bytes:
-    """Return the text of a message whose value, at index `of`, may have large buffers in it. Raises one of REFUSED.
-
-    Those that are not at the top of the value are looked for only once the text is so long that there may be some; it
-    is made again then, and `undo` takes back what was lent.
-    """
-    value = message[of]
-    found = with_buffers(value)
-    text = encoder.pack(message if found is value else [*message[:of], found, *message[of + 1 :]])
-    if len(text) >= LEND and found is value and (found := wrapped(value)) is not value:
-        undo()
-        encoder.attached = []
-        text = encoder.pack([*message[:of], found, *message[of + 1 :]])
-    return text
 
 
 def plain(value: Any) -> Any:
@@ -196,7 +180,11 @@ def pack_body(message: list[Any], *, of: int, root: str) -> list[Piece]:
     """
     encoder = Encoder(attach=True)
     try:
-        return encoder.finish(pack_message(encoder, message, of, lambda: None))
+        text = encoder.pack(message)
+        if len(text) >= LEND and (found := with_buffers_in(message, of)) is not None:
+            encoder.attached = []
+            text = encoder.pack(found)
+        return encoder.finish(text)
     except REFUSED as error:
         raise explain(error, message[of], root) from None
 
@@ -264,6 +252,8 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _reason(error: BaseException, leaf: Any) -> str:
     if isinstance(error, UnicodeEncodeError):
         return f"a str that is not valid Unicode ({error.reason} at {error.start})"
+    if isinstance(error, BufferError):
+        return SCATTERED
     return exttypes.refusal(leaf) if isinstance(error, OverflowError) else str(error)
 
 

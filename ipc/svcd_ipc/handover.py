@@ -115,7 +115,7 @@ class Handover:
                 await sharing.has_borrowed.wait()
             await trio.sleep(pause)
             pause = min(2 * pause, _SELDOM)
-            if connection.has_returns:
+            if connection.notes:
                 self._outbox.put(connection.send_returns(), join=False)
                 pause = _OFTEN
 

@@ -52,6 +52,8 @@ class MemoryTalk:
     def __init__(self) -> None:
         self._lender: Lender | None = None
         self._borrowed: Borrowed | None = None
+        self.notes: Collection[int] = ()
+        """What is no longer used here of the peer's arena; whatever is said next gives it back."""
         self._capabilities: list[str] = []
         self._awaited: set[type[Event]] = set()
         """What the peer says once, and has not said yet."""
@@ -61,17 +63,13 @@ class MemoryTalk:
         self._lender = lender
         self._borrowed = Borrowed(lender)
         self._writer.share(lender)
+        self.notes = lender.notes
         self._awaited = {Arena, Taken}
 
     @property
     def may_share(self) -> bool:
         """Tell whether both sides have said that they can share memory."""
         return MEMORY in self._capabilities and self.peer is not None and MEMORY in self.peer.capabilities
-
-    @property
-    def has_returns(self) -> bool:
-        """Tell whether something of the peer's arena is no longer used here; what is said next says it too."""
-        return bool(self._writer.notes)
 
     def send_arena(self, size: int) -> Chunks:
         """Hand over this side's arena; its descriptors have to go with these bytes. 0: there is none."""

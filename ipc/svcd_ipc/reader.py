@@ -127,7 +127,7 @@ class Reader:
 
     async def receive(self) -> None:
         """Wait for bytes and hand them to the connection; returns without any when interrupted."""
-        if self._connection.has_returns:
+        if self._connection.notes:
             self._outbox.put(self._connection.send_returns(), join=False)
         try:
             await wait_readable(self._fd)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from svcd_ipc.buffers import BUFFERS, LEND, with_buffers
 from svcd_ipc.sharing import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from svcd_ipc.sharing import Sharing
 
 LARGE: Final = 8 * 1024 * 1024
@@ -25,6 +24,8 @@ LARGE: Final = 8 * 1024 * 1024
 
 _PATIENCE, _PAUSE = 10.0, 0.01
 """Seconds for which an array that is larger than a frame waits for room in the arena, and between two looks."""
+
+_SMALL = frozenset((int, float, str, bool, type(None)))
 
 _FEW: Final = 64
 """Items of a value up to which each is looked at."""
@@ -38,11 +39,18 @@ class Staging:
         self._limit = limit
         """Bytes of the largest frame."""
 
-    async def staged(self, value: Any, patience: float = inf) -> Any:
-        """Return the value with large arrays replaced, its own or those of its items; see `is_large`.
+    async def prepared(self, value: Any, patience: float = inf) -> Any:
+        """Return the value with what is large in it ready to be lent, if `may_be_large`.
 
         patience: seconds for which this may take, at most.
         """
+        if is_worth_staging(value):
+            value = await self._all_staged(value, patience)
+        # Those deeper inside are found when the message turns out to be long.
+        return with_buffers(value) if has_buffer(value) else value
+
+    async def _all_staged(self, value: Any, patience: float) -> Any:
+        """Return the value with large arrays replaced, its own or those of its items."""
         with trio.move_on_after(min(patience, _PATIENCE)):
             if isinstance(value, dict):
                 return {name: await self._staged(item) if is_large(item) else item for name, item in value.items()}
@@ -64,6 +72,17 @@ class Staging:
         return array if copied is None else copied
 
 
+def may_be_large(value: Any) -> bool:
+    """Whether there is anything to prepare in a value; asked of all arguments and results, so it costs little."""
+    kind = type(value)
+    if kind is dict:
+        for item in value.values():
+            if type(item) not in _SMALL:
+                return len(value) <= _FEW
+        return False
+    return kind not in _SMALL
+
+
 def is_large(value: Any) -> bool:
     """Whether an array is worth a thread."""
     return getattr(value, "nbytes", 0) >= LARGE
@@ -73,12 +92,11 @@ def is_worth_staging(value: Any) -> bool:
     """Whether a value is large, or one of its items where they are few."""
     if not isinstance(value, (dict, list, tuple)):
         return is_large(value)
-    return len(value) <= _FEW and has_large(value.values() if isinstance(value, dict) else value)
+    return len(value) <= _FEW and any(map(is_large, value.values() if isinstance(value, dict) else value))
 
 
-def has_large(values: Iterable[Any]) -> bool:
-    """Whether one of several is; asked of every call."""
-    for value in values:  # noqa: SIM110 - a generator costs three times as much
-        if getattr(value, "nbytes", 0) >= LARGE:
-            return True
-    return False
+def has_buffer(value: Any) -> bool:
+    """Whether a value is a large buffer, or one of its items is."""
+    if type(value) is dict:
+        return any(type(item) in BUFFERS and len(item) >= LEND for item in value.values())
+    return type(value) in BUFFERS and len(value) >= LEND

@@ -8,7 +8,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from svcd_ipc.codec import REFUSED, Encoder, explain, pack_message
+from svcd_ipc.buffers import LEND, with_buffers_in
+from svcd_ipc.codec import REFUSED, Encoder, explain
 from svcd_ipc.errors import EncodeError
 from svcd_ipc.exttypes import size_in
 from svcd_ipc.messages import Kind
@@ -53,10 +54,11 @@ class FrameWriter:
         """Return a message as a frame; `of` and `root` place the user's value in it for errors. Raises EncodeError."""
         encoder = self._encoder
         try:
-            if self._lender is None or not root:
-                text = encoder.pack(message)
-            else:
-                text = pack_message(encoder, message, of, self._take_back)
+            text = encoder.pack(message)
+            if len(text) >= LEND and self._lender is not None and (found := with_buffers_in(message, of)) is not None:
+                self._take_back()
+                encoder.attached = []
+                text = encoder.pack(found)
         except REFUSED as error:
             encoder.reset()
             self._take_back()
