@@ -18,6 +18,7 @@ from svcd.ingress.exchange import ClientGoneError, Exchange
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import RefusedError, long_head, problem_of, refuse
 from svcd.ingress.tasks import METHODS, Tasks
+from svcd.ingress.watch import Watch
 from svcd_ipc.calls import IncomingCall, current
 from svcd_ipc.messages import Hello
 
@@ -62,6 +63,8 @@ class Ingress:
         self._calls = Calls(entry, log)
         self._tasks = Tasks(entry, runner) if runner is not None else None
         self._exchanges: set[Exchange] = set()
+        self.watch = Watch()
+        """Of clients that may go away; to be run by whoever accepts connections."""
 
     def __repr__(self) -> str:
         return f"<Ingress of {self._entry.name} [{self.in_flight} requests]>"
@@ -111,17 +114,15 @@ class Ingress:
 
     async def _while_connected(self, exchange: Exchange, answer: Callable[[], Awaitable[LastStep]]) -> LastStep:
         """Run `answer` and return the last step it leaves. Raises ClientGoneError, with `answer` cancelled."""
-        last_step: LastStep | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_gone, exchange, nursery.cancel_scope)
+        with trio.CancelScope() as scope:
+            watching = self.watch.over(partial(_cancel_when_gone, exchange, scope))
             try:
-                last_step = await answer()
-            except Exception as error:  # noqa: BLE001 - as above; here already, because a nursery would wrap it in a group
-                last_step = self._failed(exchange, error)
-            nursery.cancel_scope.cancel()
-        if last_step is None:
-            raise ClientGoneError
-        return last_step
+                return await answer()
+            except Exception as error:  # noqa: BLE001 - as above
+                return self._failed(exchange, error)
+            finally:
+                watching.end()
+        raise ClientGoneError
 
     async def _answer(self, exchange: Exchange, body: bytes) -> LastStep:
         path = exchange.path

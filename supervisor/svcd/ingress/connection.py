@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
     from hypercorn.events import Event
     from hypercorn.trio.worker_context import WorkerContext
+
+    from svcd.ingress.watch import Watch
 
 READ_AHEAD = 64 * 1024
 """Bytes of later requests on a connection that are taken in while one is being answered."""
@@ -74,24 +77,26 @@ class _Pause(EventWrapper):
     It does not read meanwhile, and so would not notice that the client is gone; this does.
     """
 
-    def __init__(self, stream: trio.SocketStream, protocol: H11Protocol) -> None:
+    def __init__(self, stream: trio.SocketStream, protocol: H11Protocol, watch: Watch) -> None:
         super().__init__()
         self._stream = stream
+        self._watch = watch
         self._protocol = protocol
         self._ahead = 0
         self._is_gone = False
 
     async def wait(self) -> None:
         """Return when the next request may begin. Raises _PeerGoneError."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read_ahead, nursery.cancel_scope)
+        watching = self._watch.over(self._read_ahead)
+        try:
             await super().wait()
-            nursery.cancel_scope.cancel()
+        finally:
+            await watching.until_ended()
         if self._is_gone:
             raise _PeerGoneError
         self._ahead = 0
 
-    async def _read_ahead(self, scope: trio.CancelScope) -> None:
+    async def _read_ahead(self) -> None:
         while self._ahead < READ_AHEAD:
             try:
                 data = await self._stream.receive_some(READ_AHEAD - self._ahead)
@@ -99,7 +104,7 @@ class _Pause(EventWrapper):
                 data = b""
             if not data:
                 self._is_gone = True
-                scope.cancel()
+                await self.set()
                 return
             self._ahead += len(data)
             self._protocol.connection.receive_data(bytes(data))
@@ -110,11 +115,16 @@ class Connection(TCPServer):
 
     idle_task: Clock
 
-    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    def __init__(
+        self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream, watch: Watch
+    ) -> None:
         # Typed for TLS only, though it takes both kinds of stream.
         super().__init__(app, config, context, ConnectionState(LifespanState({})), cast("Any", stream))
         self.idle_task = Clock()
         self._stream = stream
+        self._watch = watch
+        self._held: bytes | None = None
+        """The first of two pieces that are sent together, b"" until it is there."""
         self._is_refused = False
         self._read_over = trio.Event()
 
@@ -130,7 +140,7 @@ class Connection(TCPServer):
         """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end."""
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
-            protocol.can_read = _Pause(self._stream, protocol)
+            protocol.can_read = _Pause(self._stream, protocol, self._watch)
             # There is no hook for it.
             protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
         try:
@@ -152,10 +162,35 @@ class Connection(TCPServer):
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             return b""
 
+    def join_next(self) -> None:
+        """Send the next piece, the head of a response, together with the one after it: one packet, one wake-up."""
+        self._held = b""
+
     async def protocol_send(self, event: Event) -> None:
-        if isinstance(event, RawData) and not event.data:
-            return  # the end of a body with a content length
-        await super().protocol_send(event)
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        data = event.data
+        if self._held is not None:
+            if not self._held:
+                self._held = data
+                return
+            data, self._held = self._held + data, None
+        if data:  # it is empty at the end of a body with a content length
+            await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
+        """Send at once what the kernel takes, without a turn of the event loop; wait with the rest."""
+        if not self.send_lock.locked():
+            try:
+                data = data[os.write(self._stream.socket.fileno(), data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                await self.protocol.handle(Closed())
+                return
+        if data:
+            await super().protocol_send(RawData(data))
 
     async def close_idle(self) -> None:
         """Close the connection, on which no request is under way. Never raises."""

@@ -20,7 +20,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from svcd.ingress.connection import Connection, reset, say
-from svcd.ingress.exchange import abort_connection
+from svcd.ingress.exchange import this_connection
 from svcd.ingress.problems import Problem
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Connections:
                 listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED)
         async with trio.open_nursery() as sweeping:
             sweeping.start_soon(self._sweep)
+            sweeping.start_soon(self._ingress.watch.run)
             async with trio.open_nursery() as nursery:
                 with self._accepting:
                     await trio.serve_listeners(self._serve_one, list(listeners), handler_nursery=nursery)
@@ -96,9 +97,9 @@ class Connections:
         if len(self._open) >= self._limits.max_connections and not await self._make_room():
             await self._turn_away(stream)
             return
-        connection = Connection(self._app, self._config, self._context, stream)
+        connection = Connection(self._app, self._config, self._context, stream, self._ingress.watch)
         self._open.add(connection)
-        abort_connection.set(connection.reset)
+        this_connection.set(connection)
         try:
             await connection.run()
         except Exception as error:  # noqa: BLE001 - the module's law

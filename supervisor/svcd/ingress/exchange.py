@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 import trio
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LINGER = 5.0
 """Seconds that a refused body is still read and dropped: to close at once would reset the connection, and the client
 might never see the answer."""
+_ONE_AT_A_TIME = ("1.1", "1.0")
+"""Versions in which a connection sends one response at a time."""
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(rb"[^\x00\r\n]*")
 _HOP_BY_HOP = frozenset(
@@ -36,8 +38,19 @@ _HOP_BY_HOP = frozenset(
 )
 """Headers that speak of one connection (RFC 9110, section 7.6.1): the ingress makes its own."""
 
-abort_connection: ContextVar[Callable[[], None]] = ContextVar("abort_connection")
-"""Resets the connection that the current task serves; set by whoever accepts connections."""
+
+class Line(Protocol):
+    """The connection that a request came by."""
+
+    def reset(self) -> None:
+        """End it at once."""
+
+    def join_next(self) -> None:
+        """Send the next piece together with the one after it."""
+
+
+this_connection: ContextVar[Line | None] = ContextVar("this_connection", default=None)
+"""The one that the current task serves; set by whoever accepts connections."""
 
 
 class ClientGoneError(Exception):
@@ -51,7 +64,7 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_content_length", "_receive", "_reset", "_scope", "_send"),
+        *("_content_length", "_line", "_receive", "_scope", "_send"),
         *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "head_size", "lines"),
         *("method", "origin", "path", "timing", "trace"),
     )
@@ -60,7 +73,7 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._reset = abort_connection.get(lambda: None)
+        self._line = this_connection.get()
         self.began = trio.current_time()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -115,20 +128,20 @@ class Exchange:
         if self._content_length > limit:
             raise _too_large(limit)
         pieces, size = [], 0
-        while True:
-            with trio.move_on_after(patience) as waiting:
+        with trio.move_on_after(patience) as waiting:
+            while True:
                 message = await self._receive()
-            if waiting.cancelled_caught:
-                raise refuse(408, "slow_body", f"no more of the body came for {patience:g} s")
-            if message["type"] != "http.request":
-                raise ClientGoneError
-            if piece := message.get("body", b""):
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit:
-                    raise _too_large(limit)
-            if not message.get("more_body", False):
-                return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+                if message["type"] != "http.request":
+                    raise ClientGoneError
+                if piece := message.get("body", b""):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > limit:
+                        raise _too_large(limit)
+                if not message.get("more_body", False):
+                    return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+                waiting.deadline = trio.current_time() + patience
+        raise refuse(408, "slow_body", f"no more of the body came for {patience:g} s")
 
     @property
     def query(self) -> dict[str, str]:
@@ -142,6 +155,8 @@ class Exchange:
 
     async def respond(self, status: int, content_type: str, body: bytes, headers: Headers = ()) -> None:
         """Send a whole response."""
+        if self._line is not None and self._scope["http_version"] in _ONE_AT_A_TIME:
+            self._line.join_next()
         await self.begin(status, [*_typed(content_type), (b"content-length", b"%d" % len(body)), *headers])
         await self._send({"type": "http.response.body", "body": body})
 
@@ -199,11 +214,12 @@ class Exchange:
         closing, and HTTP/2 would keep the stream open, so those connections are reset.
         """
         if self._scope["http_version"] != "1.1":
-            self._reset()
+            self.reset()
 
     def reset(self) -> None:
         """End the client's connection at once."""
-        self._reset()
+        if self._line is not None:
+            self._line.reset()
 
     async def _drop_body(self) -> None:
         with trio.move_on_after(LINGER):
