@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
+from chaos_apps import SOURCES, bring_to, toml_of
 from steady_stream import SteadyStream
 
 from running import PATIENCE, SVCD, wait_until
@@ -265,6 +266,38 @@ def test_when_the_grace_runs_out_everything_ends(make_app: MakeApp) -> None:
     app = make_app(SERVICE, 'orphan_grace = "1s"\n', entry="Entry").up()
     kill_daemon(app)
     assert app.post("work", {"x": 2}) == (200, 4)
+    app.assert_gone(within=5)
+
+
+@pytest.mark.parametrize("phase", SOURCES)
+def test_nothing_is_left_after_the_grace_whatever_the_app_was_doing(make_app: MakeApp, phase: str) -> None:
+    app = make_app(SOURCES[phase], 'orphan_grace = "0.5s"\n' + toml_of(phase), entry="Entry")
+    bring_to(app, phase)
+    kill_daemon(app)
+    app.assert_gone(within=5)
+
+
+BEFORE = [("daemon", "guard"), ("daemon", "keeper"), ("guard", "keeper")]
+
+
+@pytest.mark.parametrize("victims", BEFORE, ids="+".join)
+def test_a_grace_protects_from_the_end_of_the_daemon_alone(make_app: MakeApp, victims: tuple[str, ...]) -> None:
+    app = make_app(SOURCES["ready"], 'orphan_grace = "100s"\n', entry="Entry")
+    bring_to(app, "ready")
+    assert app.daemon is not None
+    app.processes()
+    guard, keeper = app.guard_and_keeper()
+    known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
+    for victim in victims:
+        os.kill(known[victim], signal.SIGKILL)
+    app.assert_gone(within=5)
+
+
+def test_a_keeper_that_hangs_is_ended_by_its_guard_after_the_grace(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, 'orphan_grace = "0.5s"\n', entry="Entry").up()
+    _, keeper = app.guard_and_keeper()
+    os.kill(keeper, signal.SIGSTOP)
+    kill_daemon(app)
     app.assert_gone(within=5)
 
 
