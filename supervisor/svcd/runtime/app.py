@@ -106,7 +106,9 @@ class App:
             nursery.start_soon(self.autoscaler.run)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
-                self._programs = Programs(self._launcher, self._processes, replicas.start_soon)
+                self._programs = Programs(
+                    self.spec.services.values(), self._launcher, self._processes, replicas.start_soon
+                )
                 if self._heritage is not None:
                     self._take_over(self._heritage)
                 for service in self.units.values():

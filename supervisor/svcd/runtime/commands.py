@@ -15,11 +15,12 @@ from svcd.runtime.settings import user_ids
 from svcd.values.commands import HOST, Command, Sign, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from svcd.runtime.launch import Launcher
     from svcd.runtime.replica import Replica
     from svcd.values.orders import Spawn
+    from svcd.values.specs import ServiceSpec
 
 
 @dataclass(slots=True)
@@ -42,8 +43,10 @@ def command_of(replica: Replica) -> Command:
 class Commands:
     """Makes spawn orders for programs, and knows where each was told to take connections."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Launcher, services: Iterable[ServiceSpec]) -> None:
         self._launcher = launcher
+        self._fixed = {each.command.port for each in services if each.command}
+        """Ports that are given to services by name, and are not to be chosen for others."""
         self._places: dict[str, Place] = {}
         """By the name of a replica."""
 
@@ -63,10 +66,12 @@ class Commands:
     def order(self, replica: Replica) -> Spawn:
         """Return the order for the replica's present generation. Raises OSError when no port is to be had."""
         command = command_of(replica)
-        place = self._places.get(replica.name)
-        if place and not command.port and not is_free(HOST, place.port):
-            place.port = self._choose_port()
+        is_new = replica.name not in self._places
         place = self._place(replica)
+        if command.port:
+            place.port = command.port  # an earlier daemon may have known another one
+        elif not (is_new or is_free(HOST, place.port)):
+            place.port = self._choose_port()
         self._launcher.make_place(replica.process_id, place.number, user_ids(replica.spec.process))
         fd = command.ready.fd if command.ready.sign is Sign.FD else 0
         argv = self._filled(replica, command.argv)
@@ -113,7 +118,7 @@ class Commands:
         return place
 
     def _choose_port(self) -> int:
-        return choose_port(HOST, {place.port for place in self._places.values()})
+        return choose_port(HOST, self._fixed | {place.port for place in self._places.values()})
 
     def _filled(self, replica: Replica, texts: Sequence[str]) -> list[str]:
         place = self._place(replica)

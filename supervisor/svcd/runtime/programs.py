@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from svcd.runtime.processes import Processes
     from svcd.runtime.replica import Replica
     from svcd.values.orders import Event, Spawn
+    from svcd.values.specs import ServiceSpec
 
 
 class Programs:
@@ -22,12 +23,13 @@ class Programs:
 
     def __init__(
         self,
+        services: Iterable[ServiceSpec],
         launcher: Launcher,
         processes: Processes,
         start_soon: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
-        """Take what makes orders, what runs them, and what runs a task until the app ends."""
-        self._commands = Commands(launcher)
+        """Take the services, what makes orders, what runs them, and what runs a task until the app ends."""
+        self._commands = Commands(launcher, services)
         self._processes = processes
         self._start_soon = start_soon
         self._watched: dict[str, Readiness] = {}
