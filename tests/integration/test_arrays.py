@@ -20,6 +20,8 @@ SERVICE = """
 
     import numpy as np
     import svcd
+    import trio
+    from svcd_ipc.memory import of_process
 
     MANY = 1_000_000
 
@@ -43,6 +45,10 @@ SERVICE = """
             made = svcd.empty((1000, 1000), "u4")
             made[:] = 7
             return made
+
+        @svcd.api
+        def on_thread(self, x: np.ndarray) -> int:
+            return int(x[-1])
 
         @svcd.api
         async def part(self, x: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -82,7 +88,14 @@ SERVICE = """
             assert await self.model.as_view(data=data) == data[1:]
             told.append(await self.model.forwarded(x=part))
             told.append(await self.model.forwarded(x=np.ones(4 * MANY)))  # so large that a thread copies it
+            told.append(await self.model.to_async.on_thread(x=np.ones(MANY)))
             return told
+
+        @svcd.api
+        async def used(self) -> int:
+            while used := of_process().used:
+                await trio.sleep(0.01)
+            return used
 """
 
 EXPECTED = [
@@ -90,6 +103,7 @@ EXPECTED = [
     *(["assignment destination is read-only"] * 2),
     3 * 499_990,
     4_000_000,
+    1,
 ]
 
 
@@ -108,6 +122,7 @@ def test_arrays_are_the_same_under_up(make_app: MakeApp, toml: str) -> None:
     app = make_app(SERVICE, toml, entry="Entry").up()
     for _ in range(3):
         assert app.post("check", {}) == (200, EXPECTED)
+    assert app.post("used", {}) == (200, 0)  # nothing is kept once the calls are over, neither here nor there
     pids = {row["service"]: row["pid"] for row in app.ps()}
     assert arenas_of(pids["Deep"]) == 2
     assert arenas_of(pids["Model"]) == 3  # its own, that of Deep, and that of Entry or, colocated, of the ingress

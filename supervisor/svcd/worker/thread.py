@@ -174,6 +174,7 @@ class ServiceThreads:
                 self.portal.token.run_sync_soon(self._ended, job, result)
             except trio.RunFinishedError:
                 return
+            del job, result  # While the thread waits they would keep arguments alive: memory that the caller shares.
 
     def _ended(self, job: Job, result: outcome.Outcome[Any]) -> None:
         self._pending -= 1
