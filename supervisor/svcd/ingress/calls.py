@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LastStep = Callable[[], Awaitable[None]]
 """What ends a response; see the law of svcd.ingress.asgi."""
 
+RETRIES = 2
+"""How often a request to an idempotent api is sent again after its replica was lost, as `svcd.depends` has it."""
 BIG_FORM = 1 << 20
 """Bytes; a form of this size is parsed on a thread, so that the loop goes on."""
 _NO_STORE = ((b"cache-control", b"no-store"),)
@@ -44,7 +46,8 @@ class Calls:
         deadline = self._entry.deadline()
         if described.get("is_stream"):
             return await self._stream(exchange, self._entry.stream(args, deadline=deadline, trace=exchange.trace))
-        content_type, data = await self._entry.call(args, deadline=deadline, trace=exchange.trace)
+        retries = RETRIES if described.get("idempotent") else 0
+        content_type, data = await self._entry.call(args, deadline=deadline, trace=exchange.trace, retries=retries)
         return partial(exchange.respond, 200, content_type, data)
 
     async def mounted(self, exchange: Exchange, mount: str, body: bytes) -> LastStep:

@@ -134,9 +134,9 @@ class Entry:
         except CallError:
             return  # the next request asks, or the next change
 
-    async def call(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> Any:
-        """Call `svcd.http` of an api that answers as a whole: `[content type, body]`."""
-        return await self._route.call(HTTP_API, dict(args), deadline=deadline, trace=trace)
+    async def call(self, args: Mapping[str, Any], *, deadline: float, trace: str, retries: int = 0) -> Any:
+        """Call `svcd.http` of an api that answers as a whole: `[content type, body]`. retries: as in `Route.call`."""
+        return await self._route.call(HTTP_API, dict(args), deadline=deadline, trace=trace, retries=retries)
 
     async def check(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> None:
         """Call `svcd.check`. Raises InvalidArgument, UnknownApi, CallError.

@@ -54,6 +54,10 @@ class Loop:
         """End it early; calls in flight are cancelled and not counted."""
         self._scope.cancel()
 
+    def finish(self) -> None:
+        """Make no more calls, from any thread; those in flight are waited for and counted."""
+        self._end = self._clock()
+
     async def run(self) -> float:
         """Make the calls and wait for their answers; return the seconds that were counted."""
         try:

@@ -30,9 +30,15 @@ class History:
         """True when there is no further attempt."""
         return self.failures >= BUDGET
 
-    def failed(self, ready_for: float | None) -> History:
-        """Count a failure. ready_for: seconds the process had been ready, None when it never was."""
-        if ready_for is not None and ready_for >= SPELL:
+    def failed(self, ready_for: float | None, *, was_killed: bool = False) -> History:
+        """Count a failure.
+
+        Args:
+            ready_for: Seconds the process had been ready, None when it never was.
+            was_killed: Whether somebody killed it who was neither svcd nor a kernel in want of memory. What could serve
+                until then has not failed of itself, so that killing a replica again and again never uses up its budget.
+        """
+        if ready_for is not None and (was_killed or ready_for >= SPELL):
             return replace(self, failures=1)
         return replace(self, failures=self.failures + 1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -107,11 +108,9 @@ class Replica:
         self._history = History()
         self._entered = trio.current_time()
         self._alarm = math.inf
-        self._terminated = False
-        self._killed = False
-        self._expired = False
-        self._is_lost = False
+        self._terminated = self._killed = self._expired = self._is_lost = False
         self._ended_for = ""
+        self._was_killed = False  # by neither svcd nor the kernel
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
         self._post, self._inbox = trio.open_memory_channel[tuple[Happening, str]](math.inf)
@@ -149,6 +148,7 @@ class Replica:
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
         self.last_exit = self._ended_for or how
+        self._was_killed = event.code == -SIGKILL and not event.oom and not self._ended_for
         lines = [line for each in event.last_lines for line in plain_lines(each)]
         self.last_lines = tuple(veil(line, self.secrets) for line in lines)
         is_done = self.spec.command is not None and self.spec.command.is_done(event.code) and not self._ended_for
@@ -271,7 +271,7 @@ class Replica:
         if state is not State.BACKOFF or self.state is State.BACKOFF:
             return 0, 0
         ready_for = trio.current_time() - self._entered if self.state is State.READY else None
-        return self._history.failed(ready_for).failures, BUDGET
+        return self._history.failed(ready_for, was_killed=self._was_killed).failures, BUDGET
 
     def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
         match action:
@@ -325,7 +325,7 @@ class Replica:
         self.fatal = ""
         self.joined = trio.Event()
         self._ended_for = ""
-        self._is_lost = False
+        self._is_lost = self._was_killed = False
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 
@@ -378,7 +378,7 @@ class Replica:
         self.pid, self.channel = None, None
         if self.state is State.DRAINING:
             return
-        self._history = self._history.failed(self._ready_for)
+        self._history = self._history.failed(self._ready_for, was_killed=self._was_killed)
         if self.spec.command and self.spec.command.restart is Restart.NEVER:
             self.post(Happening.SPENT, f"{self.reason}, and it is never started again")
         elif self._history.spent:

@@ -133,6 +133,7 @@ def describe(schema: ApiSchema) -> dict[str, Any]:
     return schema.describe() | {
         "text_body": schema.only_field(str),
         "bytes_body": schema.only_field(bytes),
+        "idempotent": schema.declaration.idempotent,
         "answers": list(media.offers(schema.result_kinds(), is_stream=schema.is_stream)),
         "task": _task(schema.declaration),
     }

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 RATIO = 0.2
 """Retries per call, in the long run."""
-RESERVE = 10.0
-"""Retries that are there at the start and may be saved up: a service that is called seldom has some as well."""
+RESERVE = 100.0
+"""Retries that are there at the start and may be saved up (Finagle's: 10 a second for 10 s): all calls that a dead
+replica had in flight may have one at once."""
 
 
 class RetryBudget:

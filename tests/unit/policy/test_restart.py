@@ -21,6 +21,11 @@ def test_a_spell_of_being_ready_forgives_what_was_before() -> None:
     assert history == History(failures=1)
 
 
+def test_what_was_ready_and_was_killed_has_not_failed_of_itself() -> None:
+    assert History(failures=BUDGET - 1).failed(0.0, was_killed=True) == History(failures=1)
+    assert History(failures=BUDGET - 1).failed(None, was_killed=True).spent, "what never is ready is given up"
+
+
 def test_the_first_delay_is_short() -> None:
     assert History().failed(None).delay(0.999) <= BASE
 
