@@ -114,3 +114,10 @@ def test_words_stay_as_they_are(word: str, written: str) -> None:
 
 def test_a_dollar_in_the_programs_own_path_is_not_doubled() -> None:
     assert _command_line(["/opt/$x/svcd", "up"]) == "/opt/$x/svcd up"
+
+
+def test_the_unit_of_an_app_that_outlives_its_daemon_lets_it(tmp_path: Path) -> None:
+    plain, _ = unit(write_app(tmp_path / "plain", PING, entry="Ping"))
+    graceful, _ = unit(write_app(tmp_path / "graceful", PING, 'orphan_grace = "30s"\n', entry="Ping"))
+    assert (plain["KillMode"], plain.get("RuntimeDirectoryPreserve")) == (["mixed"], None)
+    assert (graceful["KillMode"], graceful["RuntimeDirectoryPreserve"]) == (["process"], ["restart"])
