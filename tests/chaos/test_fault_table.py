@@ -6,6 +6,7 @@ repeats a run.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from fault_app import RATE, SECONDS, SEED, SERVICE, TWO_OF_EACH, strike
 from running import wait_until
 from svcd import ReplicaLost
 from svcd.measure.http import HttpLoad
+from svcd.policy.restart import BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +46,9 @@ def test_replicas_are_killed_and_idempotent_calls_never_fail(
 
     assert Counter(type(each.error) for each in once.failed).keys() <= {ReplicaLost}
     for each in once.failed:
-        guilty = next((kill for kill in kills if kill.process in str(each.error)), None)
+        guilty = next((kill for kill in kills if f"{kill.process} " in str(each.error)), None)
         assert guilty is not None, f"{each.error} names nobody who was killed"
-        assert each.was_in_flight(guilty.at - 1, guilty.at + 1)
+        assert each.was_in_flight(guilty.at - 1, guilty.at + (guilty.noticed or 0))
         measured(
             "kill -9 under load: a call in flight that cannot be sent again fails after", each.answered - guilty.at
         )
@@ -54,3 +56,59 @@ def test_replicas_are_killed_and_idempotent_calls_never_fail(
         if kill.noticed is not None and kill.back is not None:
             measured("kill -9 under load: the daemon has noticed after", kill.noticed)
             measured("kill -9 under load: another process serves after", kill.back)
+
+
+def test_one_of_two_ingresses_is_killed_and_new_connections_always_succeed(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, "[app.ingress]\nreplicas = 2\n", entry="Entry").up()
+    wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "both")
+    with HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 4, anew=True) as fresh:
+        kills = strike(app, "kill", "ingress", every=2.0)
+    print(f"{len(fresh.noted)} requests, {len(fresh.failed)} cut by {len(kills)} kills of an ingress")  # noqa: T201  (the figures)
+    assert len(fresh.noted) > len(kills)
+    for each in fresh.failed:
+        # On a connection that the dead one had taken: of those that were made after its end none is cut.
+        assert any(each.was_in_flight(kill.at - 1, kill.at + (kill.noticed or 0)) for kill in kills), each.error
+
+
+CRASHES = """
+    import os
+    import threading
+
+    @svcd.service
+    class Crash:
+        def __init__(self) -> None:
+            self.timer = threading.Timer(0.1, os._exit, (7,))
+
+        @svcd.on_startup
+        def light_the_fuse(self) -> None:
+            self.timer.start()
+
+        @svcd.api
+        async def never(self) -> None:
+            pass
+
+    @svcd.service
+    class Front(Entry):
+        crash = svcd.depends(Crash, optional=True)
+
+        @svcd.api(idempotent=True)
+        async def other(self) -> None:
+            await self.crash.never()
+"""
+
+
+def test_a_crash_loop_beside_healthy_services(make_app: MakeApp) -> None:
+    """They never notice, and the loop ends with its budget."""
+    app = make_app(SERVICE + CRASHES, entry="Front").up()
+    healthy = {row["service"]: (row["pid"], 0) for row in app.rows() if row["service"] != "Crash"}
+    with HttpLoad(app.url, "once", {"x": 1}, rate=RATE / 4) as load:
+        wait_until(lambda: app.row("Crash")["state"] == "failed", "the loop to end")
+        status, answer = app.post("other")
+    assert load.failed == []
+    assert {row["service"]: (row["pid"], row["restarts"]) for row in app.rows() if row["service"] != "Crash"} == healthy
+    assert (status, answer["error"]["code"]) == (503, "unavailable")
+    ends = [json.loads(line) for line in app.svcd("events", "--json", "Crash").stdout.splitlines()]
+    pauses = [event["after"] for event in ends if (event["from"], event["to"]) == ("backoff", "pending")]
+    assert len(pauses) == BUDGET - 1
+    assert app.row("Crash")["restarts"] == BUDGET - 1
+    print(f"{len(load.noted)} requests, none failed; pauses between attempts: {pauses}")  # noqa: T201  (the figures)
