@@ -156,11 +156,13 @@ def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_
         assert "go on for 30 s" in app.svcd("down", "--keep").stdout
         assert app.daemon is not None
         assert app.daemon.wait(PATIENCE) == 75
+        assert "the app goes on for 30 s" in app.stderr
         os.kill(before["Other/0"], signal.SIGKILL)
         (app.folder / "svcd.toml").write_text((app.folder / "svcd.toml").read_text() + 'envs = { MODE = "new" }\n')
         app.up()
         wait_until(lambda: [app.row("Twice", index)["restarts"] for index in (0, 1)] == [1, 1], "both to be replaced")
         wait_until(lambda: {row["state"] for row in app.rows()} == {"ready"}, "all to be ready")
+    assert "did not stop in order" not in app.log("daemon")
     after = pids(app)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"Twice/0", "Twice/1", "Other/0"}

@@ -87,4 +87,4 @@ def _is_end(text: str) -> bool:
         event = json.loads(text)
     except ValueError:
         return False
-    return (event.get("kind"), event.get("to")) == ("daemon", "stopped")
+    return event.get("kind") == "daemon" and event.get("to") in {"stopped", "left"}
