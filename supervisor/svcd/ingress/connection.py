@@ -19,6 +19,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
 from hypercorn.typing import ConnectionState, LifespanState
 
+from svcd.ingress.inbox import Requests
 from svcd.ingress.problems import Problem, as_bytes, long_head
 
 if TYPE_CHECKING:
@@ -139,6 +140,10 @@ class Connection(TCPServer):
     async def _read_data(self) -> None:
         """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end."""
         protocol = self.protocol.protocol
+        # The group that hypercorn has made runs it; only how it hands over messages is another.
+        nursery = self._task_group._nursery  # noqa: SLF001 - see above
+        if nursery is not None:
+            self.protocol.task_group = protocol.task_group = Requests(nursery)
         if isinstance(protocol, H11Protocol):
             protocol.can_read = _Pause(self._stream, protocol, self._watch)
             # There is no hook for it.
