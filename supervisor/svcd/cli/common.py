@@ -127,8 +127,8 @@ def _last_word(where: Places) -> str:
 
     try:
         last = json.loads(tail(where.events, 1)[0].text)
-        if (last["kind"], last["to"]) == ("daemon", "stopped"):
-            return f"; it was stopped at {last['time']}: {last['reason']}"
+        if last["kind"] == "daemon" and last["to"] in {"stopped", "left"}:
+            return f"; it was {last['to']} at {last['time']}: {last['reason']}"
     except (IndexError, KeyError, ValueError):
         return ""
     return f"; it ended without a word some time after {last['time']}"
