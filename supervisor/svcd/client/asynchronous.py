@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -55,7 +56,7 @@ class AsyncClient:
     def __getattr__(self, name: str) -> AsyncClientApi:
         if name.startswith("_"):
             raise AttributeError(name)
-        return AsyncClientApi(self, name, self._options.timeout)
+        return AsyncClientApi(name, partial(self.call, name), self._send, self._options.timeout)
 
     def within(self, timeout: float) -> Self:
         """Return this client with another timeout; both share their connections."""
@@ -74,9 +75,9 @@ class AsyncClient:
 
         Raises EncodeError for an argument that cannot travel; the call itself raises CallError, see docs/errors.md.
         """
-        return self.send(Request.of_call(api, wire.encode(args)))
+        return self._send(Request.of_call(api, wire.encode(args)))
 
-    def send(self, request: Request) -> Answer:
+    def _send(self, request: Request) -> Answer:
         """Return what a request is answered with, to be awaited or iterated over."""
         return Answer(request, self._options, self._pool)
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from svcd.client import wire
@@ -52,7 +53,7 @@ class Client:
     def __getattr__(self, name: str) -> ClientApi:
         if name.startswith("_"):
             raise AttributeError(name)
-        return ClientApi(self, name, self._options.timeout)
+        return ClientApi(name, partial(self.call, name), self._send, self._options.timeout)
 
     def within(self, timeout: float) -> Self:
         """Return this client with another timeout; both share their connections."""
@@ -73,9 +74,9 @@ class Client:
             CallError: See docs/errors.md.
             EncodeError: An argument cannot travel.
         """
-        return self.send(Request.of_call(api, wire.encode(args)))
+        return self._send(Request.of_call(api, wire.encode(args)))
 
-    def send(self, request: Request) -> Any:
+    def _send(self, request: Request) -> Any:
         """Send a request, again where it may be, and return what its answer holds. Raises as `call`."""
         deadline = time.monotonic() + self._options.timeout
         attempt = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from svcd.client import wire
@@ -14,7 +14,10 @@ from svcd.tasks.states import TaskStatus
 from svcd.values.media import JSON, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+
+    Send = Callable[[Request], Any]
+    AsyncSend = Callable[[Request], Awaitable[Any]]
 
 WAIT = 20.0
 """Seconds for which one request waits for the end of a task; the next one goes on waiting."""
@@ -23,34 +26,21 @@ _ANY = (("accept", f"{MSGPACK}, {JSON};q=0.9, */*;q=0.5"),)
 _TOLD = (("accept", JSON),)
 
 
-class Sender(Protocol):
-    """A client that blocks."""
-
-    def call(self, api: str, /, **args: Any) -> Any: ...
-    def send(self, request: Request) -> Any: ...
-
-
-class AsyncSender(Protocol):
-    """A client that is awaited."""
-
-    def call(self, api: str, /, **args: Any) -> Any: ...
-    def send(self, request: Request) -> Awaitable[Any]: ...
-
-
 class ClientApi:
     """One api of the app."""
 
-    def __init__(self, client: Sender, name: str, timeout: float) -> None:
-        self._client = client
+    def __init__(self, name: str, call: Callable[..., Any], send: Send, timeout: float) -> None:
+        self._call = call
+        self._send = send
         self._timeout = timeout
         self.__name__ = name
 
     def __repr__(self) -> str:
-        return f"<api {self.__name__} of {self._client!r}>"
+        return f"<api {self.__name__}>"
 
     def __call__(self, **args: Any) -> Any:
         """Call it."""
-        return self._client.call(self.__name__, **args)
+        return self._call(**args)
 
     def submit(self, **args: Any) -> Task:
         """Have it run in the background; returns once that is on the app's disk.
@@ -58,18 +48,18 @@ class ClientApi:
         Raises InvalidArgument, QueueFull, StoreUnusable, CallError.
         """
         request = submission(self.__name__, args)
-        return Task(self._client, self.__name__, self._client.send(request)["task_id"], self._timeout)
+        return Task(self._send, self.__name__, self._send(request)["task_id"], self._timeout)
 
     def task(self, task_id: str) -> Task:
         """Return the handle of a task that was submitted before, by whomever."""
-        return Task(self._client, self.__name__, task_id, self._timeout)
+        return Task(self._send, self.__name__, task_id, self._timeout)
 
 
 class Task:
     """A task of the app: a handle, which may be thrown away and made again from `id`."""
 
-    def __init__(self, client: Sender, api: str, task_id: str, timeout: float) -> None:
-        self._client = client
+    def __init__(self, send: Send, api: str, task_id: str, timeout: float) -> None:
+        self._send = send
         self._timeout = timeout
         self.api = api
         self.id = task_id
@@ -83,7 +73,7 @@ class Task:
 
     def info(self) -> dict[str, Any]:
         """Return all that is told of it: status, times, attempts, error."""
-        told: dict[str, Any] = self._client.send(question(self.api, "status", self.id))
+        told: dict[str, Any] = self._send(question(self.api, "status", self.id))
         return told
 
     def get(self, timeout: float | None = None) -> Any:
@@ -102,7 +92,7 @@ class Task:
         patience = Patience(timeout, self._timeout)
         while True:
             try:
-                return self._client.send(question(self.api, "get", self.id, wait=patience.next()))
+                return self._send(question(self.api, "get", self.id, wait=patience.next()))
             except TaskNotDone:
                 if patience.is_over:
                     raise
@@ -110,47 +100,48 @@ class Task:
     def retry(self) -> Task:
         """Submit its input once more, as a task of its own. Raises TaskNotDone, and as `submit`."""
         return Task(
-            self._client,
+            self._send,
             self.api,
-            self._client.send(question(self.api, "retry", self.id, new_id=_new_id()))["task_id"],
+            self._send(question(self.api, "retry", self.id, new_id=_new_id()))["task_id"],
             self._timeout,
         )
 
     def cancel(self) -> TaskStatus:
         """Cancel it, and return what it is now: `cancelled`, or what it had become before."""
-        return TaskStatus(self._client.send(question(self.api, "cancel", self.id))["status"])
+        return TaskStatus(self._send(question(self.api, "cancel", self.id))["status"])
 
 
 class AsyncClientApi:
     """One api of the app."""
 
-    def __init__(self, client: AsyncSender, name: str, timeout: float) -> None:
-        self._client = client
+    def __init__(self, name: str, call: Callable[..., Any], send: AsyncSend, timeout: float) -> None:
+        self._call = call
+        self._send = send
         self._timeout = timeout
         self.__name__ = name
 
     def __repr__(self) -> str:
-        return f"<api {self.__name__} of {self._client!r}>"
+        return f"<api {self.__name__}>"
 
     def __call__(self, **args: Any) -> Any:
         """Call it: await what this returns, or iterate over it."""
-        return self._client.call(self.__name__, **args)
+        return self._call(**args)
 
     async def submit(self, **args: Any) -> AsyncTask:
         """As `ClientApi.submit`."""
-        told = await self._client.send(submission(self.__name__, args))
-        return AsyncTask(self._client, self.__name__, told["task_id"], self._timeout)
+        told = await self._send(submission(self.__name__, args))
+        return AsyncTask(self._send, self.__name__, told["task_id"], self._timeout)
 
     def task(self, task_id: str) -> AsyncTask:
         """Return the handle of a task that was submitted before, by whomever."""
-        return AsyncTask(self._client, self.__name__, task_id, self._timeout)
+        return AsyncTask(self._send, self.__name__, task_id, self._timeout)
 
 
 class AsyncTask:
     """As `Task`, awaited."""
 
-    def __init__(self, client: AsyncSender, api: str, task_id: str, timeout: float) -> None:
-        self._client = client
+    def __init__(self, send: AsyncSend, api: str, task_id: str, timeout: float) -> None:
+        self._send = send
         self._timeout = timeout
         self.api = api
         self.id = task_id
@@ -164,7 +155,7 @@ class AsyncTask:
 
     async def info(self) -> dict[str, Any]:
         """As `Task.info`."""
-        told: dict[str, Any] = await self._client.send(question(self.api, "status", self.id))
+        told: dict[str, Any] = await self._send(question(self.api, "status", self.id))
         return told
 
     async def get(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as the other colour has it
@@ -172,19 +163,19 @@ class AsyncTask:
         patience = Patience(timeout, self._timeout)
         while True:
             try:
-                return await self._client.send(question(self.api, "get", self.id, wait=patience.next()))
+                return await self._send(question(self.api, "get", self.id, wait=patience.next()))
             except TaskNotDone:
                 if patience.is_over:
                     raise
 
     async def retry(self) -> AsyncTask:
         """As `Task.retry`."""
-        told = await self._client.send(question(self.api, "retry", self.id, new_id=_new_id()))
-        return AsyncTask(self._client, self.api, told["task_id"], self._timeout)
+        told = await self._send(question(self.api, "retry", self.id, new_id=_new_id()))
+        return AsyncTask(self._send, self.api, told["task_id"], self._timeout)
 
     async def cancel(self) -> TaskStatus:
         """As `Task.cancel`."""
-        return TaskStatus((await self._client.send(question(self.api, "cancel", self.id)))["status"])
+        return TaskStatus((await self._send(question(self.api, "cancel", self.id)))["status"])
 
 
 def submission(api: str, args: dict[str, Any]) -> Request:

@@ -174,7 +174,7 @@ def test_the_queue_is_bounded(work: RunningApp, http: httpx.Client) -> None:
     while not answers or answers[-1].status_code == 202:
         assert len(answers) <= 60
         answers.append(http.post("/once/submit", json={"key": f"full{len(answers)}", "seconds": 600}))
-    assert (answers[-1].status_code, answers[-1].json()["error"]["code"]) == (429, "queue_full")
+    assert (answers[-1].status_code, answers[-1].json()["error"]["code"]) == (429, "queue_full"), answers[-1].text
     assert answers[-1].headers["retry-after"] == "5"
     wait_until(lambda: work.row("ingress")["queued"] >= 40, "svcd ps to tell of them")
     for answer in answers[:-1]:
@@ -192,6 +192,7 @@ def test_a_task_that_kills_its_replica_is_given_up_and_alone(work: RunningApp, h
     assert runs(work.folder)["fatal"] == 3, "retries is 2"
     for task_id in ids:
         assert about(http, "again", task_id, "get", wait=50).status_code == 200
+    wait_until(lambda: work.row("Work")["state"] == "ready", "it to be back from the last death")
 
 
 def test_a_task_is_also_an_api_here_and_for_other_services(http: httpx.Client) -> None:
