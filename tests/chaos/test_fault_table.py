@@ -38,7 +38,7 @@ def test_replicas_are_killed_and_idempotent_calls_never_fail(
         HttpLoad(app.url, "once", {"x": 1}, rate=RATE / 4) as once,
     ):
         kills = strike(app, "kill", "Work", "Entry")
-    assert len(kills) >= SECONDS - 1
+    assert len(kills) > SECONDS / 2, "now and then nobody may be up that could be killed"
     print(f"{len(again.noted)} requests to an idempotent api, {len(again.failed)} failed")  # noqa: T201  (the figures)
     print(f"{len(once.noted)} to another one, {len(once.failed)} failed")  # noqa: T201  (as above)
     assert again.failed == []

@@ -115,6 +115,8 @@ class Chaos:
         self.settling = trio.CancelScope()
         self._open: dict[str, Strike] = {}
         """By replica: strikes whose replica may still be missed."""
+        self._last: dict[str, tuple[int, str]] = {}
+        """By replica: generation and state that were heard last."""
         self._news = trio.Event()
         """Set with the next change of any replica; take it before looking at what may change."""
         self._missed = 0
@@ -142,10 +144,14 @@ class Chaos:
         with self.settling, trio.move_on_after(self._plan.settle):
             while True:
                 news = self._news
-                if all(state == "ready" for state in (await self._ask()).values()):
+                if not self._is_missed() and all(state == "ready" for state in (await self._ask()).values()):
                     break
                 await news.wait()
         self._lacking = [name for name, state in (await self._ask()).items() if state != "ready"]
+
+    def _is_missed(self) -> bool:
+        """Whether somebody who was struck is yet to come back, as far as has been heard: who is killed always is."""
+        return any(strike.noticed is not None or self._plan.fault == "kill" for strike in self._open.values())
 
     async def _ask(self) -> dict[str, str]:
         """By replica, in order: its state."""
@@ -183,6 +189,8 @@ class Chaos:
         strike = Strike(f"{service}/{replica}", generation, pid, self._now(), connections)
         self.strikes.append(strike)
         self._open[strike.replica] = strike
+        if self._last.get(strike.replica, (0, ""))[0] == generation and self._last[strike.replica][1] not in UP:
+            strike.noticed = 0.0  # the news of it came together with the news of the strike
         cut = "" if connections is None else f", {connections} connections cut"
         self._say(f"{self._plan.fault} {strike.replica} (pid {pid}{cut})")
 
@@ -194,17 +202,21 @@ class Chaos:
             self._news.set()
             self._news = trio.Event()
             name = f"{change['service']}/{change['replica']}"
+            self._last[name] = change["generation"], change["state"]
             strike = self._open.get(name)
             if strike is None or change["generation"] < strike.generation:
                 continue
             after = self._now() - strike.at
             if change["state"] not in UP and strike.noticed is None:
                 strike.noticed = after
-            elif change["state"] == "ready" and strike.noticed is not None:
+            elif change["state"] == "ready" and (
+                strike.noticed is not None or change["generation"] > strike.generation
+            ):
                 strike.back = after
                 del self._open[name]
                 self._say(f"{name} is back after {after:.2f} s")
             elif change["state"] == "failed":
+                del self._open[name]
                 self._say(f"{name} is given up: {change['reason'].partition(chr(10))[0]}")
 
     def figures(self) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Many operators at once: their commands are done one after the other, and no replica ever runs twice.
+
+`SVCD_FAULT_SECONDS=60` is the long form, as `make faults` has it; `SVCD_SEED` repeats the commands, not their timing.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+from fault_app import SECONDS, SEED, SERVICE, TWO_OF_EACH
+
+from running import wait_until
+from svcd.host.processes import all_pids, environment_of, read_stat
+
+if TYPE_CHECKING:
+    from conftest import MakeApp
+    from running import RunningApp
+
+SHELLS = 20
+EACH = 1 if SECONDS < 60 else 20
+"""Commands of each shell."""
+COMMANDS = {
+    ("ps",): {0, 1, 3},
+    ("restart", "Work"): {0, 1, 3},
+    ("restart", "Entry/0"): {0, 1, 3, 4},
+    ("scale", "Work=1"): {0, 1, 3},
+    ("scale", "Work=3"): {0, 1, 3},
+    ("down",): {0, 3},
+    ("up", "-d", "--wait"): {0, 1},
+}
+"""Each with the exit codes that it may have: 1 where somebody else was quicker, or ended the app meanwhile."""
+WEIGHTS = (6, 4, 3, 3, 3, 1, 3)
+
+
+class Census(threading.Thread):
+    """Looks at /proc again and again for replicas that there are twice."""
+
+    def __init__(self, app: RunningApp) -> None:
+        super().__init__(daemon=True)
+        self.twice: list[set[str]] = []
+        self.looks = 0
+        self._app = app
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to end."""
+        while not self._ending.wait(0.01):
+            self.looks += 1
+            if len(generations := self._twice()) and (again := self._twice()):
+                # What is seen in two looks in a row is no process that had just ended while it was looked at.
+                self.twice += [both for both in generations if both in again]
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ending.set()
+        self.join()
+
+    def _twice(self) -> list[set[str]]:
+        found: dict[str, set[str]] = defaultdict(set)
+        for pid in all_pids():
+            stat = read_stat(pid)
+            if stat is None or stat.state in {"Z", "X"} or environment_of(pid, "SVCD_APP") != self._app.name:
+                continue
+            process = environment_of(pid, "SVCD_REPLICA") or ""
+            if "/" in process:  # else it reads the graph
+                found[process.partition("#")[0]].add(f"{process} of {pid}")
+        return [processes for processes in found.values() if len(processes) > 1]
+
+
+def shell(app: RunningApp, seed: int, outcomes: Counter[str], wrong: list[str]) -> None:
+    """Give random commands, one after the other."""
+    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    for _ in range(EACH):
+        time.sleep(chance.uniform(0, 0.3))
+        (words,) = chance.choices(list(COMMANDS), WEIGHTS)
+        done = app.svcd(*words, code=None)
+        outcomes[f"{' '.join(words)}: {done.returncode}"] += 1
+        if done.returncode not in COMMANDS[words] or "Traceback" in done.stderr:
+            wrong.append(f"{words} exited with {done.returncode}: {done.stderr}")
+
+
+@pytest.mark.timeout(120 + 10 * SECONDS)
+def test_commands_of_twenty_shells(make_app: MakeApp) -> None:
+    print(f"SVCD_FAULT_SECONDS={SECONDS:g} SVCD_SEED={SEED}")  # noqa: T201  (shown when it fails)
+    app = make_app(SERVICE, TWO_OF_EACH, entry="Entry")
+    app.svcd("up", "-d", "--wait")
+    census = Census(app)
+    census.start()
+    outcomes: Counter[str] = Counter()
+    wrong: list[str] = []
+    shells = [
+        threading.Thread(target=shell, args=(app, SEED + number, outcomes, wrong), daemon=True)
+        for number in range(SHELLS)
+    ]
+    for each in shells:
+        each.start()
+    for each in shells:
+        each.join()
+    app.svcd("up", "-d", "--wait", code=None)
+    wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "rest after all that")
+    census.end()
+    print(f"{sum(outcomes.values())} commands, {census.looks} looks: {dict(outcomes)}")  # noqa: T201  (the figures)
+    assert wrong == []
+    assert census.twice == []
+    assert sorted(row["replica"] for row in app.rows() if row["service"] == "Entry") == [0, 1]
+    app.svcd("down")
