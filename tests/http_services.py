@@ -226,6 +226,45 @@ class Odd(Everything):
         return seconds
 
     @svcd.api
+    async def total(self, numbers: AsyncIterator[float], times: int = 1, label: str = "") -> str:
+        total = 0.0
+        async for number in numbers:
+            total += number
+        return f"{label}{total * times}"
+
+    @svcd.api
+    def running(self, numbers: Iterator[int]) -> Iterator[int]:
+        total = 0
+        for number in numbers:
+            total += number
+            yield total
+
+    @svcd.api
+    async def boxes(self, boxes: AsyncIterator[Box]) -> list[str]:
+        return [box.model_dump_json() async for box in boxes]
+
+    @svcd.api
+    async def count_bytes(self, parts: AsyncIterator[bytes], pause: float = 0) -> int:
+        size = 0
+        try:
+            async for part in parts:
+                size += len(part)
+                await trio.sleep(pause)
+        except trio.Cancelled:
+            print(f"left after {size} bytes")
+            raise
+        return size
+
+    @svcd.api
+    async def shout(self, words: AsyncIterator[str]) -> AsyncIterator[str]:
+        async for word in words:
+            yield word.upper()
+
+    @svcd.api
+    async def first_two(self, numbers: AsyncIterator[int]) -> list[int]:
+        return [await anext(numbers), await anext(numbers)]
+
+    @svcd.api
     async def forever(self) -> AsyncIterator[int]:
         number = 0
         try:

@@ -47,10 +47,10 @@ class FormSchema:
     def __repr__(self) -> str:
         return f"<FormSchema {self._schema.title}>"
 
-    def validate(self, form: Mapping[str, One | list[One]]) -> dict[str, Any]:
+    def validate(self, form: Mapping[str, One | list[One]], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the arguments that a form holds, or raise InvalidArgument naming each wrong field.
 
-        A field that came more than once has a list of values.
+        A field that came more than once has a list of values. `given` are arguments that came otherwise.
         """
         args: dict[str, Any] = {name: [] for name in self._lists}
         details: list[dict[str, Any]] = []
@@ -61,6 +61,7 @@ class FormSchema:
                     args[name] = self._fields[name].read(value)
                 except ValidationError as error:
                     details += details_of(error, within=(name,))
+        args |= given or {}
         if details:
             raise self._schema.refusal(details + self._missing_or_unknown(args, {item["field"] for item in details}))
         return self._schema.validate(args)

@@ -224,6 +224,14 @@ class ApiSchema:
         others_optional = all(p is chosen[0] or p.default is not p.empty for p in parameters)
         return chosen[0].name if others_optional else None
 
+    @cached_property
+    def stream_field(self) -> tuple[str, set[str]] | None:
+        """The parameter whose items a body may be, and of what kinds they are; None unless it is the only stream."""
+        if len(self.inputs) != 1:
+            return None
+        (name,) = self.inputs
+        return name, result_kinds(_item_type(self.hints[name]))
+
     def result_kinds(self) -> set[str]:
         """Return what the results (or items) may be for a protocol that knows `text`, `bytes` and `json`."""
         return result_kinds(self.hints.get("return", Any))

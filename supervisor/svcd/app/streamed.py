@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ValidationError
@@ -56,15 +57,35 @@ class _Items:
         self._name = name
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
-        check = adapter(self._item, f"{self._title}.{self._name}").validator.validate_python
+        validator = adapter(self._item, f"{self._title}.{self._name}").validator
+        check = validator.validate_python
 
         def validate(value: Any, as_list: Callable[[Any], list[Any]]) -> CheckedItems | ListedItems:
+            if isinstance(value, JsonItems):
+                return CheckedItems(value, partial(validator.validate_json, strict=True), self._title, self._name)
             if hasattr(type(value), "__anext__"):
                 return CheckedItems(value, check, self._title, self._name)
             return ListedItems(as_list(value))
 
         listed = core_schema.list_schema(handler.generate_schema(self._item))
         return core_schema.no_info_wrap_validator_function(validate, listed)
+
+
+class JsonItems:
+    """An async iterator whose items are texts of JSON, to be read as what the annotation says."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+
+    def __aiter__(self) -> JsonItems:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._items.__anext__()
+
+    async def aclose(self) -> None:
+        """Take no more items."""
+        await self._items.aclose()
 
 
 class CheckedItems:

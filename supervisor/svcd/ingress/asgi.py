@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd.ingress.calls import Calls
+from svcd.ingress.calls import Calls, is_streamed, may_be_streamed
 from svcd.ingress.cors import CorsPolicy
 from svcd.ingress.exchange import ClientGoneError, Exchange
+from svcd.ingress.incoming import IncomingBody
 from svcd.ingress.pages import PAGES, read_page
 from svcd.ingress.problems import RefusedError, long_head, problem_of, refuse
 from svcd.ingress.tasks import METHODS, Tasks
@@ -104,13 +105,41 @@ class Ingress:
                 exchange.lines = ()
                 await exchange.respond_empty(self._cors.preflight(exchange.origin, exchange.asked_headers))
                 return
-            body = await exchange.read_body(self._limits.max_body, self._limits.body_timeout)
-            last_step = await self._while_connected(exchange, partial(self._answer, exchange, body))
+            last_step = await self._read_and_answer(exchange)
         except ClientGoneError:
+            await exchange.drop_rest()
             return
         except Exception as error:  # noqa: BLE001 - whatever it was, the client gets an answer and the log a line
             last_step = self._failed(exchange, error)
         await last_step()
+
+    async def _read_and_answer(self, exchange: Exchange) -> LastStep:
+        if may_be_streamed(exchange):
+            name, surface = exchange.path[1:], self._entry.known or await self._entry.surface(self._entry.deadline())
+            described = surface.apis.get(name, {})
+            if is_streamed(exchange, described):
+                incoming = IncomingBody(exchange, self._limits.body_timeout)
+                return await self._while_it_comes(
+                    exchange, incoming, partial(self._calls.api, exchange, name, described)
+                )
+        body = await exchange.read_body(self._limits.max_body, self._limits.body_timeout)
+        return await self._while_connected(exchange, partial(self._answer, exchange, body))
+
+    async def _while_it_comes(
+        self, exchange: Exchange, incoming: IncomingBody, answer: Callable[[IncomingBody], Awaitable[LastStep]]
+    ) -> LastStep:
+        """The same as `_while_connected` with a body that comes as it is asked for."""
+        last_step: LastStep | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(incoming.pump, nursery.cancel_scope)
+            try:
+                last_step = await answer(incoming)
+            except Exception as error:  # noqa: BLE001 - as above; here already, because a nursery would wrap it in a group
+                last_step = self._failed(exchange, error)
+            nursery.cancel_scope.cancel()
+        if last_step is None:
+            raise ClientGoneError
+        return last_step
 
     async def _while_connected(self, exchange: Exchange, answer: Callable[[], Awaitable[LastStep]]) -> LastStep:
         """Run `answer` and return the last step it leaves. Raises ClientGoneError, with `answer` cancelled."""

@@ -12,11 +12,12 @@ import trio
 
 from svcd.ingress.forms import is_form, parse_form
 from svcd.ingress.problems import problem_of, refuse
-from svcd.values.media import ERROR_ITEM, EVENTS, MSGPACK_SEQ, Accept
+from svcd.values.media import ERROR_ITEM, EVENTS, MSGPACK_SEQ, Accept, streamed_as
 
 if TYPE_CHECKING:
     from svcd.ingress.entry import Entry
     from svcd.ingress.exchange import Exchange
+    from svcd.ingress.incoming import IncomingBody
     from svcd.ingress.log import Log
     from svcd.ingress.problems import Problem
     from svcd.worker.route_stream import RouteStream
@@ -38,16 +39,24 @@ class Calls:
         self._entry = entry
         self._log = log
 
-    async def api(self, exchange: Exchange, name: str, described: dict[str, Any], body: bytes) -> LastStep:
+    async def api(
+        self, exchange: Exchange, name: str, described: dict[str, Any], body: bytes | IncomingBody
+    ) -> LastStep:
         """Call an api that the entry has described. Raises RefusedError (400, 406, 415) or CallError."""
         check_accept(exchange, f"{self._entry.name}.{name}", described.get("answers"))
         check_encoding(exchange)
-        args = {"api": name, "accept": exchange.accept, **await contents(exchange.content_type, body)}
-        deadline = self._entry.deadline()
+        args: dict[str, Any] = {"api": name, "accept": exchange.accept}
+        call: dict[str, Any] = {"deadline": self._entry.deadline(), "trace": exchange.trace}
+        if is_streamed(exchange, described):
+            args |= {"type": exchange.content_type, "query": exchange.query_fields()}
+        if isinstance(body, bytes):
+            args |= await contents(exchange.content_type, body)
+        else:
+            call["body"] = body
         if described.get("is_stream"):
-            return await self._stream(exchange, self._entry.stream(args, deadline=deadline, trace=exchange.trace))
+            return await self._stream(exchange, self._entry.stream(args, **call))
         retries = RETRIES if described.get("idempotent") else 0
-        content_type, data = await self._entry.call(args, deadline=deadline, trace=exchange.trace, retries=retries)
+        content_type, data = await self._entry.call(args, **call, retries=retries)
         return partial(exchange.respond, 200, content_type, data)
 
     async def mounted(self, exchange: Exchange, mount: str, body: bytes) -> LastStep:
@@ -101,6 +110,17 @@ class Calls:
         """So has a sequence of values, for those who know svcd's; for all others the body is cut off besides."""
         await exchange.chunk(msgpack.packb(msgpack.ExtType(ERROR_ITEM, problem.body())))
         return exchange.abort
+
+
+def may_be_streamed(exchange: Exchange) -> bool:
+    """Whether the body of a request would be the items of a stream, if what it calls takes one."""
+    return exchange.method == "POST" and streamed_as(exchange.content_type, ("text", "bytes")) is not None
+
+
+def is_streamed(exchange: Exchange, described: dict[str, Any]) -> bool:
+    """Whether the body of a request is the items of a parameter that is a stream."""
+    told = described.get("stream_body")
+    return told is not None and streamed_as(exchange.content_type, told["kinds"]) is not None
 
 
 def check_accept(exchange: Exchange, title: str, offers: Sequence[str] | None) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -126,6 +127,8 @@ class Connection(TCPServer):
         self._watch = watch
         self._held: bytes | None = None
         """The first of two pieces that are sent together, b"" until it is there."""
+        self._reading = trio.CancelScope()
+        """Ends with the connection: its reader may wait for an application that has ended without its whole body."""
         self._is_refused = False
         self._read_over = trio.Event()
 
@@ -149,12 +152,13 @@ class Connection(TCPServer):
             # There is no hook for it.
             protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
         try:
-            while data := await self._receive():
-                if self._is_refused:
-                    continue
-                if isinstance(self.protocol.protocol, H11Protocol):
-                    self.clock.heard()
-                await self.protocol.handle(RawData(data))
+            with self._reading:
+                while data := await self._receive():
+                    if self._is_refused:
+                        continue
+                    if isinstance(self.protocol.protocol, H11Protocol):
+                        self.clock.heard()
+                    await self.protocol.handle(RawData(data))
         except _PeerGoneError:
             pass
         finally:
@@ -174,6 +178,8 @@ class Connection(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().protocol_send(event)
+            if isinstance(event, Closed):
+                self._reading.cancel()
             return
         data = event.data
         if self._held is not None:
@@ -217,6 +223,13 @@ class Connection(TCPServer):
     def reset(self) -> None:
         """End the connection at once, so that the peer sees it broken."""
         reset(self._stream)
+        self._reading.cancel()
+
+    def is_peer_gone(self) -> bool:
+        """Whether the client has closed the connection, or its half; seen also where what it sent is not read yet."""
+        poll = select.poll()
+        poll.register(self._stream.socket, select.POLLRDHUP)  # and POLLHUP, POLLERR, which go without saying
+        return bool(poll.poll(0))
 
     async def _say_malformed(self, status_code: int) -> None:
         """Say what h11 has found; hypercorn's own answer has no body."""

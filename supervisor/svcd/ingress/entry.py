@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.worker.outgoing import Outgoing
 from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
+    from svcd.worker.outgoing import Inputs
     from svcd.worker.route import Route
     from svcd.worker.route_stream import RouteStream
 
@@ -134,9 +136,22 @@ class Entry:
         except CallError:
             return  # the next request asks, or the next change
 
-    async def call(self, args: Mapping[str, Any], *, deadline: float, trace: str, retries: int = 0) -> Any:
-        """Call `svcd.http` of an api that answers as a whole: `[content type, body]`. retries: as in `Route.call`."""
-        return await self._route.call(HTTP_API, dict(args), deadline=deadline, trace=trace, retries=retries)
+    async def call(
+        self,
+        args: Mapping[str, Any],
+        *,
+        deadline: float,
+        trace: str,
+        retries: int = 0,
+        body: AsyncIterator[bytes] | None = None,
+    ) -> Any:
+        """Call `svcd.http` of an api that answers as a whole: `[content type, body]`. retries: as in `Route.call`.
+
+        `body` is one that goes there in pieces, as they are asked for.
+        """
+        return await self._route.call(
+            HTTP_API, dict(args), deadline=deadline, trace=trace, retries=retries, inputs=_inputs(body)
+        )
 
     async def check(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> None:
         """Call `svcd.check`. Raises InvalidArgument, UnknownApi, CallError.
@@ -161,9 +176,11 @@ class Entry:
             else:
                 return
 
-    def stream(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
+    def stream(
+        self, args: Mapping[str, Any], *, deadline: float, trace: str, body: AsyncIterator[bytes] | None = None
+    ) -> RouteStream:
         """Call `svcd.http` of a stream api: the content type, then chunks."""
-        return self._route.stream(HTTP_API, dict(args), deadline=deadline, trace=trace)
+        return self._route.stream(HTTP_API, dict(args), deadline=deadline, trace=trace, inputs=_inputs(body))
 
     def relay(self, args: Mapping[str, Any], *, deadline: float, trace: str) -> RouteStream:
         """Call `svcd.asgi`: `{status, headers, body}`, then chunks."""
@@ -171,3 +188,7 @@ class Entry:
 
     def _paths(self) -> set[str]:
         return {replica.path for replica in self._route.replicas.values()}
+
+
+def _inputs(body: AsyncIterator[bytes] | None) -> Inputs | None:
+    return None if body is None else {"body": Outgoing(body)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 import trio
 
@@ -28,6 +28,8 @@ LINGER = 5.0
 might never see the answer."""
 _ONE_AT_A_TIME = ("1.1", "1.0")
 """Versions in which a connection sends one response at a time."""
+LOOK = 0.25
+"""Seconds after which it is looked whether a client, of which nothing is read for the moment, is still there."""
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(rb"[^\x00\r\n]*")
 _HOP_BY_HOP = frozenset(
@@ -48,6 +50,9 @@ class Line(Protocol):
     def join_next(self) -> None:
         """Send the next piece together with the one after it."""
 
+    def is_peer_gone(self) -> bool:
+        """Whether the client has closed it; seen also where what it sent is not read yet."""
+
 
 this_connection: ContextVar[Line | None] = ContextVar("this_connection", default=None)
 """The one that the current task serves; set by whoever accepts connections."""
@@ -64,7 +69,7 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_content_length", "_line", "_receive", "_scope", "_send"),
+        *("_content_length", "_line", "_receive", "_scope", "_send", "is_body_unread"),
         *("accept", "asked_headers", "asked_method", "began", "content_type", "encoding", "head_size", "lines"),
         *("method", "origin", "path", "timing", "trace"),
     )
@@ -74,6 +79,8 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._line = this_connection.get()
+        self.is_body_unread = False
+        """Whether the answer comes before the end of a body that is read as it is asked for."""
         self.began = trio.current_time()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -143,10 +150,29 @@ class Exchange:
                 waiting.deadline = trio.current_time() + patience
         raise refuse(408, "slow_body", f"no more of the body came for {patience:g} s")
 
+    async def read_piece(self) -> tuple[bytes, bool]:
+        """Return the next piece of the body, and whether it is the last one. Raises ClientGoneError."""
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        return message.get("body", b""), not message.get("more_body", False)
+
     @property
     def query(self) -> dict[str, str]:
         """The parameters in the URL; the last one of a name."""
         return dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed its connection; for where nothing is read of it for a while."""
+        return self._line is not None and self._line.is_peer_gone()
+
+    def query_fields(self) -> dict[str, str | list[str]]:
+        """Return the query's fields; one that comes more than once has a list of values. Raises RefusedError (400)."""
+        try:
+            found = parse_qs(self._scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
+        except ValueError as error:
+            raise refuse(400, "malformed", f"the query cannot be read: {error}") from None
+        return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
     async def until_gone(self) -> None:
         """Return when the client has closed its connection. Only once the body has been read."""
@@ -158,7 +184,11 @@ class Exchange:
         if self._line is not None and self._scope["http_version"] in _ONE_AT_A_TIME:
             self._line.join_next()
         await self.begin(status, [*_typed(content_type), (b"content-length", b"%d" % len(body)), *headers])
-        await self._send({"type": "http.response.body", "body": body})
+        if self.is_body_unread:
+            await self.chunk(body)
+            await self.end()
+        else:
+            await self._send({"type": "http.response.body", "body": body})
 
     async def respond_empty(self, headers: Headers) -> None:
         """Send 204."""
@@ -171,8 +201,7 @@ class Exchange:
         lines = [*_typed("application/json"), (b"content-length", b"%d" % len(body)), *problem.headers]
         await self.begin(problem.status, lines)
         await self.chunk(body)
-        if problem.status in (408, 413, 431):
-            await self._drop_body()
+        self.is_body_unread = self.is_body_unread or problem.status in (408, 413, 431)
         await self.end()
 
     async def begin_stream(self, content_type: str, headers: Headers = ()) -> None:
@@ -204,7 +233,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
-        """End the response."""
+        """End the response, once what is left of an unread body has been read and dropped."""
+        await self.drop_rest()
         await self._send({"type": "http.response.body", "body": b""})
 
     async def abort(self) -> None:
@@ -221,12 +251,27 @@ class Exchange:
         if self._line is not None:
             self._line.reset()
 
+    async def drop_rest(self) -> None:
+        """Read what is left of an unread body, for a while: the server below waits until what it has read is taken.
+
+        A client that goes on sending then is cut off.
+        """
+        if not self.is_body_unread:
+            return
+        with trio.move_on_after(LINGER) as lingering:
+            await self._drop_body()
+        if lingering.cancelled_caught:
+            self.reset()
+            with trio.move_on_after(LOOK):  # what the server below had read until then
+                await self._drop_body()
+
     async def _drop_body(self) -> None:
-        with trio.move_on_after(LINGER):
-            while True:
-                message = await self._receive()
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return
+        is_last = False
+        while not is_last:
+            try:
+                _, is_last = await self.read_piece()
+            except ClientGoneError:
+                return
 
 
 def _typed(content_type: str) -> Headers:

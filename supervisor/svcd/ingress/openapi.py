@@ -22,6 +22,8 @@ _STATUSES = (400, 404, 405, 406, 408, 413, 415, 429, 431, 500, 502, 503, 504)
 """What any api may be answered with, beside 200."""
 _BINARY: Schema = {}
 """A body that is no text has no schema: https://spec.openapis.org/oas/v3.1.1.html#considerations-for-file-uploads."""
+_KINDS = {"text": TEXT, "bytes": BYTES}
+"""How items of these kinds come as they are."""
 _SCALARS = frozenset(("string", "number", "integer", "boolean", "null"))
 
 _ERROR: Schema = {
@@ -129,7 +131,7 @@ def _component(name: str) -> str:
 def _operation(service: str, name: str, api: dict[str, Any], components: Components) -> dict[str, Any]:
     doc = (api.get("doc") or "").strip()
     told = components.lift(api.get("input") or {}, f"{name}.input")
-    operation = {
+    operation: dict[str, Any] = {
         "operationId": name,
         "tags": [service],
         "requestBody": {"required": bool(told.get("required")), "content": _bodies(api, told, components)},
@@ -138,6 +140,8 @@ def _operation(service: str, name: str, api: dict[str, Any], components: Compone
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _STATUSES},
         },
     }
+    if streamed := api.get("stream_body"):
+        operation["parameters"] = _beside_a_stream(told, streamed["name"])
     if doc:
         operation |= {"summary": doc.partition("\n")[0], "description": doc}
     return operation
@@ -163,7 +167,20 @@ def _bodies(api: dict[str, Any], schema: Schema, components: Components) -> dict
     if api.get("bytes_body"):
         content[BYTES] = {"schema": _BINARY}
     content[MSGPACK] = {"schema": _BINARY}
+    if streamed := api.get("stream_body"):
+        item = components.find(fields[streamed["name"]]).get("items", {})
+        for kind in (NDJSON, MSGPACK_SEQ, *(_KINDS[one] for one in streamed["kinds"] if one in _KINDS)):
+            content[kind] = {"schema": _BINARY, "x-item-schema": item}
     return content
+
+
+def _beside_a_stream(schema: Schema, streamed: str) -> list[Schema]:
+    """Return the parameters of the query, which count where the body is the items of a stream."""
+    return [
+        {"name": name, "in": "query", "required": False, "schema": field}
+        for name, field in schema.get("properties", {}).items()
+        if name != streamed
+    ]
 
 
 def _form(schema: Schema, arms: dict[str, list[Schema]]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ FORM = "application/x-www-form-urlencoded"
 
 MSGPACKS = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
 """All names that msgpack goes by; the first is the registered one."""
+NDJSONS = (NDJSON, "application/ndjson", "application/jsonl")
+"""All names that lines of JSON go by; none is registered."""
 UTF8 = "; charset=utf-8"
 
 ERROR_ITEM = 31
@@ -48,6 +50,22 @@ def offers(kinds: Iterable[str], *, is_stream: bool) -> Offers:
     first = [natural[kind] for kind in natural if kind in kinds]
     last = [NDJSON, EVENTS, MSGPACK_SEQ] if is_stream else [JSON, MSGPACK]
     return tuple(dict.fromkeys([*first, *last]))
+
+
+def streamed_as(content_type: str, kinds: Iterable[str]) -> str | None:
+    """Return in which form a body holds the items of a parameter that is a stream; None where it holds all arguments.
+
+    `kinds` are those of the items, as for `offers`.
+    """
+    name = content_type.partition(";")[0].strip().lower()
+    if name in NDJSONS:
+        return NDJSON
+    if name in ("", JSON, FORM, MULTIPART, *MSGPACKS) or name.endswith("+json"):
+        return None
+    if name == MSGPACK_SEQ:
+        return MSGPACK_SEQ
+    form, kind = (TEXT, "text") if name.startswith("text/") else (BYTES, "bytes")
+    return form if kind in kinds else None
 
 
 class Accept:

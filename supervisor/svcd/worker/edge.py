@@ -7,6 +7,9 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
     text/*                              the api's single str parameter
     anything else                       the api's single bytes parameter
 
+For an api with a parameter that is a stream, a body of NDJSON, of a sequence of msgpack values, of text or of bytes is
+its items, taken as they come; the other arguments are in the query, read as a form is.
+
 JSON is taken at its word, as the api's schema has it: the text "3" is no number. Forms are read by `svcd.app.forms`. A
 result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
 otherwise, unless `accept` chooses another of the forms that `media.offers` names. It has to be what a service in
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from svcd.values import media
 from svcd.values.media import Accept
 from svcd.worker.answers import arrived, json_text, packed, text
+from svcd.worker.bodies import items_of
 from svcd_ipc import codec
 from svcd_ipc.errors import BadResult, InvalidArgument
 from svcd_ipc.frames import DEFAULT_LIMIT
@@ -74,6 +78,9 @@ def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
     if "form" in request:
         return schema.form.validate(request["form"])
     body, media_type = request["body"], (request.get("type") or "").partition(";")[0].strip().lower()
+    if schema.stream_field is not None and (form := media.streamed_as(media_type, schema.stream_field[1])):
+        name = schema.stream_field[0]
+        return schema.form.validate(request.get("query") or {}, {name: items_of(body, form, f"{schema.title}: {name}")})
     if media_type in ("", media.JSON) or media_type.endswith("+json"):
         return schema.validate_json(body or b"{}")
     if media_type in media.MSGPACKS:
@@ -134,6 +141,7 @@ def describe(schema: ApiSchema) -> dict[str, Any]:
         "text_body": schema.only_field(str),
         "bytes_body": schema.only_field(bytes),
         "idempotent": schema.declaration.idempotent,
+        "stream_body": _stream_body(schema),
         "answers": list(media.offers(schema.result_kinds(), is_stream=schema.is_stream)),
         "task": _task(schema.declaration),
     }
@@ -143,6 +151,13 @@ def _task(declared: ApiDeclaration) -> dict[str, Any] | None:
     if declared.task is None:
         return None
     return {"idempotent": declared.idempotent, "timeout": declared.task.timeout, "retries": declared.task.retries}
+
+
+def _stream_body(schema: ApiSchema) -> dict[str, Any] | None:
+    if schema.stream_field is None:
+        return None
+    name, kinds = schema.stream_field
+    return {"name": name, "kinds": sorted(kinds)}
 
 
 def _kind(cls: Any) -> str:

@@ -40,6 +40,17 @@ def content_of(made: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
+def test_a_body_may_be_the_items_of_a_stream() -> None:
+    numbers = {"type": "array", "items": {"type": "number"}}
+    told = {"name": "numbers", "kinds": ["bytes", "json"]}
+    made = document(total=api({"numbers": numbers, "times": {"type": "integer"}}, stream_body=told))
+    content = content_of(made, "total")
+    for kind in ("application/x-ndjson", "application/msgpack-seq", "application/octet-stream"):
+        assert content[kind]["x-item-schema"] == {"type": "number"}
+    (times,) = made["paths"]["/total"]["post"]["parameters"]
+    assert (times["name"], times["in"], times["schema"]) == ("times", "query", {"type": "integer"})
+
+
 def test_an_api_is_a_path_with_a_post() -> None:
     made = document(score=api({"text": {"type": "string"}}))
     operation = made["paths"]["/score"]["post"]
