@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ARGUMENTS = {"text": "one small call", "number": 7}
 """Of a small call; it is answered with the same."""
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+"""A W3C traceparent, as a request over HTTP gives to the calls that it makes: svcd times the hops of such calls."""
 WARM_UP = 0.1
 """Share of the calls that are made before the clock starts: they fill caches and settle the clock of the core."""
 _NAMED = 3

@@ -18,7 +18,9 @@ import svcd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import array_work
-from load import ARGUMENTS, Order, loop_on_trio
+from load import ARGUMENTS, TRACE, Order, loop_on_trio
+
+from svcd_ipc.timing import Timing
 
 _ITEMS = 2000
 """Of one stream."""
@@ -58,6 +60,10 @@ class Echo:
 def _measured(calls: dict[str, Any], order: Order) -> Any:
     if order.what not in calls:
         raise ValueError(f"nothing here measures {order.what}")
+    call = svcd.current_call()
+    assert call is not None
+    # As under a request over HTTP: the calls that are made now carry the trace, and are timed.
+    call.trace, call.timing = TRACE, Timing(call.clock())
     return loop_on_trio(calls[order.what], order)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import array_work
-from load import ARGUMENTS, Order, loop_on_trio
+from load import ARGUMENTS, TRACE, Order, loop_on_trio
 
 if TYPE_CHECKING:
     from contenders.servers import Server
@@ -68,9 +68,10 @@ class Session:
         async with trio.open_nursery() as nursery:
             channel = await connect(str(self._path), nursery=nursery)
 
-            # Each call has a deadline, as a dependency's has.
+            # Each call has a deadline and a trace, as a dependency's has.
             async def small() -> bool:
-                return bool(await channel.call("echo", ARGUMENTS, deadline=time.monotonic() + 60) == ARGUMENTS)
+                deadline = time.monotonic() + 60
+                return bool(await channel.call("echo", ARGUMENTS, deadline=deadline, trace=TRACE) == ARGUMENTS)
 
             async def plus_one() -> bool:
                 args = {"array": array, "expected": expected}

@@ -309,16 +309,15 @@ def _call_with_inputs(message: list[Any]) -> Call:
 
 
 def _result(message: list[Any], _size: int) -> Result:
-    if len(message) == 6:
-        timing = message.pop()
+    timing = None
+    if len(message) == 5:
+        _, number, value, in_flight, queued = message
+    else:
+        _, number, value, in_flight, queued, timing = message
         check_times(timing)
-        result = _result(message, 0)
-        result.timing = timing
-        return result
-    _, number, value, in_flight, queued = message
     if not (type(number) is type(in_flight) is type(queued) is int):
         raise ValueError("a field has the wrong type")
-    return Result(number, value, (in_flight, queued))
+    return Result(number, value, (in_flight, queued), None, timing)
 
 
 def _error(message: list[Any], _size: int) -> Error:

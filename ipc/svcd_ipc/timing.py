@@ -7,25 +7,26 @@ there were. `run` includes the time of calls further down; `queued` is the time 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, Final
 
 MOST_NAMES: Final = 64
 """Apis of which times are kept; a graph that a request runs through has fewer."""
 
 
-@dataclass(slots=True)
 class Timing:
     """The times of one call, while it runs. Instants and seconds of the channel's clock."""
 
-    began: float
-    queued: float = 0.0
-    """Seconds that it waited for a thread or for the batch that it is part of."""
-    hops: dict[str, list[int]] = field(default_factory=dict)
-    """Name of an api -> [calls, microseconds queued, microseconds run]."""
+    __slots__ = ("began", "hops", "queued")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.queued = 0.0
+        """Seconds that it waited for its thread."""
+        self.hops: dict[str, list[int]] = {}
+        """Name of an api -> [calls, microseconds queued, microseconds run]."""
+
+    def __repr__(self) -> str:
+        return f"<Timing since {self.began} [{len(self.hops)} apis called]>"
 
     def add(self, name: str, queued: int, run: int, calls: int = 1) -> None:
         """Add calls that are over; microseconds."""
@@ -55,17 +56,15 @@ class Timing:
 
 def check(told: Any) -> None:
     """Raise ValueError unless this is what `told` makes."""
-    if type(told) is not list or len(told) != 3 or type(told[2]) is not dict or len(told[2]) > MOST_NAMES:
+    if type(told) is not list or len(told) != 3:
         raise ValueError("expected times")
-    for number in _numbers(told):
-        if type(number) is not int or number < 0:
-            raise ValueError(f"expected microseconds, not {number!r:.40}")
-
-
-def _numbers(told: list[Any]) -> Iterator[Any]:
-    yield told[0]
-    yield told[1]
-    for name, hop in told[2].items():
+    queued, run, hops = told
+    if not (type(queued) is type(run) is int and queued >= 0 and run >= 0):
+        raise ValueError("expected microseconds")
+    if type(hops) is not dict or len(hops) > MOST_NAMES:
+        raise ValueError("expected times by name")
+    for name, hop in hops.items():  # mostly there are none
         if type(name) is not str or type(hop) is not list or len(hop) != 3:
             raise ValueError("expected times by name")
-        yield from hop
+        if not all(type(number) is int and number >= 0 for number in hop):
+            raise ValueError("expected microseconds")

@@ -121,6 +121,8 @@ def message(choices: Choices) -> list[Any]:
             made.append([choices.below(4) for _ in range(choices.below(4))])
         else:
             made.append(value(choices))
+    if kind == 2 and choices.below(4) == 3:
+        made.append([choices.below(3), choices.below(3), {"A.b": [1, 2, choices.byte() - 1]}])
     if kind == 1 and choices.below(4) == 3:
         made.append(["items", "others"][: choices.below(3)])
     return made
