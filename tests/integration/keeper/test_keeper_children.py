@@ -204,6 +204,18 @@ async def test_a_hundred_children_go_with_their_parent(app: KeptApp) -> None:
     assert not living(app.known - snapshot(app.driver.pid))
 
 
+async def test_who_leaves_the_process_group_goes_too(app: KeptApp) -> None:
+    note = app.spawn_from_zoo("Group/0#1", "changes_its_group")
+    pid = (await app.expect(Spawned)).pid
+    child = int(await until(lambda: note.exists() and note.read_text()))
+    stat = read_stat(child)
+    assert stat is not None
+    assert stat.group == child != pid
+    app.send(Signal("Group/0#1", signal.SIGTERM))  # the child is deaf to it, and killed with what is left
+    assert (await app.ended("Group/0#1")).code == -signal.SIGTERM
+    assert state_of(child) == ""
+
+
 async def test_a_process_that_runs_away_by_forking_is_caught(app: KeptApp) -> None:
     note = app.spawn_from_zoo("Hopper/0#1", "hops")
     await app.expect(Spawned)

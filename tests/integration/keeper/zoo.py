@@ -108,6 +108,17 @@ def forks_many() -> None:
     rest()
 
 
+def changes_its_group() -> None:
+    """It leads its session and must stay, but its child leaves: a signal to the group would not find that one."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        note(str(os.getpid()))
+        rest()
+    rest()
+
+
 def hops() -> None:
     """Run away from SIGKILL: each process forks the next, in a session of its own, and ends."""
     if os.fork():
