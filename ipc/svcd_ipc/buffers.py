@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-LEND: Final = 64 * 1024
+LEND: Final = 128 * 1024
 """Bytes of an array, memoryview or bytes from which on it is lent where memory is shared.
 
-Measured by `bench/arrays.py --threshold`: from here on a hop by shared memory is quicker than one through the socket. A
-lease costs 25 µs and the socket 0.2 µs per KiB, a few times as much from 1 MiB on.
+As `bench/arrays.py --threshold` finds it, in µs for a hop there and a number back, lent and through the socket (two
+busy cores, Linux 6.18): 64 KiB 103 and 94, 128 KiB 109 and 111, 256 KiB 121 and 146, 1 MiB 259 and 1118, 4 MiB 529 and
+3672.
 """
 
 

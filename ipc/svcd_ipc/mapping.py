@@ -94,6 +94,7 @@ class Mapping:
             raise OSError(error, f"{size} bytes of shared memory cannot be mapped: {os.strerror(error)}")
         self.address = address
         self.lifeline = lifeline
+        self._all: memoryview | None = None
         self._populated = 0
         """Bytes at the low end whose pages are there; what is used is used from there."""
         self._kind = _window_kind(size)
@@ -102,6 +103,12 @@ class Mapping:
 
     def __repr__(self) -> str:
         return f"<Mapping of {self.size} bytes, {'writable' if self.is_writable else 'read-only'}>"
+
+    def bytes_at(self, start: int, size: int) -> memoryview:
+        """Return these bytes, writable where the mapping is; for use while the mapping is held."""
+        if self._all is None:
+            self._all = memoryview((ctypes.c_ubyte * self.size).from_address(self.address or 0)).cast("B")
+        return self._all[start : start + size]
 
     def view(self, start: int, size: int, number: int, notes: deque[int]) -> memoryview:
         """Return a view of these bytes, writable where the mapping is.

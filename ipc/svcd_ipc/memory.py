@@ -82,8 +82,11 @@ class Memory:
         """Its memfd, or -1 when there is no arena; see `reason`."""
         return self._descriptor if self._open() is not None else -1
 
-    def allocate(self, size: int) -> tuple[Slot, memoryview] | None:
-        """Return a new slot and a writable view, which holds it, or None when there is no room."""
+    def take(self, size: int) -> tuple[Slot, memoryview] | None:
+        """Return a new slot, held once, and its bytes to be filled, or None when there is no room.
+
+        The bytes are for use while the slot is held; nothing made of them holds it.
+        """
         mapping = self._open()
         if mapping is None:
             return None
@@ -95,7 +98,15 @@ class Memory:
             self._last += 1
             slot = self._slots[self._last] = Slot(self._last, start, size)
             slot.holds = 1
-        return slot, mapping.view(start, size, slot.number, self._notes)
+        return slot, mapping.bytes_at(start, size)
+
+    def allocate(self, size: int) -> tuple[Slot, memoryview] | None:
+        """Return a new slot and a writable view, which holds it, or None when there is no room."""
+        found = self.take(size)
+        if found is None or self._mapping is None:
+            return None
+        slot = found[0]
+        return slot, self._mapping.view(slot.start, size, slot.number, self._notes)
 
     def populate(self, slot: Slot) -> None:
         """Get the pages of a slot that is about to be filled."""

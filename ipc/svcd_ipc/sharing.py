@@ -75,9 +75,14 @@ class Sharing:
         if not self.may_lend or value.nbytes < LEND:
             return None
         if window is not None and self.memory.slot_of(value) is not None:
-            return self._lease(window.number, window.mapping.offset_of(value), value.nbytes)
-        copied = copy(self.memory, value)
-        return None if copied is None else self.lend(copied)
+            self.memory.hold(window.number)
+            return self._reference(window.number, window.mapping.offset_of(value), value.nbytes)
+        found = self.memory.take(value.nbytes)
+        if found is None:
+            return None
+        slot, room = found
+        _fill(room, value)
+        return self._reference(slot.number, slot.start, value.nbytes)
 
     def take_back(self, references: Iterable[bytes]) -> None:
         """Forget references that were not sent after all."""
@@ -139,8 +144,8 @@ class Sharing:
             self.memory.depart(Departed(self._lifeline, self._lent))
             self._lifeline, self._lent = -1, {}
 
-    def _lease(self, number: int, start: int, size: int) -> bytes:
-        self.memory.hold(number)
+    def _reference(self, number: int, start: int, size: int) -> bytes:
+        """Count a reference; the slot is held for it already."""
         self._lent[number] = self._lent.get(number, 0) + 1
         return REFERENCE.pack(_MINE, number, start, size)
 
@@ -166,10 +171,15 @@ def copy(memory: Memory, value: Any) -> Any:
         return None
     slot, view = found
     memory.populate(slot)
+    return _fill(view, value)
+
+
+def _fill(room: memoryview, value: Any) -> Any:
+    """Copy an array or a flat memoryview to memory of its size; return what lies there now, of the same kind."""
     if isinstance(value, memoryview):
-        view[:] = value
-        return view
+        room[:] = value
+        return room
     numpy = sys.modules["numpy"]
-    copied = numpy.frombuffer(view, value.dtype).reshape(value.shape)
+    copied = numpy.frombuffer(room, value.dtype).reshape(value.shape)
     numpy.copyto(copied, value)
     return copied

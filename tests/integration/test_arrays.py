@@ -68,7 +68,7 @@ SERVICE = """
 
         @svcd.api
         async def check(self) -> list[Any]:
-            data = bytes(range(250)) * 400
+            data = bytes(range(250)) * 4000
             x = np.frombuffer(data, "u1")
             told = await self.model.writable(x=x, view=memoryview(data), data=memoryview(data), small=memoryview(b"x"))
             built = await self.model.to_async.built()

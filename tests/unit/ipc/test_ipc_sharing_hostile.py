@@ -206,7 +206,7 @@ async def test_an_array_of_another_size_than_its_memory_is_the_fault_of_that_cal
     await trio.testing.wait_all_tasks_blocked()
     assert not peer.channel.closed.is_set()
     heard = peer.heard()
-    assert any(isinstance(event, Error) and "with 65536 bytes of data" in event.message for event in heard)
+    assert any(isinstance(event, Error) and f"with {LEND} bytes of data" in event.message for event in heard)
     assert peer.channel._handover._sharing is not None
     assert peer.channel._handover._sharing.borrowed == 0  # both are given back
     peer.channel.close()
