@@ -22,7 +22,7 @@ from svcd_ipc.messages import MAGIC, MEMORY, VERSION, Call, Feed, Item, Result
 from svcd_ipc.sharing import Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LIMIT = 8 * 1024
 """Bytes of a frame here: small, so that the inputs that pass it are short."""
@@ -103,29 +103,28 @@ def message(choices: Choices) -> list[Any]:
         16: "v",
         17: "l",
     }
-    made: list[Any] = [kind]
-    for field in shapes.get(kind, "vvv"):
-        if choices.below(16) == 15:
-            made.append(value(choices))
-        elif field == "n":
-            made.append(choices.below(6))
-        elif field == "s":
-            made.append("api")
-        elif field == "m":
-            made.append({"x": value(choices)})
-        elif field == "d":
-            made.append(None if choices.below(2) else 12.5)
-        elif field == "t":
-            made.append(None)
-        elif field == "l":
-            made.append([choices.below(4) for _ in range(choices.below(4))])
-        else:
-            made.append(value(choices))
+    made: list[Any] = [kind, *(field(choices, each) for each in shapes.get(kind, "vvv"))]
     if kind == 2 and choices.below(4) == 3:
         made.append([choices.below(3), choices.below(3), {"A.b": [1, 2, choices.byte() - 1]}])
     if kind == 1 and choices.below(4) == 3:
         made.append(["items", "others"][: choices.below(3)])
     return made
+
+
+def field(choices: Choices, kind: str) -> Any:
+    """Make one field: number, string, map, deadline, trace, list of numbers, or any value; now and then a wrong one."""
+    if choices.below(16) == 15:
+        return value(choices)
+    makers: dict[str, Callable[[], Any]] = {
+        "n": lambda: choices.below(6),
+        "s": lambda: "api",
+        "m": lambda: {"x": value(choices)},
+        "d": lambda: None if choices.below(2) else 12.5,
+        "t": lambda: None if choices.below(2) else "00-1-2-00",
+        "l": lambda: [choices.below(4) for _ in range(choices.below(4))],
+        "v": lambda: value(choices),
+    }
+    return makers[kind]()
 
 
 def peer_bytes(choices: Choices) -> bytes:
