@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 pytest_plugins = ["fakenvml.fixtures"]
-settings.register_profile("fuzz", max_examples=20_000, deadline=None)  # for `make fuzz`
+settings.register_profile("fuzz", max_examples=5_000, deadline=None)  # for `make fuzz`
 
 
 class MakeApp(Protocol):
