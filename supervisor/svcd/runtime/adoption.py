@@ -7,7 +7,7 @@ that the configuration would start in another way now serve on until they are re
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -20,7 +20,10 @@ from svcd.values.orders import Gone
 if TYPE_CHECKING:
     from svcd.runtime.app import App
     from svcd.runtime.heritage import Heritage, ReplicaNote
+    from svcd.runtime.launch import Launcher
+    from svcd.runtime.ledger import Ledger
     from svcd.runtime.processes import Processes
+    from svcd.runtime.programs import Programs
     from svcd.runtime.replica import Replica
     from svcd.runtime.service import Service
     from svcd.values.orders import Kept
@@ -33,13 +36,22 @@ REASON = "its configuration has changed"
 _RUNNING = frozenset({State.STARTING, State.READY, State.UNREADY, State.DRAINING})
 
 
+class Tools(NamedTuple):
+    """Those of the app that have to know of what was adopted."""
+
+    launcher: Launcher
+    ledger: Ledger
+    programs: Programs
+    processes: Processes
+
+
 class Adoption:
     """One take-over."""
 
-    def __init__(self, app: App, heritage: Heritage, processes: Processes, nursery: trio.Nursery) -> None:
+    def __init__(self, app: App, heritage: Heritage, tools: Tools, nursery: trio.Nursery) -> None:
         self._app = app
         self._heritage = heritage
-        self._processes = processes
+        self._tools = tools
         self._nursery = nursery
         self._kept = dict(heritage.kept)
 
@@ -49,12 +61,13 @@ class Adoption:
 
     def run(self) -> None:
         """Take over all of it. Never waits: replacing goes on in the nursery."""
+        self._recall_numbers()
         outdated: dict[str, list[Replica]] = {}
         for note in self._heritage.replicas:
             unit = self._app.units.get(note.service)
             if unit is None:
                 continue  # retired below, as all that is left there
-            replica = self._app.recall(unit, note)
+            replica = self._recall(unit, note)
             is_same = note.sameness == fingerprint(self._app.spec, unit.spec)
             kept = self._kept.get(note.process_id)
             if kept is not None and not kept.has_ended and _is_fit(unit, note):
@@ -72,7 +85,22 @@ class Adoption:
         for replicas in outdated.values():
             self._nursery.start_soon(self._replace, replicas)
         for process_id in self._kept:
-            self._nursery.start_soon(retire, self._processes, process_id)
+            self._nursery.start_soon(retire, self._tools.processes, process_id)
+
+    def _recall_numbers(self) -> None:
+        told = self._heritage.app
+        self._tools.launcher.recall(told.count)
+        for name, wanted in told.wanted.items():
+            if name in self._app.units:
+                self._app.units[name].recall(wanted, is_fixed=name in told.fixed)
+
+    def _recall(self, unit: Service, note: ReplicaNote) -> Replica:
+        """Return a replica with what is known of it; nothing of it runs yet."""
+        replica = self._app.add(unit, note.index)
+        replica.recall(note.generation, note.failures, note.last_exit)
+        if note.place is not None:
+            self._tools.programs.keep_place(note.name, *note.place)
+        return replica
 
     def _adopt(self, replica: Replica, note: ReplicaNote, kept: Kept) -> None:
         identity = Identity(
@@ -84,8 +112,14 @@ class Adoption:
         )
         addresses = {name: Address(*where) for name, where in note.addresses.items()}
         cpus = {int(cpu): share for cpu, share in note.cpus.items()}
-        self._app.adopt(replica, identity, addresses, Assignment(tuple(note.gpus), cpus, note.memory))
+        self._tools.ledger.restore(replica, Assignment(tuple(note.gpus), cpus, note.memory))
         replica.adopt(kept.pid)
+        if replica.spec.command is None:
+            self._app.expect(replica, identity, addresses)
+            self._tools.launcher.keep(replica.process_id, [where.path for where in addresses.values()])
+        else:
+            self._tools.programs.adopt(replica)
+        self._app.follow(replica)
         if note.state in {State.READY, State.UNREADY}:
             replica.post(Happening.READY)
         if replica.spec.command is None:
@@ -98,7 +132,7 @@ class Adoption:
                 if replica.spec.command is None:
                     await replica.joined.wait()
             generation = replica.generation
-            self._app.outdate(replica)
+            self._app.outdated.add(replica)
             replica.post(Happening.RESTART, REASON)
             with trio.move_on_after(replica.spec.limits.drain + replica.spec.limits.stop + replica.spec.limits.start):
                 await _until_back(replica, generation)

@@ -18,9 +18,9 @@ from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.order import callees, leaned_on, required, stop_waves
 from svcd.policy.sameness import fingerprint
-from svcd.runtime.adoption import Adoption
+from svcd.runtime.adoption import Adoption, Tools
 from svcd.runtime.autoscaler import Autoscaler
-from svcd.runtime.heritage import AppNote, Notes, ReplicaNote
+from svcd.runtime.heritage import Notes
 from svcd.runtime.links import Links
 from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from svcd.policy.autoscaling import Decision
-    from svcd.policy.placement import Assignment
     from svcd.runtime.heritage import Heritage
     from svcd.runtime.launch import Launcher
     from svcd.runtime.ledger import Ledger
@@ -90,10 +89,9 @@ class App:
         self._programs: Programs
         self._replicas: trio.Nursery
         self._heritage = heritage
-        self._notes = Notes(processes.send) if spec.orphan_grace else None
-        self._nonces: dict[str, str] = {}
-        self._outdated: set[Replica] = set()
-        """Those that come back with other resources than they hold."""
+        self._notes = Notes(processes.send if spec.orphan_grace else None)
+        self.outdated: set[Replica] = set()
+        """Those that give back what they hold before their next process, which may need something else."""
 
     def __repr__(self) -> str:
         """Name and services."""
@@ -110,45 +108,29 @@ class App:
                     self.spec.services.values(), self._launcher, self._processes, replicas.start_soon
                 )
                 if self._heritage is not None:
-                    self._take_over(self._heritage)
+                    tools = Tools(self._launcher, self._ledger, self._programs, self._processes)
+                    Adoption(self, self._heritage, tools, replicas).run()
                 for service in self.units.values():
                     self._fit(service)
             nursery.cancel_scope.cancel()
 
-    def _take_over(self, heritage: Heritage) -> None:
-        self._launcher.recall(heritage.app.count)
-        for name, wanted in heritage.app.wanted.items():
-            if name in self.units:
-                self.units[name].recall(wanted, is_fixed=name in heritage.app.fixed)
-        Adoption(self, heritage, self._processes, self._replicas).run()
-
-    def recall(self, service: Service, note: ReplicaNote) -> Replica:
-        """Return a replica that an earlier daemon had, with what is known of it; nothing of it runs yet."""
-        replica = Replica(service.spec, note.index, self, self._chance)
-        replica.recall(note.generation, note.failures, note.last_exit)
-        if note.place is not None:
-            self._programs.keep_place(note.name, *note.place)
+    def add(self, service: Service, index: int) -> Replica:
+        """Let a service have one more replica, which is yet to begin, or to be given a process."""
+        replica = Replica(service.spec, index, self, self._chance)
         service.replicas.append(replica)
         self._replicas.start_soon(self._live, service, replica)
         return replica
 
-    def adopt(
-        self, replica: Replica, identity: Identity, addresses: Mapping[str, Address], assignment: Assignment
-    ) -> None:
-        """Take a process that runs already for the replica's."""
-        self._ledger.restore(replica, assignment)
-        if replica.spec.command is None:
-            self._expect(replica, identity, addresses)
-            self._launcher.keep(replica.process_id, [where.path for where in addresses.values()])
-        else:
-            self._programs.adopt(replica)
+    def expect(self, replica: Replica, identity: Identity, addresses: Mapping[str, Address]) -> None:
+        """Let the replica's process in at the link, and callers know where it is."""
+        self._addresses[replica.process_id] = addresses
+        self.links.expect(identity, replica)
+
+    def follow(self, replica: Replica) -> None:
+        """Hear what becomes of a process that runs already."""
         environment = self.environment_of(replica)
         replica.secrets = frozenset(environment[name] for name in secret_names(environment, replica.spec))
         self._processes.adopt(replica.process_id, lambda event: self._heard(replica, event))
-
-    def outdate(self, replica: Replica) -> None:
-        """Have a replica give back what it holds before its next process, which may need something else."""
-        self._outdated.add(replica)
 
     def scale(self, name: str, wanted: int) -> int:
         """Fix how many replicas of a service there are, whatever the load; return how many there were to be."""
@@ -164,18 +146,14 @@ class App:
         for replica in staying[service.wanted :]:
             replica.post(Happening.STOP, f"scaled down to {service.wanted}")
         for index in itertools.islice(service.free_indices(), max(0, service.wanted - len(staying))):
-            replica = Replica(service.spec, index, self, self._chance)
-            service.replicas.append(replica)
-            replica.begin()
-            self._replicas.start_soon(self._live, service, replica)
-        self._note_app()
+            self.add(service, index).begin()
+        self._notes.write_app(self.units, self._launcher)
 
     async def _live(self, service: Service, replica: Replica) -> None:
         await replica.run()
         if service.wanted < len(service.replicas):
             service.replicas.remove(replica)  # scaled down; what an app's stop ended stays in the table
-            if self._notes:
-                self._notes.drop(replica.name)
+            self._notes.drop(replica.name)
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""
@@ -265,8 +243,8 @@ class App:
 
     def request(self, replica: Replica) -> None:
         """Ask the ledger; a program, which nobody can hold once it runs, only when it may start."""
-        if replica in self._outdated:
-            self._outdated.remove(replica)
+        if replica in self.outdated:
+            self.outdated.remove(replica)
             self._ledger.release(replica)
         if replica.spec.command and not self._may_start(replica):
             self._replicas.start_soon(self._request_later, replica)
@@ -303,20 +281,15 @@ class App:
             self._heard(replica, SpawnFailed(replica.process_id, error.errno or 0, f"cannot be started: {error}"))
             return
         replica.secrets = frozenset(order.env[name] for name in secret_names(order.env, replica.spec))
-        self._note_app()
+        self._notes.write_app(self.units, self._launcher)
         self._note(replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
     def _worker(self, replica: Replica) -> Spawn:
         """Return the order for a process of ours, and expect it at the link."""
         order, identity, addresses = self._launcher.order(replica)
-        self._expect(replica, identity, addresses)
+        self.expect(replica, identity, addresses)
         return order
-
-    def _expect(self, replica: Replica, identity: Identity, addresses: Mapping[str, Address]) -> None:
-        self._addresses[replica.process_id] = addresses
-        self._nonces[replica.process_id] = identity.nonce
-        self.links.expect(identity, replica)
 
     def terminate(self, replica: Replica) -> None:
         """SIGTERM to the main process, or what its program wants instead."""
@@ -364,23 +337,12 @@ class App:
         self._tell(change)
 
     def _note(self, replica: Replica) -> None:
-        """Have the keeper remember what the next daemon has to know of a replica."""
-        if self._notes is None:
-            return
-        note = ReplicaNote.of(
-            replica,
-            sameness=fingerprint(self.spec, replica.spec),
-            nonce=self._nonces.get(replica.process_id, ""),
-            addresses=self._addresses.get(replica.process_id, {}),
-            place=self._programs.place(replica) if replica.spec.command else None,
-        )
-        self._notes.write(note)
-
-    def _note_app(self) -> None:
-        if self._notes is not None:
-            scaled = {name: unit.wanted for name, unit in self.units.items() if unit.is_scaled}
-            fixed = [name for name, unit in self.units.items() if unit.is_fixed]
-            self._notes.write(AppNote(count=self._launcher.count, wanted=scaled, fixed=fixed))
+        """Leave to the next daemon what it has to know of a replica."""
+        if self.spec.orphan_grace:
+            place = self._programs.place(replica) if replica.spec.command else None
+            nonce, addresses = self.links.nonce_of(replica.process_id), self._addresses.get(replica.process_id, {})
+            same = fingerprint(self.spec, replica.spec)
+            self._notes.write(replica, sameness=same, nonce=nonce, addresses=addresses, place=place)
 
     def _judge(self, changed: Service) -> None:
         needed = self._needed()
@@ -427,7 +389,6 @@ class App:
         self.links.forget(process_id)
         self._programs.forget(process_id)
         self._addresses.pop(process_id, None)
-        self._nonces.pop(process_id, None)
 
 
 def _takes_turns(spec: ServiceSpec) -> bool:

@@ -17,7 +17,9 @@ from svcd.values.orders import Attached, Exited, Kept, Recalled, Remember
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping
 
+    from svcd.runtime.launch import Launcher
     from svcd.runtime.replica import Replica
+    from svcd.runtime.service import Service
     from svcd.values.boot import Address
     from svcd.values.orders import Event, Order
 
@@ -45,34 +47,6 @@ class ReplicaNote:
     place: list[Any] | None = None
     """Number, path of the socket and port that a program was told."""
 
-    @classmethod
-    def of(
-        cls,
-        replica: Replica,
-        *,
-        sameness: str,
-        nonce: str,
-        addresses: Mapping[str, Address],
-        place: list[Any] | None,
-    ) -> ReplicaNote:
-        """Note a replica as it is now."""
-        held = replica.assignment
-        return cls(
-            service=replica.spec.name,
-            index=replica.index,
-            generation=replica.generation,
-            state=replica.state,
-            sameness=sameness,
-            failures=replica.failures,
-            last_exit=replica.last_exit,
-            nonce=nonce,
-            addresses={name: [*where] for name, where in addresses.items()},
-            gpus=[*held.gpus] if held else [],
-            cpus={str(cpu): share for cpu, share in held.cpus.items()} if held else {},
-            memory=held.memory if held else 0,
-            place=place,
-        )
-
     @property
     def name(self) -> str:
         """`Classifier/0`."""
@@ -99,7 +73,8 @@ class AppNote:
 class Notes:
     """Writes notes; only what has changed."""
 
-    def __init__(self, send: Callable[[Order], None]) -> None:
+    def __init__(self, send: Callable[[Order], None] | None) -> None:
+        """Take what gives an order to the keeper; None where there is to be no other daemon."""
         self._send = send
         self._last: dict[str, bytes] = {}
 
@@ -107,19 +82,50 @@ class Notes:
         """How many there are."""
         return f"<Notes {len(self._last)}>"
 
-    def write(self, note: ReplicaNote | AppNote) -> None:
-        """Have the keeper remember this one in place of the last."""
-        key = note.name if isinstance(note, ReplicaNote) else _APP
-        self._put(key, json.dumps(asdict(note)).encode())
+    def write_app(self, units: Mapping[str, Service], launcher: Launcher) -> None:
+        """Have the keeper remember how many there are to be of each service, and the last number of a place."""
+        if self._send is not None:
+            scaled = {name: unit.wanted for name, unit in units.items() if unit.is_scaled}
+            fixed = [name for name, unit in units.items() if unit.is_fixed]
+            self._put(_APP, AppNote(count=launcher.count, wanted=scaled, fixed=fixed))
+
+    def write(
+        self,
+        replica: Replica,
+        *,
+        sameness: str,
+        nonce: str,
+        addresses: Mapping[str, Address],
+        place: list[Any] | None,
+    ) -> None:
+        """Have it remember a replica as it is now."""
+        held = replica.assignment
+        note = ReplicaNote(
+            service=replica.spec.name,
+            index=replica.index,
+            generation=replica.generation,
+            state=replica.state,
+            sameness=sameness,
+            failures=replica.failures,
+            last_exit=replica.last_exit,
+            nonce=nonce,
+            addresses={name: [*where] for name, where in addresses.items()},
+            gpus=[*held.gpus] if held else [],
+            cpus={str(cpu): share for cpu, share in held.cpus.items()} if held else {},
+            memory=held.memory if held else 0,
+            place=place,
+        )
+        self._put(note.name, note)
 
     def drop(self, name: str) -> None:
         """Have it forget a replica."""
         if name in self._last:
-            self._put(name, b"")
+            self._put(name, None)
             del self._last[name]
 
-    def _put(self, key: str, value: bytes) -> None:
-        if self._last.get(key) != value:
+    def _put(self, key: str, note: ReplicaNote | AppNote | None) -> None:
+        value = json.dumps(asdict(note)).encode() if note else b""
+        if self._send is not None and self._last.get(key) != value:
             self._last[key] = value
             self._send(Remember(key, value))
 

@@ -67,6 +67,11 @@ class Links:
         """Let the process with this identity in."""
         self._expected[replica.process_id] = (identity, replica)
 
+    def nonce_of(self, process_id: str) -> str:
+        """What the process is known by; "" for one that is not expected."""
+        identity, _ = self._expected.get(process_id, (None, None))
+        return identity.nonce if identity else ""
+
     def forget(self, process_id: str) -> None:
         """Let it in no longer."""
         self._expected.pop(process_id, None)
