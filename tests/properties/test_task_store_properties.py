@@ -1,5 +1,7 @@
-"""The store against a model: whatever clients, runners and deaths do in whatever order, no task is forgotten or run more
-often than it may be, and no state is left but by the table."""
+"""The store against a model: whatever clients, runners and deaths do in whatever order.
+
+No task is forgotten, none is run more often than it may be, and no state is left but by the table.
+"""
 
 from __future__ import annotations
 
