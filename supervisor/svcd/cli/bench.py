@@ -117,7 +117,7 @@ def _told(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-_LATE = 50.0
+_LATE = 250.0
 """Milliseconds beyond which the load's own lateness is told."""
 
 
