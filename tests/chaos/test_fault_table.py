@@ -39,7 +39,9 @@ def test_replicas_are_killed_and_idempotent_calls_never_fail(
     ):
         kills = strike(app, "kill", "Work", "Entry")
     assert len(kills) > SECONDS / 2, "now and then nobody may be up that could be killed"
-    print(f"{len(again.noted)} requests to an idempotent api, {len(again.failed)} failed")  # noqa: T201  (the figures)
+    took = sorted(each.answered - each.asked for each in again.noted)
+    print(f"answered after {took[len(took) // 2]:.3f} s (median), {took[-1]:.3f} s at most")  # noqa: T201  (the figures)
+    print(f"{len(again.noted)} requests to an idempotent api, {len(again.failed)} failed")  # noqa: T201  (as above)
     print(f"{len(once.noted)} to another one, {len(once.failed)} failed")  # noqa: T201  (as above)
     assert again.failed == []
     assert len(again.noted) >= RATE * SECONDS

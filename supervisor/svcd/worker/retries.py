@@ -7,9 +7,9 @@ from __future__ import annotations
 
 RATIO = 0.2
 """Retries per call, in the long run."""
-RESERVE = 100.0
-"""Retries that are there at the start and may be saved up (Finagle's: 10 a second for 10 s): all calls that a dead
-replica had in flight may have one at once."""
+RESERVE = 1000.0
+"""Retries that are there at the start and may be saved up. Finagle has 100; but here a call is sent again only when its
+replica has died, and its work with it, and all calls that were in flight there are to have one at once."""
 
 
 class RetryBudget:
