@@ -88,6 +88,12 @@ class StoreMachine(RuleBasedStateMachine):
         waiting = [id_ for id_, model in self.models.items() if model.status is TaskStatus.QUEUED]
         return sorted(waiting, key=lambda id_: self.models[id_].number)
 
+    def aimed(self, task_id: str, process: int, aim: int) -> str:
+        """Return one that the process runs, where there is one and `aim` says so; else the task that was drawn."""
+        me = self.stores[process]._owners.me
+        running = [id_ for id_, m in self.models.items() if m.status is TaskStatus.IN_PROGRESS and m.owner == me]
+        return running[aim % len(running)] if running and aim else task_id
+
     def fits(self, store: Store, task_id: str) -> bool:
         model = self.models[task_id]
         return model.status is TaskStatus.IN_PROGRESS and model.owner == store._owners.me
@@ -126,16 +132,18 @@ class StoreMachine(RuleBasedStateMachine):
         model.become(TaskStatus.IN_PROGRESS, self.now, store._owners.me)
         model.attempts += 1
 
-    @rule(task_id=tasks, process=st.integers(0, 2))
-    def give_back(self, task_id: str, process: int) -> None:
+    @rule(task_id=tasks, process=st.integers(0, 2), aim=st.integers(0, 9))
+    def give_back(self, task_id: str, process: int, aim: int) -> None:
+        task_id = self.aimed(task_id, process, aim)
         fits = self.fits(self.stores[process], task_id)
         assert self.stores[process].give_back(task_id) == fits
         if fits:
             self.models[task_id].become(TaskStatus.QUEUED, self.now)
             self.models[task_id].attempts -= 1
 
-    @rule(task_id=tasks, process=st.integers(0, 2), body=st.binary(max_size=3))
-    def succeed(self, task_id: str, process: int, body: bytes) -> None:
+    @rule(task_id=tasks, process=st.integers(0, 2), aim=st.integers(0, 9), body=st.binary(max_size=3))
+    def succeed(self, task_id: str, process: int, aim: int, body: bytes) -> None:
+        task_id = self.aimed(task_id, process, aim)
         fits = self.fits(self.stores[process], task_id)
         result = Result(media_type="r", body=body)
         assert self.stores[process].succeed(task_id, result, self.now) == fits
@@ -143,15 +151,17 @@ class StoreMachine(RuleBasedStateMachine):
             self.models[task_id].become(TaskStatus.SUCCESS, self.now)
             self.models[task_id].result = result
 
-    @rule(task_id=tasks, process=st.integers(0, 2))
-    def fail(self, task_id: str, process: int) -> None:
+    @rule(task_id=tasks, process=st.integers(0, 2), aim=st.integers(0, 9))
+    def fail(self, task_id: str, process: int, aim: int) -> None:
+        task_id = self.aimed(task_id, process, aim)
         fits = self.fits(self.stores[process], task_id)
         assert self.stores[process].fail(task_id, FAULT, self.now) == fits
         if fits:
             self.models[task_id].become(TaskStatus.FAILURE, self.now)
 
-    @rule(task_id=tasks, process=st.integers(0, 2))
-    def lose_replica(self, task_id: str, process: int) -> None:
+    @rule(task_id=tasks, process=st.integers(0, 2), aim=st.integers(0, 9))
+    def lose_replica(self, task_id: str, process: int, aim: int) -> None:
+        task_id = self.aimed(task_id, process, aim)
         fits, model = self.fits(self.stores[process], task_id), self.models[task_id]
         assert self.stores[process].lose(task_id, FAULT, self.now) == fits
         if fits and model.losses < model.retries:
