@@ -72,6 +72,30 @@ def test_one_of_two_ingresses_is_killed_and_new_connections_always_succeed(make_
         assert any(each.was_in_flight(kill.at - 1, kill.at + (kill.noticed or 0)) for kill in kills), each.error
 
 
+QUICK_TO_NOTICE = """
+    [services.Work.liveness]
+    period = "100ms"
+    timeout = "300ms"
+    threshold = 2
+    [services.Entry.liveness]
+    period = "100ms"
+    timeout = "300ms"
+    threshold = 2
+"""
+
+
+def test_replicas_are_stopped_and_their_calls_go_to_others(
+    make_app: MakeApp, measured: Callable[[str, float], None]
+) -> None:
+    app = make_app(SERVICE, TWO_OF_EACH + QUICK_TO_NOTICE, entry="Entry").up()
+    wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "two of each")
+    with HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 2) as again:
+        stops = strike(app, "stop", "Work", "Entry", every=5.0)
+    assert again.failed == []
+    assert any(stop.back is not None for stop in stops), "its liveness limit has a stopped one replaced"
+    measured("SIGSTOP under load: a request is answered after at most", max(e.answered - e.asked for e in again.noted))
+
+
 CRASHES = """
     import os
     import threading
