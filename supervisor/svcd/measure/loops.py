@@ -42,7 +42,8 @@ class Loop:
         self._call = call
         self._clock = clock
         self._scope = trio.CancelScope()
-        self._counted_from = clock() + load.warm_up
+        self._start = clock()
+        self._counted_from = self._start + load.warm_up
         self._end = self._counted_from + load.seconds
         self._is_over = False
         self.tally = Tally()
@@ -83,8 +84,8 @@ class Loop:
             nursery.start_soon(self._one, due)
 
         def keep_time() -> None:
-            start, number = self._clock(), 0
-            while not self._is_over and (due := start + number / rate) < self._end:
+            number = 0
+            while not self._is_over and (due := self._start + number / rate) < self._end:
                 ahead = due - self._clock()
                 if ahead > 0:
                     time.sleep(min(ahead, _LOOK))
