@@ -142,7 +142,7 @@ def pattern_of(expected: str, *, figures_vary: bool) -> re.Pattern[str]:
     for line in expected.splitlines():
         text = re.escape(line).replace(r"\.\.\.", ".*?")
         if figures_vary and not line.startswith("exit "):
-            text = re.sub(r"(\\ )+", r"\\ +", re.sub(r"\d+", r"\\d+", text))
+            text = re.sub(r"(\\ )+", r"\\ +", re.sub(r"\d+(?:\\\.\d+)?", r"\\d+(?:\\.\\d+)?", text))
         pieces.append(r"(?:.*\n)*?" if line == "..." else f"{text}\\n")
     return re.compile("".join(pieces))
 
