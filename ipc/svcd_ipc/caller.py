@@ -73,14 +73,18 @@ class Caller:
             args = await self.staging.prepared(args, inf if give_up is None else give_up - self._clock())
         pending = Pending(api, give_up)
         feeding = self._feeding(pending, inputs) if inputs else None
-        self._send(pending, args, told, trace, attempt, 0, feeding)
         try:
+            self._send(pending, args, told, trace, attempt, 0, feeding)
             if self.reader.is_vacant:
                 await self.reader.read_until_settled(pending)
             else:
                 await pending.wait()
         except (trio.Cancelled, KeyboardInterrupt):
             self._let_go(pending)
+            raise
+        except DeadlineExceeded:  # It had passed before anything was sent.
+            if told != give_up:
+                await self._await_own_timeout()
             raise
         finally:
             if feeding is not None:

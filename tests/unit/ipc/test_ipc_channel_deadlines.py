@@ -218,3 +218,15 @@ async def test_a_peer_that_says_no_hello_is_given_up(raw_peer: Any, autojump_clo
     channel, _peer = raw_peer(None)
     await channel.closed.wait()
     assert "no hello from the peer within 10 s" in str(channel.close_reason)
+
+
+async def test_a_scope_that_is_over_before_anything_is_sent_ends_the_caller_itself(
+    join: Any, autojump_clock: Any
+) -> None:
+    sleeper = Sleeper()
+    caller, _ = await join(sleeper, **clocked())
+    with trio.move_on_after(1) as scope:
+        autojump_clock.jump(2)  # as code does that takes its time without waiting
+        await caller.call("sleep", {"seconds": 3})
+    assert scope.cancelled_caught
+    assert sleeper.started == 0
