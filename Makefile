@@ -40,8 +40,9 @@ demo: $(STAMP)   ## run the digits example in the foreground
 	@echo
 	@$(BIN)/svcd up -f examples/digits/svcd.toml --set app.http=127.0.0.1:$(PORT)
 
+# More workers than most machines have cores to spare: they wait for processes most of the time.
 test: $(STAMP)   ## run all tests; the summary says what was skipped and why
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 soak: $(STAMP)   ## ten minutes of full load and 10,000 clients that go away: does anything grow, is anything left?
 	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_soak.py

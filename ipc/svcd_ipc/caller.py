@@ -83,8 +83,7 @@ class Caller:
             self._let_go(pending)
             raise
         except DeadlineExceeded:  # It had passed before anything was sent.
-            if told != give_up:
-                await self._await_own_timeout()
+            await self._await_own_timeout(told != give_up)
             raise
         finally:
             if feeding is not None:
@@ -94,8 +93,7 @@ class Caller:
             if pending.timing is not None:
                 self._note_times(pending)
             return pending.value
-        if told != give_up and isinstance(error, DeadlineExceeded):
-            await self._await_own_timeout()
+        await self._await_own_timeout(told != give_up and isinstance(error, DeadlineExceeded))
         raise error
 
     def stream(
@@ -270,8 +268,10 @@ class Caller:
         if serving is not None and serving.timing is not None and pending.timing is not None:
             serving.timing.join(f"{str(self.peer).partition('/')[0]}.{pending.api}", pending.timing)
 
-    async def _await_own_timeout(self) -> None:
-        """Let the caller's own scope end it where the callee was only the first to see that its time is up."""
+    async def _await_own_timeout(self, is_own: bool) -> None:
+        """Let the caller's own scope end it where somebody else was only the first to see that its time is up."""
+        if not is_own:
+            return
         left = trio.current_effective_deadline() - trio.current_time()
         if left < _SKEW:
             await trio.sleep(max(0.0, left))

@@ -249,7 +249,8 @@ class Reader:
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
                 else:
-                    outbox.corked = starts_calls and has_more  # Answers to calls that came together.
+                    if has_more and starts_calls:
+                        outbox.corked = True  # Answers to calls that came together: `_read` pushes them.
                     if (waiting := self._take_call(event, starts_calls)) is not None:
                         return waiting
                 if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):

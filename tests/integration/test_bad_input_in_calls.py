@@ -39,8 +39,8 @@ SERVICE = """
             return {"model": Model()}
 
         @svcd.api
-        def flood(self) -> bytes:
-            return bytes(100 << 20)
+        def flood(self) -> str:
+            return "x" * (100 << 20)  # bytes of that size would travel by shared memory
 
     @svcd.service
     class Entry:

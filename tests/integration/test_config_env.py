@@ -165,7 +165,8 @@ def test_what_is_not_there(app: RunningApp, target: str, code: int, told: str) -
 
 def test_replicas_that_are_not_there(app: RunningApp) -> None:
     app.up()
-    assert app.svcd("env", "Helper/7", code=4).stderr == "svcd: no replica Helper/7; there is Helper/0\n"
+    there = ", ".join(f"Helper/{row['replica']}" for row in app.ps() if row["service"] == "Helper")
+    assert app.svcd("env", "Helper/7", code=4).stderr == f"svcd: no replica Helper/7; there is {there}\n"
     assert "no service Hepler; this app has Entry, Helper, ingress" in app.svcd("env", "Hepler", code=4).stderr
 
 

@@ -208,6 +208,7 @@ USERS = "tests/integration/process/test_users.py::test_each_is_who_it_should_be"
 PROBES = "tests/supervision/test_liveness.py::test"
 SCALING = "tests/integration/test_autoscaling.py::test_replicas_follow_the_load_and_no_call_is_lost"
 COMMANDS = "tests/integration/commands/test_command_services.py"
+TASKS = "tests/integration/tasks/test_task_settings.py::test_each_setting_has_its_effect"
 BACKEND = "tests/integration/test_async_backend.py::test_the_app_says_it_for_all_and_a_service_for_itself"
 
 OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
@@ -236,6 +237,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.async_backend": BACKEND,
     "app.ingress.replicas": "tests/integration/ingress/test_ingress_replicas.py::test_the_death_of_one_of_two",
     "app.spin": spin,
+    **{f"app.tasks.{name}": TASKS for name in ("store", "max_queued", "max_size", "result_ttl", "concurrency")},
     "app.arena": arena,
     "app.colocate": "tests/integration/test_colocation.py::test_members_share_a_process_and_others_call_them_as_ever",
     "services.*.instance_type": gpus("Shaped", 1),

@@ -49,7 +49,18 @@ def test_ps_names_every_replica(make_app: MakeApp) -> None:
     assert set(rows) == {"ingress/0", "Counter/0", "Words/0", "Words/1"}
     assert all(row["state"] in {"ready", "starting"} for row in rows.values())
     assert list(rows["Counter/0"]) == [
-        *("service", "version", "replica", "state", "pid", "gpus", "cpu_percent", "rss_bytes", "gpu_memory_bytes"),
+        *(
+            "service",
+            "version",
+            "replica",
+            "process",
+            "state",
+            "pid",
+            "gpus",
+            "cpu_percent",
+            "rss_bytes",
+            "gpu_memory_bytes",
+        ),
         *("restarts", "since", "in_flight", "queued", "last_exit", "reason"),
     ]
     assert rows["Counter/0"]["pid"] in app.processes()

@@ -70,8 +70,8 @@ def test_inference_has_gpus_of_its_own(fake_box: Callable[[str], dict[str, str]]
 
 def test_what_is_in_force_is_what_the_operator_says() -> None:
     services = json.loads(config("--json"))["services"]
-    assert services["Preprocess"]["scaling"] == {"min_replicas": 2, "max_replicas": 2}
-    assert services["Inference"]["scaling"] == {"min_replicas": 1, "max_replicas": 10}
+    assert services["Preprocess"]["scaling"] == {"min_replicas": 2, "max_replicas": 2, "down_after": "1m"}
+    assert services["Inference"]["scaling"] == {"min_replicas": 1, "max_replicas": 10, "down_after": "1m"}
     assert services["Inference"]["resources"] == {"gpu": 1, "memory": "16Gi"}
     assert services["Inference"]["traffic"]["timeout"] == "5s"  # the developer's word: the operator is silent
     assert services["Postprocess"]["resources"] == {"gpu": 0}

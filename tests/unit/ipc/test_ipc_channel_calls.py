@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from svcd_ipc.channel import Channel, IncomingCall, Limits, call_context, current_call
+from svcd_ipc.connection import Connection
 from svcd_ipc.errors import (
     BadResult,
     Busy,
@@ -20,6 +21,10 @@ from svcd_ipc.errors import (
     ServiceUnavailable,
     UnknownApi,
 )
+from svcd_ipc.messages import Hello, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 async def echo(call: IncomingCall) -> Any:
@@ -479,3 +484,34 @@ async def test_repr(join: Any) -> None:
     caller.close()
     await caller.closed.wait()
     assert repr(caller) == "<Channel to Classifier/1 [closed, 0 in flight, 0 serving]>"
+
+
+async def test_an_answer_does_not_wait_for_a_call_that_came_with_it(
+    raw_peer: Callable[..., tuple[Channel, trio.SocketStream]],
+) -> None:
+    """Answers to calls that came together are joined, but not with that of a call which has to wait."""
+    asked_for_more = trio.Event()
+
+    async def handler(call: IncomingCall) -> str:
+        if call.api == "slow":
+            await asked_for_more.wait()
+        return call.api
+
+    _, wire = raw_peer(handler)
+    peer = Connection()
+    await wire.send_all(b"".join(peer.send_hello({"service": "Caller"})))
+    answers: list[str] = []
+    with trio.fail_after(5):
+        while len(answers) < 3:
+            peer.receive_data(await wire.receive_some())
+            while (event := peer.next_event()) is not None:
+                if isinstance(event, Hello):
+                    calls = [chunk for api in ("quick", "slow") for chunk in peer.send_call(api, {})[1]]
+                    await wire.send_all(b"".join(calls))
+                elif isinstance(event, Result):
+                    answers.append(event.value)
+                    if event.value == "quick" and len(answers) == 1:
+                        asked_for_more.set()
+                        await wire.send_all(b"".join(peer.send_call("quick", {})[1]))
+    assert answers[0] == "quick"
+    assert sorted(answers[1:]) == ["quick", "slow"]
