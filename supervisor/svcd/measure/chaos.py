@@ -79,7 +79,13 @@ def run(control: Path, plan: Plan, tell: Tell) -> dict[str, Any]:
 
     Raises CallError when the daemon goes away, or will not do it.
     """
-    return trio.run(_run, control, plan, tell, restrict_keyboard_interrupt_to_checkpoints=True)
+    try:
+        return trio.run(_run, control, plan, tell, restrict_keyboard_interrupt_to_checkpoints=True)
+    except BaseExceptionGroup as group:  # of a nursery: its one error is for people
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
 
 
 async def _run(control: Path, plan: Plan, tell: Tell) -> dict[str, Any]:
