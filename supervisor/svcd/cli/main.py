@@ -61,7 +61,8 @@ class Commands(click.Group):
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 no such service, 5 timed out, 75 `up` after `down --keep`.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 not running, 4 no such service, 5 timed out;"
+    " 75 for `up` after `down --keep`.",
 )
 @click.version_option(__version__, prog_name="svcd")
 def cli() -> None:
