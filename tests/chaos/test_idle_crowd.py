@@ -15,11 +15,12 @@ from svcd.host.processes import read_stat
 if TYPE_CHECKING:
     from conftest import MakeApp
 
-REPLICAS = int(os.environ.get("SVCD_FAULT_REPLICAS", "200"))
+IS_LONG = SECONDS >= 60
+REPLICAS = int(os.environ.get("SVCD_FAULT_REPLICAS", "200" if IS_LONG else "8"))
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGESIZE")
-QUIET = 20.0
-"""Seconds that are watched."""
+QUIET = 20.0 if IS_LONG else 1.0
+"""Seconds that are watched; a second is too short to tell a hundredth of a core from nothing."""
 
 SERVICE = """
     import svcd
@@ -37,9 +38,8 @@ TOML = f"""
 """
 
 
-@pytest.mark.skipif(SECONDS < 60, reason="long: SVCD_FAULT_SECONDS=60, as in make faults")
 @pytest.mark.timeout(1800)
-def test_two_hundred_replicas_idle(make_app: MakeApp) -> None:
+def test_many_replicas_idle(make_app: MakeApp) -> None:
     app = make_app(SERVICE, TOML, entry="Idle")
     app.up(wait=False)
     wait_until(lambda: "ready after" in app.stderr, "the first to be ready", within=1200)
@@ -56,7 +56,7 @@ def test_two_hundred_replicas_idle(make_app: MakeApp) -> None:
     assert len(app.rows()) == REPLICAS + 1
     answered = time.monotonic() - asked
     print(f"{REPLICAS} idle: % of a core {percent}, MiB {memory}, ps answered after {answered:.3f} s")  # noqa: T201  (the figures)
-    assert sum(percent.values()) < 1
+    assert not IS_LONG or sum(percent.values()) < 1
     assert sum(memory.values()) < 100
 
 
