@@ -23,7 +23,7 @@ STOP_LIMIT = 20.0
 
 
 class Server:
-    """One server process (and all that it starts: it has a session of its own), and a folder that is gone with it."""
+    """One server process (with a process group of its own for all that it starts), and a folder that is gone with it."""
 
     def __init__(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench"))
@@ -31,7 +31,7 @@ class Server:
         words = [str(word).replace("{folder}", str(self.folder)) for word in command]
         variables = {key: value.replace("{folder}", str(self.folder)) for key, value in (env or {}).items()}
         self.process = subprocess.Popen(
-            words, cwd=BENCH, env={**os.environ, **variables}, stdout=sys.stderr, start_new_session=True
+            words, cwd=BENCH, env={**os.environ, **variables}, stdout=sys.stderr, process_group=0
         )
 
     def __repr__(self) -> str:

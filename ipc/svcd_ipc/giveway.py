@@ -5,6 +5,9 @@ the peer has mostly answered, and neither the event loop nor a wake-up was neede
 Where that does not come off (the peer has a core of its own, its handler takes long, other work wants the core) it is
 tried again only after a pause that doubles each time.
 
+The kernel gives the core to processes of the same scheduling group: those of a container or a control group with a CPU
+controller, or else, where autogroup is on (sched(7)), of a session. Between groups a yield does nothing.
+
 On boxes with cores to spare, `set_spin` lets this process look for the peer's bytes for a while instead of once:
 between two cores, waking a process that sleeps takes longer than most calls.
 """
@@ -21,8 +24,12 @@ _LONG: Final = 200e-6
 _IN_A_ROW: Final = 8
 """Successes after which the event loop gets its turn, for the sake of this process's other tasks."""
 
+_CHEAP: Final = 20e-6
+"""Seconds within which a failure has cost nothing but the system call: nobody else wanted the core."""
+
 _LONGEST_PAUSE: Final = 4096
-"""Most waits that go straight to the event loop before giving way is tried again."""
+_SHORT_PAUSE: Final = 16
+"""Most waits that go straight to the event loop before it is tried again, after dear and after cheap failures."""
 
 
 _spin = 0.0
@@ -63,8 +70,10 @@ class GiveWay:
 
     def note(self, has_helped: bool) -> None:
         """Say whether the peer's bytes came while this process gave way."""
-        if not has_helped or perf_counter() - self._start > self._most:
-            self._pause = self.skip = min(2 * self._pause, _LONGEST_PAUSE)
+        took = perf_counter() - self._start
+        if not has_helped or took > self._most:
+            longest = _SHORT_PAUSE if took < _CHEAP else _LONGEST_PAUSE
+            self._pause = self.skip = min(2 * self._pause, longest)
             self._streak = 0
             return
         self._pause = 1
