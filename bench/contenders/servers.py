@@ -23,7 +23,7 @@ STOP_LIMIT = 20.0
 
 
 class Server:
-    """One server process (with a process group of its own for all that it starts), and a folder that is gone with it."""
+    """One server process, with a process group of its own for all that it starts, and a folder that goes with it."""
 
     def __init__(self, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench"))
