@@ -1,7 +1,7 @@
 """Many operators at once: their commands are done one after the other, and no replica ever runs twice.
 
-Not collected by `make test`, which has `test_shells.py`: `make faults` names this file, with `SVCD_FAULT_SECONDS=60` for
-the long form. `SVCD_SEED` repeats the commands, not their timing.
+Not collected by `make test`, which has `test_shells.py`: `make faults` names this file, with `SVCD_FAULT_SECONDS=60`
+for the long form. `SVCD_SEED` repeats the commands, not their timing.
 """
 
 from __future__ import annotations
