@@ -99,8 +99,8 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
 def check_here(app: AppSpec) -> None:
     """Raise SettingsError with all that this machine can't give the app now; for `svcd check`."""
     from svcd.host.cgroup_tree import Around  # noqa: PLC0415 - as above
-    from svcd.host.machine import read_machine  # noqa: PLC0415
-    from svcd.runtime import settings  # noqa: PLC0415
+    from svcd.host.machine import read_machine  # noqa: PLC0415 - as above
+    from svcd.runtime import settings  # noqa: PLC0415 - as above
 
     settings.check_here(app, read_machine(Around.read().bounds()))
 

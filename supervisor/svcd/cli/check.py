@@ -35,7 +35,7 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
 
 def _check_here(app: AppSpec) -> None:
     from svcd.daemon import check_here  # noqa: PLC0415 - it imports psutil, which --help does without
-    from svcd.values.errors import SettingsError  # noqa: PLC0415
+    from svcd.values.errors import SettingsError  # noqa: PLC0415 - as above
 
     try:
         check_here(app)

@@ -15,7 +15,7 @@ import click
 from svcd.cli.table import colour_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SHOWN_BEFORE_READY = {"ready", "done", "failed", "backoff"}
 _SHOWN_LATER = _SHOWN_BEFORE_READY | {"starting"}
@@ -28,7 +28,7 @@ class Progress:
         self._is_ready = False
         self._is_stopping = False
         self._told: dict[str, tuple[str, list[str]]] = {}
-        """Reason and last lines (addresses left out) of the failure that was shown last, by replica."""
+        """Reason and last lines, as `_own` leaves them, of the failure that was shown last, by replica."""
 
     def started(self, info: Mapping[str, Any]) -> None:
         """Say what is being started."""
@@ -54,7 +54,7 @@ class Progress:
             _say(f"{text} {reason}".rstrip())
 
     def _failure(self, name: str, text: str, reason: str, attempt: str, lines: list[str]) -> None:
-        same = reason, [re.sub("0x[0-9a-f]+", "0x", line) for line in lines]
+        same = reason, _own(lines)
         if self._told.get(name) == same:
             _say(f"{text} again: {reason}{attempt}")
             return
@@ -75,6 +75,16 @@ class Progress:
     def note(self, text: str) -> None:
         """Write a line."""
         _say(text)
+
+
+def _own(lines: Sequence[str]) -> list[str]:
+    """Return what is the same in the next attempt that ends in this way.
+
+    That is without addresses, and of a crash without the stacks of the threads that did not crash: where they happened
+    to be is chance.
+    """
+    others = next((at for at, line in enumerate(lines) if line.startswith("Thread 0x")), len(lines))
+    return [re.sub("0x[0-9a-f]+", "0x", line) for line in lines[:others]]
 
 
 def _say(text: str) -> None:

@@ -184,6 +184,8 @@ class Control:
         if name is None:
             return self._unknown(service)
         found = [each for each in self._app.services[name].staying if replica in {None, each.index}]
+        if not found and replica is None:
+            raise ServiceUnavailable(f"every replica of {name} is on its way out, as the app is stopping")
         if not found:
             return {"unknown": f"{name}/{replica}", "replicas": [r.name for r in self._app.services[name].staying]}
 

@@ -182,6 +182,8 @@ class Route:
 
         `is_back`: the call has been at the head of the line before, and was refused by the replica it got.
         """
+        if is_back and self.clock() >= deadline:
+            raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
         if is_back or not self._line:
             replica = self._choose(api)
             if replica is not None:
@@ -265,6 +267,9 @@ class Route:
             replica = await self._line.wait(api, deadline - self.clock(), at_head=is_back)
         except Dismissed:
             raise self._unavailable(api) from None
+        if replica is not None and self.clock() >= deadline:  # handed over too late
+            self.release(replica)
+            replica = None
         if replica is None:
             raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
         call = current_call()

@@ -214,10 +214,7 @@ async def test_a_waiting_call_has_its_deadline(tmp_path: Path) -> None:
         assert time.monotonic() >= deadline
         replica = await box.add(most=0)
         box.tell(replica)
-        # The second where the last time that it asked the replica fell on the deadline.
-        with pytest.raises(
-            DeadlineExceeded, match=r"no replica of S had room in time \(1 busy|the deadline had passed"
-        ):
+        with pytest.raises(DeadlineExceeded, match=r"no replica of S had room in time \(1 busy"):
             await box.route.call("who", {}, deadline=box.route.deadline_of(0.05))
         assert box.route.waiting == 0
 

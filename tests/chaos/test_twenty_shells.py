@@ -1,7 +1,6 @@
 """Many operators at once: their commands are done one after the other, and no replica ever runs twice.
 
-Not collected by `make test`, which has `test_shells.py`: `make faults` names this file, with `SVCD_FAULT_SECONDS=60`
-for the long form. `SVCD_SEED` repeats the commands, not their timing.
+`SVCD_FAULT_SECONDS=60` is the long form, as `make faults` has it; `SVCD_SEED` repeats the commands, not their timing.
 """
 
 from __future__ import annotations
