@@ -664,6 +664,7 @@ class Asyncio:
     numbers = svcd.depends(Numbers)
     failing = svcd.depends(Failing)
     slow = svcd.depends(Slow, timeout=0.05)
+    patient = svcd.depends(Slow)
     sums = svcd.depends(Sums)
 
     @svcd.on_startup
@@ -717,7 +718,7 @@ class Asyncio:
 
     @svcd.api
     async def first_of_two(self) -> None:
-        await svcd.gather(self.failing.fail(kind="odd"), self.slow.sleep())
+        await svcd.gather(self.failing.fail(kind="odd"), self.patient.sleep())
 
     @svcd.api
     async def too_slow(self) -> None:

@@ -56,6 +56,11 @@ class Pulse:
         self._busy_until = 0.0
         self._turns: dict[Side, float] = {}
         """When each asyncio loop last turned."""
+        self._is_held_up = False
+        """An asyncio loop has not turned between the last two beats."""
+        self._busy_later = 0.0
+        """The latest deadline of the calls that came meanwhile. They are no reason to leave it alone: none of them can
+        be what holds it up, and each of them would put off the end of a loop that is wedged."""
 
     def __repr__(self) -> str:
         return f"<Pulse [{self._calls} calls, until {self._busy_until:.1f}]>"
@@ -63,19 +68,26 @@ class Pulse:
     def begin(self, deadline: float) -> None:
         """Note that a call was taken."""
         self._calls += 1
-        if deadline > self._busy_until:
+        if self._is_held_up:
+            self._busy_later = max(self._busy_later, deadline)
+        elif deadline > self._busy_until:
             self._busy_until = self._page[page.BUSY_UNTIL] = deadline
 
     def end(self) -> None:
         """Note that a call is over."""
         self._calls -= 1
         if not self._calls:
-            self._busy_until = self._page[page.BUSY_UNTIL] = 0.0
+            self._busy_until = self._busy_later = self._page[page.BUSY_UNTIL] = 0.0
 
     async def beat(self, every: float, services: Callable[[], Sequence[Living]]) -> None:
         """Note each turn of the loops, every so many seconds, until cancelled."""
+        last = 0.0
         while True:
             now = self._page[page.TURNED] = self._clock()
+            self._is_held_up = min(self._turns.values(), default=now) < last
+            if not self._is_held_up and self._busy_later > self._busy_until:
+                self._busy_until = self._page[page.BUSY_UNTIL] = self._busy_later
+            last = now
             living = services()
             for side in {service.side for service in living if service.side is not None}:
                 self._turns.setdefault(side, now)
