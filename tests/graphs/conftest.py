@@ -8,8 +8,10 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
+import graph_shapes
 import pytest
 
 import svcd
@@ -85,7 +87,7 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
     folder = Path(tempfile.mkdtemp(prefix="svcd-graph-"))
     try:
         entry = service_of(app)
-        shutil.copy(Path(__file__).parent / f"{entry.__module__}.py", folder)
+        _copy_module(entry.__module__, folder)
         place = f"{entry.__module__}:{entry.__name__}"
         toml = f'[app]\nservice = "{place}"\nhttp = "127.0.0.1:0"\ncolocate = {json.dumps(colocated)}\n'
         (folder / "svcd.toml").write_text(toml)
@@ -96,6 +98,15 @@ def run_up(app: str, *colocated: list[str]) -> Iterator[UpDriver]:
             yield UpDriver(running)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_module(module: str, folder: Path) -> None:
+    """Copy a module of this folder, or the package that it is of."""
+    source = Path(__file__).parent / module.partition(".")[0]
+    if source.is_dir():
+        shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source.with_suffix(".py"), folder)
 
 
 @contextmanager
@@ -119,13 +130,14 @@ def groups_of(graph: Graph) -> list[list[str]]:
 
 
 WAYS = {"local": run_locally, "up": run_up, "colocated": run_colocated}
-"""Name -> context manager that takes an entry class, of graph_shapes.py or as `module:Class`, and gives a driver."""
+"""Name -> context manager that takes an entry class, of graph_shapes or as `module:Class`, and gives a driver."""
 
 
 def service_of(app: str) -> type:
     """Return an entry class by its name."""
     module, _, name = app.rpartition(":")
-    found: type = getattr(import_module(module or "graph_shapes"), name)
+    modules = [module] if module else [found.name for found in iter_modules(graph_shapes.__path__, "graph_shapes.")]
+    found: type = next(vars(place)[name] for place in map(import_module, modules) if name in vars(place))
     return found
 
 

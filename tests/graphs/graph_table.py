@@ -1,4 +1,4 @@
-"""What each app of graph_shapes.py must answer, whichever way it is run."""
+"""What each app of graph_shapes must answer, whichever way it is run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CASES = [
         "fail",
         {"kind": "odd"},
         raises=svcd.RemoteError,
-        saying=("OddError", "three is odd", "graph_shapes.py"),
+        saying=("OddError", "three is odd", "graph_shapes/failures.py"),
     ),
     Case("Errors", "fail", {"kind": "typed"}, raises=svcd.InvalidArgument, saying=("kind: no",)),
     Case("Errors", "fail", {"kind": "exit"}, raises=svcd.RemoteError, saying=("SystemExit",)),
