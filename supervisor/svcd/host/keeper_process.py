@@ -25,6 +25,10 @@ def start_keeper(
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start guard and keeper; return the guard, which ends when both have, and our end of the link.
 
+    They and all that they start are one session, without a terminal. Linux shares the CPU out between sessions first
+    where it groups by session (sched(7), autogroup): with one for each replica, a service's `nice` would mean nothing,
+    and a replica that gives way to its caller would give way to nobody.
+
     This process becomes a subreaper: when guard and keeper are both killed, what they kept is ours to end
     (`end_keeper`). To be called in the main thread, before trio runs.
     """

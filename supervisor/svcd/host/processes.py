@@ -132,14 +132,14 @@ def descendants(pid: int, *, spare: frozenset[int] = frozenset()) -> Iterator[in
                 yield child
 
 
-def kill(stats: Iterable[ProcessStat], *, session: int) -> None:
-    """SIGKILL these processes and the process groups they are in; groups of `session`, the caller's own, excepted.
+def kill(stats: Iterable[ProcessStat], *, sparing: int) -> None:
+    """SIGKILL these processes, which some process started, and their process groups but for its own, `sparing`.
 
-    A group is killed in one step that no fork can slip through, which is what ends a fork bomb. Every session but the
-    caller's was made by a descendant and so holds nothing but descendants.
+    A group is killed in one step that no fork can slip through, which is what ends a fork bomb. Every group but the one
+    that a process was born into was made by its descendants, and so holds nothing but descendants.
     """
     stats = list(stats)
-    for group in {stat.group for stat in stats if stat.session not in {0, session} and stat.group > 1}:
+    for group in {stat.group for stat in stats if stat.session and stat.group not in {0, 1, sparing}}:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     for stat in stats:
@@ -164,7 +164,7 @@ def kill_pass(root: int, *, spare: frozenset[int] = frozenset()) -> list[int]:
     """SIGKILL everything below `root` that is there now; return the pids, zombies included."""
     top = read_stat(root)
     stats = [stat for pid in descendants(root, spare=spare) if (stat := read_stat(pid)) is not None]
-    kill(stats, session=os.getsid(0) if top is None else top.session)
+    kill(stats, sparing=os.getpgrp() if top is None else top.group)
     return [stat.pid for stat in stats]
 
 

@@ -1,4 +1,4 @@
-"""Fork and exec of one child, as the keeper does it: its own session, its own descriptors, nothing else inherited.
+"""Fork and exec of one child, as the keeper does it: its own process group, its own descriptors, nothing else inherited.
 
 Our own fork rather than subprocess.Popen, for two reasons: the listening sockets have to become descriptors 3, 4,
 ..., where Popen keeps its error pipe; and the parent must not block until the exec, which a dead network file system
@@ -137,7 +137,7 @@ def _child(
     stage = _PREPARE
     try:
         report = fcntl.fcntl(report, fcntl.F_DUPFD_CLOEXEC, max(places) + 1)
-        os.setsid()
+        os.setpgid(0, 0)  # no session: see `keeper_process.start_keeper`
         _place(places, report)
         apply(settings)
         become(settings.user)

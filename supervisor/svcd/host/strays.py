@@ -1,8 +1,8 @@
 """Strays: processes that a replica started and that were left to the keeper when whoever forked them ended.
 
 Each has to be traced to the id it belongs to, so that it goes when that id goes and not before. In order of trust:
-the process was seen below the id's main process; its environment carries SVCD_REPLICA; its session is the one the
-id's main process leads; it came to the keeper while processes of that id were ending.
+the process was seen below the id's main process; its environment carries SVCD_REPLICA; its process group is the
+one that the id's main process leads; it came to the keeper while processes of that id were ending.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Strays:
     def __init__(self) -> None:
         self._owners: dict[int, str] = {}
         """Stray -> id; "" when it can be traced to none."""
-        self._sessions: dict[int, str] = {}
-        """Main process, which leads a session -> id."""
+        self._groups: dict[int, str] = {}
+        """Main process, which leads a process group -> id."""
         self._seen: dict[tuple[int, int], str] = {}
         """(pid, start) seen below a main process that was killed -> id."""
 
@@ -37,12 +37,12 @@ class Strays:
         return f"<Strays {self._owners}>"
 
     def expect(self, main: int, owner: str) -> None:
-        """Remember that `main`, a child about to lead its own session, is the main process of `owner`."""
-        self._sessions[main] = owner
+        """Remember that `main`, a child about to lead its own process group, is the main process of `owner`."""
+        self._groups[main] = owner
 
     def forget(self, main: int, owner: str) -> None:
         """Drop what is remembered of an id of which nothing is left."""
-        self._sessions.pop(main, None)
+        self._groups.pop(main, None)
         self._seen = {key: other for key, other in self._seen.items() if other != owner}
 
     def remember_tree(self, main: int, owner: str) -> None:
@@ -67,8 +67,7 @@ class Strays:
         return (
             self._seen.get((stat.pid, stat.start))
             or environment_of(stat.pid, MARKER)
-            or self._sessions.get(stat.session)
-            or self._sessions.get(stat.group)
+            or self._groups.get(stat.group)
             or ""
         )
 
@@ -86,4 +85,4 @@ class Strays:
 def kill_trees(pids: Iterable[int]) -> None:
     """SIGKILL these processes and all below them."""
     stats = [stat for top in pids for pid in (top, *descendants(top)) if (stat := read_stat(pid))]
-    kill(stats, session=os.getsid(0))
+    kill(stats, sparing=os.getpgrp())

@@ -103,10 +103,10 @@ def end_kept(guard: KeptGuard, app: str, *, patience: float = 2.0, limit: float 
         below = [stat for pid in descendants(guard.pid) if (stat := read_stat(pid))]
         guard.kill()  # the keeper ends everything with it
         guard.wait(limit)
-        kill(below, session=os.getsid(0))
+        kill(below, sparing=os.getpgrp())
     end = time.monotonic() + limit
     while left := list(_marked(app)):
-        kill([stat for pid in left if (stat := read_stat(pid))], session=os.getsid(0))
+        kill([stat for pid in left if (stat := read_stat(pid))], sparing=os.getpgrp())
         if time.monotonic() > end:
             return left
         time.sleep(_PAUSE)

@@ -43,12 +43,12 @@ async def test_stdin_larger_than_a_pipe(app: KeptApp) -> None:
     assert (await app.ended("Big/0#1")).last_lines == ["3000000"]
 
 
-async def test_a_child_has_its_own_session_and_nothing_of_the_keepers(app: KeptApp) -> None:
+async def test_a_child_has_its_own_group_in_the_keepers_session_and_nothing_else_of_it(app: KeptApp) -> None:
     pid = await app.spawned("Show/0#1", ["sh", "-c", "ls /proc/self/fd; env; kill -STOP $$"])
     await until(lambda: state_of(pid) == "T")
     stat = read_stat(pid)
     assert stat is not None
-    assert (stat.session, stat.group, stat.parent) == (pid, pid, app.keeper)
+    assert (stat.session, stat.group, stat.parent) == (os.getsid(app.keeper), pid, app.keeper)
     assert signals_of(pid, "SigIgn") == 0
     assert signals_of(pid, "SigBlk") == 0
     app.send(Kill("Show/0#1"))

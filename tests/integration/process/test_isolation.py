@@ -144,7 +144,8 @@ LEAKS: dict[str, Callable[[dict[str, Any]], bool]] = {
         == {name: limit for name, limit in daemon_limits(seen).items() if name != "Max open files"}
     ),
     "the terminal": lambda seen: seen["tty"] == 0,
-    "the session": lambda seen: seen["session"] == seen["group"] == seen["pid"],
+    "the session": lambda seen: seen["session"] == seen["app"].guard_and_keeper()[0] != os.getsid(0),
+    "the process group": lambda seen: seen["group"] == seen["pid"],
     "the signal of the parent's death": lambda seen: seen["at_start"]["pdeathsig"] == signal.SIGKILL,
     "the OOM killer's instructions": lambda seen: seen["oom_score_adj"] == 0 or os.geteuid() != 0,
     "the priority": lambda seen: seen["nice"] == 0 or os.geteuid() != 0,
