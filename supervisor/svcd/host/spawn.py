@@ -1,4 +1,4 @@
-"""Fork and exec of one child, as the keeper does it: its own process group, its own descriptors, nothing else inherited.
+"""Fork and exec of one child, as the keeper does it: a process group and descriptors of its own, nothing inherited.
 
 Our own fork rather than subprocess.Popen, for two reasons: the listening sockets have to become descriptors 3, 4,
 ..., where Popen keeps its error pipe; and the parent must not block until the exec, which a dead network file system
