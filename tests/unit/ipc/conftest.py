@@ -1,15 +1,19 @@
-"""Two channels joined by a socket pair, in one loop."""
+"""Two channels joined by a socket pair, in one loop, with or without shared memory."""
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import trio
+from sharing_rig import MANY, Pair, Service, arenas_mapped
 
 from svcd_ipc.channel import Channel, Handler
+from svcd_ipc.memory import Memory
 
 Join = Callable[..., Awaitable[tuple[Channel, Channel]]]
 
@@ -50,3 +54,37 @@ def raw_peer(nursery: trio.Nursery) -> Iterator[Callable[..., tuple[Channel, tri
     yield start
     for end in ends:
         end.close()
+
+
+@pytest.fixture
+def memory() -> Iterator[Callable[..., Memory]]:
+    """Return a maker of arenas. After the test none of them is in use, and no descriptor is left."""
+    made: list[Memory] = []
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are enough
+    mapped = arenas_mapped()
+
+    def make(size: int = 64 * MANY) -> Memory:
+        made.append(Memory(size))
+        return made[-1]
+
+    yield make
+    gc.collect()
+    assert [one.used for one in made] == [0] * len(made)
+    for one in made:
+        one.close()
+    after = os.listdir("/proc/self/fd")  # noqa: PTH208 - as above
+    assert len(after) <= len(before)
+    assert arenas_mapped() <= mapped
+
+
+@pytest.fixture
+def pair(join: Any, memory: Callable[..., Memory]) -> Callable[..., Any]:
+    """Return `await pair(size)`."""
+
+    async def make(size: int = 64 * MANY, *, mine: Memory | None = None, **options: Any) -> Pair:
+        service = Service()
+        mine, theirs = mine or memory(size), memory(size)
+        caller, _ = await join(service, caller={"memory": mine}, memory=theirs, **options)
+        return Pair(caller, service, mine, theirs)
+
+    return make

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import trio
 import trio.testing
+from conversation import raw
 
-from svcd_ipc import frames, handover, mapping
+from svcd_ipc import handover, mapping
 from svcd_ipc.buffers import LEND
 from svcd_ipc.channel import Channel, Limits
 from svcd_ipc.connection import Connection
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 SIZE = 1 << 20
 ARENA, TAKEN, RETURN = 15, 16, 17
 MINE, YOURS = 0, 1
-
-
-def raw(*message: Any) -> bytes:
-    return frames.pack(msgpack.packb(list(message)))
 
 
 def shared(side: int, slot: int, start: int, size: int) -> msgpack.ExtType:

@@ -2,105 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import Any
 
+import batching_services
 import numpy as np
 import pytest
 import trio
 import trio.testing
+from batching_services import KERNEL, Model, OddError, Record
 
 import svcd
 
-KERNEL = 0.005
-"""Seconds of a kernel, whatever the size of its batch."""
-
-
-class Record:
-    """What the kernels of one test saw."""
-
-    def __init__(self) -> None:
-        self.batches: list[Any] = []
-        self.cancelled = 0
-        self.gate = trio.Event()
-        self.begun = trio.Event()
-        self.thread_gate = threading.Event()
-        self.thread_begun = threading.Event()
-        self.calls: list[Any] = []
-
-    @property
-    def sizes(self) -> list[int]:
-        return [len(batch) for batch in self.batches]
-
-
-RECORD = Record()
-
 
 @pytest.fixture(autouse=True)
-def record() -> Record:
-    global RECORD  # noqa: PLW0603  (what the services below write to)
-    RECORD = Record()
-    return RECORD
-
-
-class OddError(Exception):
-    pass
-
-
-@svcd.service
-class Model:
-    @svcd.api(batchable=True, max_batch_size=64)
-    async def embed(self, x: np.ndarray) -> np.ndarray:
-        assert not x.flags.writeable
-        RECORD.batches.append(x)
-        await trio.sleep(KERNEL)
-        return x * 2
-
-    @svcd.api(batchable=True)
-    async def gated(self, x: list[int], loud: bool = False) -> list[int]:
-        RECORD.batches.append(x)
-        RECORD.calls.append(svcd.current_call())
-        RECORD.begun.set()
-        try:
-            await RECORD.gate.wait()
-        except trio.Cancelled:
-            RECORD.cancelled += 1
-            raise
-        return [row + 1 for row in x]
-
-    @svcd.api(batchable=True)
-    def plainly(self, x: list[int]) -> list[int]:
-        RECORD.batches.append(x)
-        RECORD.thread_begun.set()
-        RECORD.thread_gate.wait(20)
-        return x
-
-    @svcd.api(batchable=True)
-    async def picky(self, x: list[int]) -> list[Any]:
-        RECORD.batches.append(x)
-        await trio.sleep(KERNEL)
-        return [row if row >= 0 else OddError(f"row {row}") for row in x]
-
-    @svcd.api(batchable=True)
-    async def fragile(self, x: list[int]) -> list[int]:
-        return await self.retried(x)
-
-    @svcd.api(batchable=True, idempotent=True)
-    async def retried(self, x: list[int]) -> list[int]:
-        RECORD.batches.append(x)
-        await trio.sleep(KERNEL)
-        if any(row < 0 for row in x):
-            raise OddError(f"one of {len(x)} rows")
-        return x
-
-    @svcd.api(batchable=True)
-    async def lossy(self, x: list[int]) -> list[int]:
-        return x[1:]
-
-    @svcd.api(batchable=True)
-    async def leaving(self, x: list[int]) -> list[int]:
-        raise SystemExit(1)
+def record(monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Give the services a record of this test alone."""
+    monkeypatch.setattr(batching_services, "RECORD", Record())
+    return batching_services.RECORD
 
 
 async def test_64_callers_share_their_runs(autojump_clock: trio.testing.MockClock, record: Record) -> None:
@@ -340,7 +259,7 @@ async def test_a_wrong_number_of_rows_is_an_error_of_all(record: Record) -> None
 
 async def test_def_code_leaves_out_who_has_gone(record: Record) -> None:
     async with svcd.local(Model) as app, trio.open_nursery() as nursery:
-        live = app._composition._members[f"{__name__}:Model"].live
+        live = app._composition._members["batching_services:Model"].live
         results: list[Any] = []
 
         async def call(rows: list[int]) -> None:
@@ -361,7 +280,7 @@ async def test_def_code_leaves_out_who_has_gone(record: Record) -> None:
 
 async def test_def_code_that_all_have_left_keeps_slots_and_kernel_until_it_ends(record: Record) -> None:
     async with svcd.local(Model) as app:
-        live = app._composition._members[f"{__name__}:Model"].live
+        live = app._composition._members["batching_services:Model"].live
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: app.plainly(x=[0]))
             await trio.to_thread.run_sync(record.thread_begun.wait)
@@ -387,7 +306,7 @@ async def test_batches_have_room_to_gather_unless_the_service_says_otherwise(rec
     async with svcd.local(Large) as app:
         assert app._composition._members[f"{__name__}:{Large.__qualname__}"].live.max_concurrency == 200
     async with svcd.local(Model) as app:
-        assert app._composition._members[f"{__name__}:Model"].live.max_concurrency == 128
+        assert app._composition._members["batching_services:Model"].live.max_concurrency == 128
 
 
 @pytest.mark.parametrize(
