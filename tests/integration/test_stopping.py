@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from running import wait_until
+from running import SVCD, wait_until
 
 if TYPE_CHECKING:
     from conftest import MakeApp
@@ -71,3 +73,18 @@ def test_a_stop_says_whom_it_waits_for_and_why_it_killed(make_app: MakeApp) -> N
     ]
     assert all(reason in app.log("daemon") for reason in reasons)
     assert all(reason in app.stderr for reason in reasons)
+
+
+def test_a_stop_does_not_wait_for_the_end_of_the_next_daemon(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Entry").up()
+    assert app.daemon is not None
+    options = [option if option != "-f" else "--file" for option in app.options]
+    with subprocess.Popen([*SVCD, "down", *options], env=app.env, stdout=subprocess.PIPE, text=True) as down:
+        wait_until(lambda: "stopping: svcd down" in app.log("daemon"), "the stop to begin")
+        down.send_signal(signal.SIGSTOP)  # so that it is late to see the end
+        app.daemon.wait()
+        app.up()
+        down.send_signal(signal.SIGCONT)
+        assert down.communicate(timeout=20)[0] == "stopped\n"
+    assert not app.daemon_ended
+    app.svcd("down")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -282,3 +283,26 @@ async def test_scaling_up_starts_more_and_scaling_down_stops_the_newest(
             await trio.testing.wait_all_tasks_blocked()
         assert [replica.name for replica in scene.app.replicas()] == ["Top/0"]
         assert sorted(scene.keeper.signalled()) == ["Top/1#1", "Top/2#1", "Top/3#1"]
+
+
+async def test_a_scale_that_comes_before_the_one_before_it_is_done_starts_others(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(Scene(service("Top", replicas=3)), tmp_path) as scene:
+        await scene.all_ready()
+        scene.app.scale("Top", 1)  # nobody has run since: their states show nothing of it
+        assert scene.app.scale("Top", 3) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(scene.keeper.spawned()) == [f"Top/{index}#1" for index in range(5)]
+        assert sorted(replica.name for replica in scene.app.replicas()) == ["Top/0", "Top/3", "Top/4"]
+
+
+async def test_an_app_that_stops_starts_nothing_more(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with running(Scene(service("Top", "Base"), service("Base")), tmp_path) as scene:
+        await scene.all_ready()
+        steps = itertools.count(2)
+        scene.app._tell = lambda _change: scene.app.scale("Base", next(steps))  # the load may do so too
+        await scene.app.stop()
+        assert next(steps) > 4
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.keeper.spawned() == ["Top/0#1", "Base/0#1"]

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from svcd.link.blocking import BlockingClient
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_NO_SUCH_SERVICE, EXIT_TIMED_OUT = 1, 2, 3, 4, 5
-_POLL = 0.01
-"""Seconds between looks at a lock that somebody else holds."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -154,14 +152,13 @@ def connect(where: Places) -> BlockingClient | None:
 
 
 @contextmanager
-def watched(where: Places) -> Iterator[int | None]:
-    """Give a descriptor of the daemon's process, by which its end is seen; None when there is no daemon."""
+def watched(where: Places, pid: int) -> Iterator[int | None]:
+    """Give a descriptor of the daemon with that pid, by which its end is seen; None when it holds the app no more."""
     from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - as above
 
     daemon = None
-    if (pid := daemon_pid(where)) is not None:
-        with suppress(ProcessLookupError):
-            daemon = os.pidfd_open(pid)
+    with suppress(ProcessLookupError):
+        daemon = os.pidfd_open(pid)
     try:
         # It holds the lock still, so the descriptor is of no later process with that pid.
         yield daemon if daemon_pid(where) == pid else None
@@ -170,17 +167,11 @@ def watched(where: Places) -> Iterator[int | None]:
             os.close(daemon)
 
 
-def wait_ended(where: Places, daemon: int | None, deadline: float = inf) -> bool:
-    """Return True once no daemon holds the app any more, and the one that is `watched` has ended.
+def wait_ended(daemon: int | None, deadline: float = inf) -> bool:
+    """Return True once the daemon that is `watched` has ended, False when the deadline (of time.monotonic) has passed.
 
-    False when the deadline (of time.monotonic) has passed.
+    The next daemon may have begun by then: whether the app is held is no sign of the end of this one.
     """
-    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - as above
-
-    while daemon_pid(where) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
     left = None if deadline == inf else max(0.0, deadline - time.monotonic())
     return daemon is None or bool(select.select([daemon], [], [], left)[0])
 

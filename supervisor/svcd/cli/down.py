@@ -50,21 +50,29 @@ def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...],
         _leave(daemon_of(sources), where, deadline)
         return
     waited_for = ""
-    with watched(where) as daemon:
-        client = connect(where)
+    pid = _holder(where)  # before it is asked: who holds the app and does not answer is on its way up or down
+    client = connect(where)
+    pid = client.pid if client else pid
+    if pid is None:
+        click.echo("its daemon was gone; ended the rest at once" if _end_orphan(where) else "not running")
+        return
+    with watched(where, pid) as daemon:
         if client is not None:
             with call_errors(), client:
                 waited_for = _stop(client, deadline)
-        elif daemon is None:
-            click.echo("its daemon was gone; ended the rest at once" if _end_orphan(where) else "not running")
-            return
-        else:  # it does not answer yet, since it still reads the graph, or no more
+        elif daemon is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(daemon, signal.SIGTERM)
-        if not wait_ended(where, daemon, deadline):
+        if not wait_ended(daemon, deadline):
             whom = waited_for or _unknown(where)
             fail(f"still stopping after {timeout:g} s; {whom}", EXIT_TIMED_OUT)
     click.echo("stopped")
+
+
+def _holder(where: Places) -> int | None:
+    from svcd.host.sockets import daemon_pid  # noqa: PLC0415 - see common.connect
+
+    return daemon_pid(where)
 
 
 def _end_orphan(where: Places) -> bool:
@@ -82,18 +90,23 @@ def _end_orphan(where: Places) -> bool:
 
 def _leave(client: BlockingClient, where: Places, deadline: float) -> None:
     """End the daemon alone."""
-    with watched(where) as daemon, call_errors(), client:
+    with watched(where, client.pid) as daemon, call_errors(), client:
         seconds = client.call("leave", {}, timeout=max(0.0, deadline - time.monotonic()))
         if not seconds:
             fail("the services of this app end with its daemon: [app] orphan_grace is not set; nothing was stopped")
-        if not wait_ended(where, daemon, deadline):
+        if not wait_ended(daemon, deadline):
             fail("the daemon does not end; `svcd logs daemon` shows what it does", EXIT_TIMED_OUT)
     click.echo(f"the daemon has ended; the services go on for {seconds:g} s, until `svcd up` takes them over")
 
 
 def _stop(client: BlockingClient, deadline: float) -> str:
     """Order the stop and wait for its end, or the deadline; return whom it waited for last."""
-    client.call("down", {}, timeout=max(0.0, deadline - time.monotonic()))
+    from svcd_ipc.errors import ReplicaLost  # noqa: PLC0415 - see common.connect
+
+    try:
+        client.call("down", {}, timeout=max(0.0, deadline - time.monotonic()))
+    except ReplicaLost:
+        return ""  # it is ending already
     told, patience = "", _PATIENCE
     while not client.wait_closed(min(patience, max(0.0, deadline - time.monotonic()))):
         whom, patience = _waited_for(client), _LOOK

@@ -184,7 +184,7 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
     if client is None:
         _lost()
     progress = Progress()
-    with watched(where) as daemon, client:
+    with watched(where, client.pid) as daemon, client:
         try:
             info = client.call("info", {}, timeout=timeout)
             progress.started(info)
@@ -194,7 +194,7 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
                 elif news["ready"]:
                     progress.ready(info, time.monotonic() - began)
                 else:
-                    wait_ended(where, daemon)
+                    wait_ended(daemon)
                     fail(f"it cannot become ready and was stopped: {news['reason']}\n{HINT_STOPPED}")
         except DeadlineExceeded:
             fail(f"not ready after {timeout:g} s; it goes on starting; {HINT}", EXIT_TIMED_OUT)

@@ -173,6 +173,8 @@ class Control:
         command = self._app.spec.services[name].command
         if command and command.why_alone and replicas > 1:
             raise InvalidArgument(f"{name} {command.why_alone}")
+        if self._app.is_stopping:
+            raise ServiceUnavailable("the app is stopping, and starts nothing more; `svcd up` starts it anew")
         before = self._app.scale(name, replicas)
         self._journal.note("scale", str(replicas), before=str(before), service=name, reason="svcd scale")
         members = [each.name for each in self._app.services[name].spec.members]

@@ -98,9 +98,11 @@ class RuntimeDirectory:
                     os.ftruncate(descriptor, os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0))
                     return descriptor
             except BlockingIOError:
-                pid = _read_pid(descriptor)
+                pid, is_held = _read_pid(descriptor), not _shares(descriptor)
                 os.close(descriptor)
-                raise AlreadyRunningError(self.places.runtime, pid) from None
+                if is_held:
+                    raise AlreadyRunningError(self.places.runtime, pid) from None
+                continue
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -191,12 +193,18 @@ def daemon_pid(places: Places) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_pid(descriptor)
+        return None if _shares(descriptor) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
-    return None
+
+
+def _shares(descriptor: int) -> bool:
+    """Whether a lock is held by nobody but those who look for a daemon, if by anybody."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _read_pid(descriptor: int) -> int | None:

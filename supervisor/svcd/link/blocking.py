@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 HELLO_LIMIT = 10.0
 """Seconds for the other side to say hello; one that is stopped or wedged accepts connections all the same."""
+_CREDENTIALS = struct.Struct("3i")
+"""Of SO_PEERCRED, see unix(7): pid, uid, gid."""
 _READ_SIZE = 64 * 1024
 _WINDOW = 64
 
@@ -40,6 +43,9 @@ class BlockingClient:
         self.peer: Hello | None = None
         try:
             self._socket.connect(str(path))
+            credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            self.pid: int = _CREDENTIALS.unpack(credentials)[0]
+            """Of the process that listens there."""
             self._send(self._connection.send_hello(identity))
             self.peer = self._expect_hello()
         except BaseException:

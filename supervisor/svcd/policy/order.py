@@ -40,6 +40,21 @@ def callees(spec: ServiceSpec) -> set[str]:
     return {edge.service for edge in spec.dependencies} | fallbacks
 
 
+def needed(services: Mapping[str, ServiceSpec]) -> set[str]:
+    """Names of those that an app cannot be ready without: all that its roots require, directly or not.
+
+    A root is what nobody leans on, such as the ingress.
+    """
+    leaned = set[str]().union(*map(leaned_on, services.values()))
+    found, rest = set[str](), [name for name in services if name not in leaned]
+    while rest:
+        name = rest.pop()
+        if name not in found:
+            found.add(name)
+            rest.extend(required(services[name]))
+    return found
+
+
 def _waves(needs: Mapping[str, set[str]]) -> list[list[str]]:
     waves: list[list[str]] = []
     placed: set[str] = set()

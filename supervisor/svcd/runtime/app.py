@@ -16,7 +16,7 @@ from svcd.host.pulses import read_pulse
 from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
-from svcd.policy.order import callees, leaned_on, required, stop_waves
+from svcd.policy.order import callees, needed, required, stop_waves
 from svcd.policy.sameness import fingerprint
 from svcd.runtime.adoption import Adoption, Tools
 from svcd.runtime.autoscaler import Autoscaler
@@ -70,6 +70,8 @@ class App:
         """What is started and scaled as one: services, and groups by the name of their first member."""
         self.services = {each.name: unit for unit in self.units.values() for each in unit.spec.all}
         """By the name of a service, members of groups too: the unit that it runs in."""
+        self._needed = needed({name: unit.spec for name, unit in self.units.items()})
+        """Units that the app cannot be ready without."""
         self.autoscaler = Autoscaler(self.units, self._follow)
         self.links = Links(self)
         self._starts = Starts(spec.start_parallelism)
@@ -79,6 +81,8 @@ class App:
         """Set when a service failed before the app was ever ready."""
         self.failure = ""
         """Which service that was, and why."""
+        self.is_stopping = False
+        """Whether nothing more is started, however many there should be."""
         self._processes = processes
         self._launcher = launcher
         self._ledger = ledger
@@ -142,6 +146,8 @@ class App:
 
     def _fit(self, service: Service) -> None:
         """Start what is missing, in the order of the indices; stop what is too many, the newest first."""
+        if self.is_stopping:
+            return
         staying = service.staying
         for replica in staying[service.wanted :]:
             replica.post(Happening.STOP, f"scaled down to {service.wanted}")
@@ -157,6 +163,7 @@ class App:
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""
+        self.is_stopping = True
         for wave in stop_waves({name: service.spec for name, service in self.units.items()}):
             replicas = [replica for name in wave for replica in self.units[name].replicas]
             for replica in replicas:
@@ -345,25 +352,11 @@ class App:
             self._notes.write(replica, sameness=same, nonce=nonce, addresses=addresses, place=place)
 
     def _judge(self, changed: Service) -> None:
-        needed = self._needed()
-        if all(service.was_ready.is_set() for name, service in self.units.items() if name in needed):
+        if all(self.units[name].was_ready.is_set() for name in self._needed):
             self.ready.set()
-        elif changed.state == "failed" and changed.spec.name in needed and not self.ready.is_set():
+        elif changed.state == "failed" and changed.spec.name in self._needed and not self.ready.is_set():
             self.failure = self.failure or changed.reason
             self.broken.set()
-
-    def _needed(self) -> set[str]:
-        """Units that the app cannot be ready without: all that the ingress requires, directly or not."""
-        needed, rest = set[str](), [name for name in self.units if self._is_root(name)]
-        while rest:
-            name = rest.pop()
-            if name not in needed:
-                needed.add(name)
-                rest.extend(required(self.units[name].spec))
-        return needed
-
-    def _is_root(self, name: str) -> bool:
-        return not any(name in leaned_on(service.spec) for service in self.units.values())
 
     def _heard(self, replica: Replica, event: Event) -> None:
         self._programs.heard(event, replica.process_id)

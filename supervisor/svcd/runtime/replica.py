@@ -89,6 +89,8 @@ class Replica:
         """When the next attempt is due, in seconds since the epoch; None when none is waited for."""
         self.returns = False
         """Whether it is draining and is to come back."""
+        self.is_leaving = False
+        """Whether it was told to stop: before its state shows it, and for good."""
         self.secrets: frozenset[str] = frozenset()
         """What must not be told of the present process."""
         self.ailments: dict[str, str] = {}
@@ -106,11 +108,10 @@ class Replica:
         self._surroundings = surroundings
         self._chance = chance
         self._history = History()
-        self._entered = trio.current_time()
-        self._alarm = math.inf
+        self._entered, self._alarm = trio.current_time(), math.inf
         self._terminated = self._killed = self._expired = self._is_lost = False
-        self._ended_for = ""
         self._was_killed = False  # by neither svcd nor the kernel
+        self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
         self._post, self._inbox = trio.open_memory_channel[tuple[Happening, str]](math.inf)
@@ -141,6 +142,8 @@ class Replica:
 
     def post(self, happening: Happening, reason: str = "") -> None:
         """Tell the replica what happened."""
+        if happening is Happening.STOP:
+            self.is_leaving, self.returns = True, False
         self._post.send_nowait((happening, reason))
 
     def exited(self, event: Exited) -> None:
@@ -212,12 +215,10 @@ class Replica:
             if happening is Happening.GONE and self.returns:
                 happening = Happening.RETURN
             transition = step(self.state, happening)
-            if happening is Happening.STOP:
-                self.returns = False
             if transition is None:
                 continue
             if happening in {Happening.RESTART, Happening.RETURN}:
-                self.returns = happening is Happening.RESTART
+                self.returns = happening is Happening.RESTART and not self.is_leaving
             if happening is Happening.OVERDUE and self._is_lost:
                 self.failure = self._ended_for = "its control channel ended, and it lived on"
             elif happening is Happening.OVERDUE and self.state is State.STARTING:
@@ -320,12 +321,11 @@ class Replica:
         self.generation += 1
         self.restarts = self.generation - 1
         self.failure, self.hint, self.last_lines = None, "", ()
-        self._terminated, self._killed, self._expired, self._alive = False, False, False, True
+        self._alive = True
+        self._terminated = self._killed = self._expired = self._is_lost = self._was_killed = False
         self.ailments.clear()
-        self.fatal = ""
+        self.fatal = self._ended_for = ""
         self.joined = trio.Event()
-        self._ended_for = ""
-        self._is_lost = self._was_killed = False
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 

@@ -77,9 +77,7 @@ class Service:
     @property
     def staying(self) -> list[Replica]:
         """The replicas that nobody has asked to stop, lowest index first."""
-        leaving = {State.DRAINING, State.STOPPED}
-        staying = (each for each in self.replicas if each.returns or each.state not in leaving)
-        return sorted(staying, key=lambda replica: replica.index)
+        return sorted((each for each in self.replicas if not each.is_leaving), key=lambda replica: replica.index)
 
     def free_indices(self) -> Iterator[int]:
         """Indices that no replica has, those on their way out included."""

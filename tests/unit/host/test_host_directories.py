@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,24 @@ def test_what_is_not_ours_stays(here: Places) -> None:
     with RuntimeDirectory(here):
         (Path(here.runtime) / "notes").touch()
     assert [entry.name for entry in Path(here.runtime).iterdir()] == ["notes"]
+
+
+def test_who_only_looks_for_a_daemon_keeps_none_from_starting(here: Places) -> None:
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            daemon_pid(here)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(300):
+            with RuntimeDirectory(here):
+                pass
+    finally:
+        is_over.set()
+        looker.join()
 
 
 HOLD = """
