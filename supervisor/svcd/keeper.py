@@ -18,6 +18,7 @@ from contextlib import suppress
 import msgpack
 
 from svcd.host.children import Children
+from svcd.host.descent import mark_descendants
 from svcd.host.guard import GuardLine, fork_under_guard
 from svcd.host.ports import ListenError, listen
 from svcd.host.processes import kill_pass
@@ -40,8 +41,8 @@ _READ_SIZE = 64 * 1024
 class Keeper:
     """The state of one keeper, and its loop."""
 
-    def __init__(self, link: socket.socket, guard: GuardLine) -> None:
-        """Take the socket to the daemon and the line to the guard."""
+    def __init__(self, link: socket.socket, guard: GuardLine, mark: int | None = None) -> None:
+        """Take the socket to the daemon, the line to the guard, and what `mark_descendants` returned."""
         self._link = link
         self._is_alone = False
         """The daemon has gone, and another may come."""
@@ -49,7 +50,7 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._reader = FrameReader()
         self._outgoing = bytearray()
-        self._children = Children(self._selector, self._send)
+        self._children = Children(self._selector, self._send, mark)
         self._succession = Succession(self._selector, self._greeting, self._attach)
         self._sockets: dict[str, socket.socket] = {}
         self._asked: dict[str, tuple[str, int]] = {}
@@ -239,8 +240,9 @@ def main(argv: Sequence[str] = ()) -> int:
     # A terminal's Ctrl-C and a service manager's SIGTERM reach a whole group: the daemon decides, over the link.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _nothing)
+    mark = mark_descendants()
     guard = fork_under_guard(link)
-    return Keeper(socket.socket(fileno=link), guard).run()
+    return Keeper(socket.socket(fileno=link), guard, mark).run()
 
 
 if __name__ == "__main__":

@@ -57,13 +57,16 @@ class Child:
 class Children:
     """All that the keeper spawned and that is not gone."""
 
-    def __init__(self, selector: selectors.BaseSelector, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, emit: Callable[[Event], None], mark: int | None = None
+    ) -> None:
+        """mark: the keeper's part of the mark on all that it starts, None where it has none."""
         self._selector = selector
         self._emit = emit
         self._by_id: dict[str, Child] = {}
         self._mains: dict[int, Child] = {}
         """Main processes that are not reaped yet, by pid."""
-        self._strays = Strays()
+        self._strays = Strays(mark)
         self._logs = LogFiles()
 
     def __repr__(self) -> str:
@@ -95,6 +98,7 @@ class Children:
             why = f"cannot make its control group {error.filename}: {error.strerror}"
             self._emit(SpawnFailed(order.id, error.errno or 0, why))
             return
+        mark = self._strays.next_mark()
         try:
             forked = spawn(
                 order.argv,
@@ -103,7 +107,7 @@ class Children:
                 stdin=order.stdin,
                 descriptors=[sockets[name].fileno() for name in order.sockets],
                 notify_fd=order.notify_fd,
-                settings=Settings.of(order),
+                settings=Settings.of(order, more_rlimits=mark.rlimits if mark else {}),
             )
         except OSError as error:
             cgroups.remove()
@@ -118,7 +122,7 @@ class Children:
             LogPump(forked.output, self._logs.open(order.log, limits), limits),
         )
         self._by_id[child.id] = self._mains[child.pid] = child
-        self._strays.expect(child.pid, child.id)
+        self._strays.expect(child.pid, child.id, mark)
         self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))
         self._selector.register(forked.output, selectors.EVENT_READ, lambda: self._pump(child))
         if forked.notify is not None:

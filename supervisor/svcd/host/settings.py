@@ -40,10 +40,10 @@ class Settings(NamedTuple):
     """Folders of the control groups to join."""
 
     @classmethod
-    def of(cls, order: Spawn) -> Settings:
+    def of(cls, order: Spawn, more_rlimits: Mapping[str, Sequence[int]] = {}) -> Settings:
         """Take the settings out of an order."""
         folders = [group[0] for group in order.cgroups]
-        return cls(order.umask, order.nice, order.rlimits, order.cpus, order.user, folders)
+        return cls(order.umask, order.nice, {**order.rlimits, **more_rlimits}, order.cpus, order.user, folders)
 
 
 def apply(settings: Settings) -> None:

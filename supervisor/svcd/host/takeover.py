@@ -1,7 +1,7 @@
 """The daemon's side of a keeper that an earlier daemon left: taking it over, and making sure of its end.
 
-It is no descendant of this process: what it keeps is found below its guard while that lives, and by its environment
-after.
+It is no descendant of this process: what it keeps is found below its guard while that lives, and by the mark that a
+keeper leaves on all that it ever starts after (host/descent.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from svcd import __version__
+from svcd.host.descent import mark_of
 from svcd.host.processes import all_pids, become_subreaper, descendants, environment_of, kill, read_stat
 from svcd.values.errors import TakeOverError
 from svcd.values.orders import LINK_VERSION, Attach, Greeting, Linger, pack
@@ -32,6 +33,8 @@ ANSWER_LIMIT = 5.0
 """Seconds for a keeper to greet whoever comes to take it over."""
 _PAUSE = 0.02
 """Seconds between passes of a killing."""
+_UNREADABLE = (OSError, ValueError, ProtocolError, msgpack.UnpackException)
+"""What it comes to when whoever answers is no keeper, or none that can be read."""
 _CREDENTIALS = struct.Struct("iII")
 """struct ucred of unix(7): pid, user id, group id."""
 
@@ -43,6 +46,9 @@ class KeptGuard:
         """Raises ProcessLookupError when there is no such process."""
         self.pid = pid
         self._pidfd = os.pidfd_open(pid)
+        mark = mark_of(pid)
+        self.mark = mark.keeper if mark else None
+        """What all that it guards is known by; None for one that has no mark."""
 
     def __repr__(self) -> str:
         """Which."""
@@ -78,7 +84,7 @@ def take_over(path: str) -> tuple[KeptGuard, socket.socket]:
             raise ValueError("it is no keeper")
         link.sendall(frame(msgpack.packb(pack(Attach(LINK_VERSION)))))
         link.settimeout(None)
-    except (OSError, ValueError, ProtocolError, msgpack.UnpackException) as error:
+    except _UNREADABLE as error:
         link.close()
         raise TakeOverError(
             f"the app runs without a daemon, and its keeper at {path} does not let this one take over: {error};"
@@ -105,11 +111,15 @@ def end_kept(guard: KeptGuard, app: str, *, patience: float = 2.0, limit: float 
         guard.wait(limit)
         kill(below, sparing=os.getpgrp())
     end = time.monotonic() + limit
-    while left := list(_marked(app)):
+    empty = 0
+    while empty < 2:  # a process that was made while they were listed may be missed once, and is not missed twice
+        left = list(_left_of(app, guard.mark))
+        empty = 0 if left else empty + 1
         kill([stat for pid in left if (stat := read_stat(pid))], sparing=os.getpgrp())
         if time.monotonic() > end:
             return left
-        time.sleep(_PAUSE)
+        if left:
+            time.sleep(_PAUSE)
     return []
 
 
@@ -131,18 +141,36 @@ def end_orphan(path: str) -> bool:
     return guard.wait(ANSWER_LIMIT)
 
 
+def grace_left(path: str) -> float | None:
+    """Return for how many seconds more the keeper at `path` goes on without a daemon; None when it doesn't say. Blocks.
+
+    Any version may be asked; only one that waits for a daemon answers.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as link, suppress(*_UNREADABLE):
+        link.settimeout(ANSWER_LIMIT)
+        link.connect(path)
+        match _first_word(link):
+            case ["Greeting", int(), str(), int(), float(left), *_]:
+                return left
+    return None
+
+
 def _greeting(link: socket.socket) -> Greeting:
-    """Read the keeper's first word, which may have more to it in a later version."""
+    """Read who is there; a later version may say more."""
+    match _first_word(link):
+        case ["Greeting", int(version), str(svcd), int(guard), *_]:
+            return Greeting(version, svcd, guard)
+    raise ValueError("it greets in no known way")
+
+
+def _first_word(link: socket.socket) -> object:
     reader = FrameReader()
     while (body := reader.next_frame()) is None:
         data = link.recv(4096)
         if not data:
             raise ConnectionResetError("it hung up")
         reader.feed(data)
-    match msgpack.unpackb(body):
-        case ["Greeting", int(version), str(svcd), int(guard), *_]:
-            return Greeting(version, svcd, guard)
-    raise ValueError("it greets in no known way")
+    return msgpack.unpackb(body)
 
 
 def _check_version(keeper: Greeting) -> None:
@@ -160,10 +188,19 @@ def _peer(link: socket.socket) -> int:
     return pid
 
 
-def _marked(app: str) -> Iterator[int]:
-    """Processes that an app's environment tells apart: whatever its replicas started and did not scrub."""
+def _left_of(app: str, mark: int | None) -> Iterator[int]:
+    """Processes that have a keeper's mark, or that an app's environment tells apart where they have none."""
     for pid in all_pids():
-        if pid != os.getpid() and environment_of(pid, "SVCD_APP") == app and environment_of(pid, "SVCD_REPLICA"):
+        if pid != os.getpid() and (_is_marked(pid, mark) or _is_of(pid, app)):
             stat = read_stat(pid)
             if stat is not None and stat.state not in {"Z", "X"}:
                 yield pid
+
+
+def _is_marked(pid: int, keeper: int | None) -> bool:
+    mark = mark_of(pid)
+    return mark is not None and mark.keeper == keeper
+
+
+def _is_of(pid: int, app: str) -> bool:
+    return environment_of(pid, "SVCD_APP") == app and environment_of(pid, "SVCD_REPLICA") is not None

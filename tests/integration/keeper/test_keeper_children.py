@@ -166,8 +166,9 @@ async def test_a_grandchild_that_holds_the_pipe_does_not_hold_up_the_exit(app: K
     assert (await app.ended("Holder/0#1")).last_lines == ["last words"]
 
 
-async def test_strays_of_one_replica_outlive_the_end_of_another(app: KeptApp) -> None:
-    note = app.spawn_from_zoo("Keeps/0#1", "daemonizes_and_stays")
+@pytest.mark.parametrize("animal", ["daemonizes_and_stays", "scrubs_and_stays"])
+async def test_strays_of_one_replica_outlive_the_end_of_another(app: KeptApp, animal: str) -> None:
+    note = app.spawn_from_zoo("Keeps/0#1", animal)
     await app.expect(Spawned)
     grandchild = int(await until(lambda: note.exists() and note.read_text()))
     await until(lambda: grandchild in children(app.keeper))
