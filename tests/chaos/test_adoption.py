@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -120,7 +121,12 @@ def test_a_daemon_that_is_killed_is_followed_by_another_and_nobody_notices(
     with no_request_lost(app) as stream:
         kill_daemon(app)
         stream.wait_for(50, after=time.monotonic())
-        assert "the daemon is gone; the services go on" in app.svcd("ps", code=3).stderr
+        for command in ("ps", "status"):
+            told = re.search(
+                "the daemon is gone; the services go on for ([0-9]+) s more", app.svcd(command, code=3).stderr
+            )
+            assert told is not None
+            assert 0 < int(told[1]) <= 30
         began = time.monotonic()
         app.up(wait=False)
         wait_until(lambda: (app.runtime / "control.sock").exists() and answers(app), "commands to work")
@@ -171,7 +177,6 @@ def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_
 
 
 SLOW = """
-    import time
     from pathlib import Path
 
     import svcd
@@ -179,8 +184,7 @@ SLOW = """
     @svcd.service
     class Slow:
         def __init__(self) -> None:
-            while not (Path(__file__).parent / "go").exists():
-                time.sleep(0.01)
+            (Path(__file__).parent / "go").read_bytes()  # a FIFO: it waits for who writes to it
 
         @svcd.api
         async def work(self, x: int) -> int:
@@ -199,16 +203,19 @@ SLOW = """
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_was_starting_goes_on_starting(make_app: MakeApp, when: str) -> None:
     """Slow becomes ready before there is a daemon that it could tell, or after."""
-    app = make_app(SLOW, TOML.partition("[services")[0], entry="Entry").up(wait=False)
+    app = make_app(SLOW, TOML.partition("[services")[0], entry="Entry")
+    os.mkfifo(app.folder / "go")
+    app.up(wait=False)
     wait_until(lambda: answers(app) and None not in pids(app).values(), "all to be started")
     wait_until(lambda: app.row("Entry")["reason"] == "waiting for Slow", "Entry to wait")
     before = pids(app)
     kill_daemon(app)
     if when == "before":
-        (app.folder / "go").touch()
+        (app.folder / "go").write_bytes(b"")
     app.up(wait=False)
     wait_until(lambda: answers(app), "commands to work")
-    (app.folder / "go").touch()
+    if when == "after":
+        (app.folder / "go").write_bytes(b"")
     wait_until(lambda: "ready after" in app.stderr, "the app to be ready")
     assert pids(app) == before
     assert app.post("work", {"x": 2}) == (200, 2)
@@ -250,7 +257,9 @@ def test_an_up_that_fails_leaves_all_as_it_is(make_app: MakeApp) -> None:
     "victims", [("keeper",), ("guard",), ("guard", "keeper"), ("daemon", "keeper"), ("daemon", "guard")]
 )
 def test_after_a_take_over_nothing_is_left_either(make_app: MakeApp, victims: tuple[str, ...]) -> None:
-    app = make_app(SERVICE, TOML, entry="Entry").up()
+    """Among what there is are strays that have left their parents, their session and their environment."""
+    app = make_app(SOURCES["ready"], 'orphan_grace = "30s"\n', entry="Entry")
+    bring_to(app, "ready")
     app.processes()
     guard, keeper = app.guard_and_keeper()
     kill_daemon(app)

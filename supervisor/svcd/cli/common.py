@@ -114,9 +114,17 @@ def _not_running(where: Places) -> NoReturn:
     if pid := daemon_pid(where):
         fail(f"the app is on its way up or down (pid {pid}) and answers nothing now; try again", EXIT_NOT_RUNNING)
     if is_answering(where.keeper):
-        fail("the daemon is gone; the services go on for a while, until `svcd up` takes them over", EXIT_NOT_RUNNING)
+        fail(_without_a_daemon(where), EXIT_NOT_RUNNING)
     last = _last_word(where)
     fail(f"the app is not running (nobody answers at {where.control}{last}); `svcd up` starts it", EXIT_NOT_RUNNING)
+
+
+def _without_a_daemon(where: Places) -> str:
+    from svcd.host.takeover import grace_left  # noqa: PLC0415 - only for the message
+
+    left = grace_left(where.keeper)
+    until = "for a while" if left is None else f"for {left:.0f} s more"
+    return f"the daemon is gone; the services go on {until}, or until `svcd up` takes them over"
 
 
 def _last_word(where: Places) -> str:

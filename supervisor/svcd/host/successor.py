@@ -129,7 +129,7 @@ class Succession:
             return
         candidate.settimeout(_GREETING_LIMIT)
         try:
-            candidate.sendall(frame(msgpack.packb(pack(self._greeting()))))
+            candidate.sendall(frame(msgpack.packb([*pack(self._greeting()), self.patience or 0.0])))
         except OSError:
             candidate.close()
             return

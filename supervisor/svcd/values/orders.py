@@ -171,7 +171,10 @@ class ListenFailed:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The first word to a daemon that comes to take over. Its fields never change, so that any version reads it."""
+    """The first word to whoever comes, to take over or to ask. Its fields never change, so that any version reads it.
+
+    Further elements may follow on the wire; the first of them is how many seconds of the grace are left.
+    """
 
     version: int
     """LINK_VERSION of the keeper."""
