@@ -63,7 +63,8 @@ fuzz: $(STAMP) $(FUZZ)/.ready  ## feed the protocol with hostile inputs; RUNS=10
 faults: $(STAMP) ## break everything for a minute each under load, a quarter of an hour; SVCD_SEED=N repeats a run
 	SVCD_FAULTS=500 $(BIN)/python -m pytest -s tests/chaos/test_task_deaths.py
 	SVCD_FAULT_SECONDS=60 $(BIN)/python -m pytest -s \
-	    tests/chaos/test_fault_table.py tests/chaos/test_twenty_shells.py tests/chaos/test_idle_crowd.py
+	    tests/chaos/test_fault_table.py tests/chaos/test_probes.py tests/chaos/test_scarcity.py tests/chaos/test_zoo.py \
+	    tests/chaos/test_twenty_shells.py tests/chaos/test_idle_crowd.py
 	$(BIN)/python bench/faults.py --seconds 60
 
 check: $(STAMP)  ## lint, format, types, import contracts

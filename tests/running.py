@@ -87,11 +87,14 @@ class RunningApp:
             self._sweep()
             shutil.rmtree(self.base, ignore_errors=True)
 
-    def up(self, *options: str, wait: bool = True) -> Self:
-        """Run `svcd up` in the foreground as a child; with `wait`, until the app is ready."""
+    def up(self, *options: str, wait: bool = True, under: tuple[str, ...] = ()) -> Self:
+        """Run `svcd up` in the foreground as a child; with `wait`, until the app is ready.
+
+        under: words before the command that become it by exec, such as `("prlimit", "--nofile=256")`.
+        """
         with (self.base / "stderr").open("wb") as stderr:
             self.daemon = subprocess.Popen(
-                [*SVCD, "up", *self.options, *options],
+                [*under, *SVCD, "up", *self.options, *options],
                 env=self.env,
                 cwd=self.base,
                 stdin=subprocess.DEVNULL,

@@ -1,12 +1,30 @@
 """Faults under a steady load over HTTP: each request is answered or refused in time, and none lost for another's sake.
 
 The load is an open loop without retries. `SVCD_FAULT_SECONDS=60` is the long form, as `make faults` has it; `SVCD_SEED`
-repeats a run.
+repeats a run. These are the faults, and where each is shown (files without a folder are beside this one):
+
+| fault | shown by |
+| --- | --- |
+| `kill -9` of replicas, apis idempotent or not | `test_replicas_are_killed_and_idempotent_calls_never_fail` |
+| an ingress of two killed | `test_one_of_two_ingresses_is_killed_and_new_connections_always_succeed` |
+| a replica stopped | `test_replicas_are_stopped_and_their_calls_go_to_others` |
+| stopped, stuck in C code, looping; a call that holds the GIL within its deadline | `test_probes.py` |
+| `kill -9` of a daemon that another one follows | `test_adoption.py` |
+| `kill -9` of daemon, keeper or both, at every transition | `test_daemon_deaths.py`, `test_adoption.py` |
+| `kill -9` of a replica in each of its states, of one with tasks | `test_replica_deaths.py`, `test_task_deaths.py` |
+| the zoo of ill-behaved children | `test_zoo.py`, `../integration/keeper/test_keeper_children.py` |
+| 1 GB on stdout, no log directory, 256 descriptors | `test_scarcity.py` |
+| a full disk | `../integration/test_machine_ails.py`, `../integration/keeper/test_keeper_logs.py` |
+| commands of many shells at once | `test_twenty_shells.py`, `test_shells.py` |
+| 200 idle replicas | `test_idle_crowd.py` |
+| a crash loop beside healthy services | `test_a_crash_loop_beside_healthy_services` |
 """
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,11 +33,12 @@ from fault_app import RATE, SECONDS, SEED, SERVICE, TWO_OF_EACH, strike
 
 from running import wait_until
 from svcd import ReplicaLost
+from svcd.host.processes import read_stat
 from svcd.measure.http import HttpLoad
-from svcd.policy.restart import BUDGET
+from svcd.policy.restart import BUDGET, History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from conftest import MakeApp
 
@@ -63,11 +82,15 @@ def test_replicas_are_killed_and_idempotent_calls_never_fail(
 def test_one_of_two_ingresses_is_killed_and_new_connections_always_succeed(make_app: MakeApp) -> None:
     app = make_app(SERVICE, "[app.ingress]\nreplicas = 2\n", entry="Entry").up()
     wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "both")
-    with HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 4, anew=True) as fresh:
+    with (
+        HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 4, anew=True) as fresh,
+        HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 4) as kept,
+    ):
         kills = strike(app, "kill", "ingress", every=2.0)
-    print(f"{len(fresh.noted)} requests, {len(fresh.failed)} cut by {len(kills)} kills of an ingress")  # noqa: T201  (the figures)
+    cut = fresh.failed + kept.failed
+    print(f"{len(fresh.noted)} + {len(kept.noted)} requests, {len(cut)} cut by {len(kills)} kills of an ingress")  # noqa: T201  (the figures)
     assert len(fresh.noted) > len(kills)
-    for each in fresh.failed:
+    for each in cut:
         # On a connection that the dead one had taken: of those that were made after its end none is cut.
         assert any(each.was_in_flight(kill.at - 1, kill.at + (kill.noticed or 0)) for kill in kills), each.error
 
@@ -96,6 +119,8 @@ def test_replicas_are_stopped_and_their_calls_go_to_others(
     measured("SIGSTOP under load: a request is answered after at most", max(e.answered - e.asked for e in again.noted))
 
 
+LATE = 5.0
+"""Seconds that a loaded machine may be late with the next attempt."""
 CRASHES = """
     import os
     import threading
@@ -124,11 +149,15 @@ CRASHES = """
 
 
 def test_a_crash_loop_beside_healthy_services(make_app: MakeApp) -> None:
-    """They never notice, and the loop ends with its budget."""
+    """They never notice, the loop ends with its budget, and costs daemon and keeper next to nothing."""
     app = make_app(SERVICE + CRASHES, entry="Front").up()
+    assert app.daemon is not None
+    ours = (app.daemon.pid, *app.guard_and_keeper())
+    began, before = time.monotonic(), _cpu_seconds(ours)
     healthy = {row["service"]: (row["pid"], 0) for row in app.rows() if row["service"] != "Crash"}
     with HttpLoad(app.url, "once", {"x": 1}, rate=RATE / 4) as load:
         wait_until(lambda: app.row("Crash")["state"] == "failed", "the loop to end")
+        used, took = _cpu_seconds(ours) - before, time.monotonic() - began
         status, answer = app.post("other")
     assert load.failed == []
     assert {row["service"]: (row["pid"], row["restarts"]) for row in app.rows() if row["service"] != "Crash"} == healthy
@@ -136,5 +165,14 @@ def test_a_crash_loop_beside_healthy_services(make_app: MakeApp) -> None:
     ends = [json.loads(line) for line in app.svcd("events", "--json", "Crash").stdout.splitlines()]
     pauses = [event["after"] for event in ends if (event["from"], event["to"]) == ("backoff", "pending")]
     assert len(pauses) == BUDGET - 1
+    ceilings = [History(failures).delay(1.0) for failures in range(1, BUDGET)]
+    assert all(pause < ceiling + LATE for pause, ceiling in zip(pauses, ceilings, strict=True)), (pauses, ceilings)
     assert app.row("Crash")["restarts"] == BUDGET - 1
+    assert used < took / 2, "daemon, guard and keeper together"
     print(f"{len(load.noted)} requests, none failed; pauses between attempts: {pauses}")  # noqa: T201  (the figures)
+    print(f"daemon, guard and keeper: {used:.2f} s of CPU in {took:.1f} s")  # noqa: T201  (the figures)
+
+
+def _cpu_seconds(pids: Iterable[int]) -> float:
+    ticks = [stat.cpu_ticks for pid in pids if (stat := read_stat(pid))]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")

@@ -9,12 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fault_app import SECONDS
 
 from running import RunningApp, wait_until, write_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+HELD = 10.0 if SECONDS >= 60 else 1.5
+"""Seconds for which a call within its deadline holds the GIL."""
 SERVICE = """
     import ctypes
     import os
@@ -34,7 +37,7 @@ SERVICE = """
 
         @svcd.api
         def in_c(self) -> int:
-            C.usleep(1_500_000 if type(self).__name__ == "Long" else 1_000_000_000)
+            C.usleep(HELD if type(self).__name__ == "Long" else 1_000_000_000)
             return os.getpid()
 
         @svcd.api
@@ -87,7 +90,7 @@ SERVICE = """
                 except svcd.CallError as error:
                     return type(error).__name__
             return "late"
-"""
+""".replace("HELD", f"{HELD * 1e6:.0f}")
 TOML = """
     [services.Short]
     scaling = { min_replicas = 2 }
@@ -140,7 +143,7 @@ def test_a_wedged_asyncio_loop_is_noticed_too(app: RunningApp) -> None:
 
 
 def test_one_that_holds_the_gil_within_its_deadline_is_left_alone(app: RunningApp) -> None:
-    """For five times its liveness limit of 0.3 s."""
+    """For five times its liveness limit of 0.3 s; in the long form for 10 s."""
     before = app.row("Long")
     with ThreadPoolExecutor() as pool:
         call = pool.submit(ask, app, "long", "in_c")
