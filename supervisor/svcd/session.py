@@ -287,17 +287,25 @@ class Session:
         }
 
     async def _announce(self, app: App, info: dict[str, Any]) -> None:
-        await app.ready.wait()
+        await app.outcome.ready.wait()
+        self._bus.wake()
         seconds = time.monotonic() - self._began
         self._journal.note("daemon", "ready", reason=f"after {seconds:.2f} s")
         self._reporter.ready(info, seconds)
         notify(os.environ, READY=1, STATUS=self._summary())
 
     async def _give_up(self, app: App) -> None:
-        """An app that cannot become ready is not left half-started."""
-        await app.broken.wait()
+        """An app that cannot become ready is not left half-started; one that was taken over is, as it serves."""
+        await app.outcome.broken.wait()
+        self._bus.wake()
+        if app.was_taken_over:
+            text = f"it cannot become ready as it is configured now, and goes on: {app.outcome.failure}"
+            self._say(text)
+            self._reporter.note(text)
+            notify(os.environ, READY=1, STATUS=self._summary())
+            return
         self.code = EXIT_FAILED
-        self.stop(f"it cannot become ready: {app.failure}")
+        self.stop(f"it cannot become ready: {app.outcome.failure}")
 
     async def _hear(self, link: KeeperLink, processes: Processes) -> None:
         async for event in link.events:

@@ -130,9 +130,9 @@ async def test_every_process_is_spawned_at_once_and_the_app_is_ready_when_all_ar
     async with running(Scene(service("Top", "Base"), service("Base", replicas=2)), tmp_path) as scene:
         assert sorted(scene.keeper.spawned()) == ["Base/0#1", "Base/1#1", "Top/0#1"]
         await scene.say("Base/0", Happening.READY)
-        assert not scene.app.ready.is_set()
+        assert not scene.app.outcome.ready.is_set()
         await scene.say("Top/0", Happening.READY)
-        assert scene.app.ready.is_set()
+        assert scene.app.outcome.ready.is_set()
 
 
 async def test_a_replica_is_held_until_what_it_needs_has_been_ready(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -161,7 +161,7 @@ async def test_an_optional_dependency_holds_up_neither_its_caller_nor_the_app(
     async with running(Scene(service("Top", "Extra", optional=True), service("Extra")), tmp_path) as scene:
         await scene.app.dependencies_ready(scene.replica("Top/0"))
         await scene.say("Top/0", Happening.READY)
-        assert scene.app.ready.is_set()
+        assert scene.app.outcome.ready.is_set()
 
 
 async def test_callers_stop_before_what_they_call(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -232,11 +232,11 @@ async def test_a_service_that_fails_before_the_app_was_ready_breaks_the_start(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with running(Scene(service("Top", "Base"), service("Base")), tmp_path) as scene:
-        while not scene.app.broken.is_set():
+        while not scene.app.outcome.broken.is_set():
             if scene.replica("Base/0").state is State.STARTING:
                 scene.keeper.end(scene.replica("Base/0").process_id, 1)
             await trio.sleep(0.1)
-        assert scene.app.failure.startswith("Base/0: 5 failures in a row; last: exited with status 1")
+        assert scene.app.outcome.failure.startswith("Base/0: 5 failures in a row; last: exited with status 1")
 
 
 async def test_a_service_that_fails_later_leaves_the_others_alone(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -246,7 +246,7 @@ async def test_a_service_that_fails_later_leaves_the_others_alone(tmp_path: Path
             if scene.replica("Base/0").state in {State.STARTING, State.READY}:
                 scene.keeper.end(scene.replica("Base/0").process_id, 1)
             await trio.sleep(0.1)
-        assert not scene.app.broken.is_set()
+        assert not scene.app.outcome.broken.is_set()
         assert scene.replica("Top/0").state is State.READY
         route = scene.app.routes("Top")["Base"]
         assert route["state"] == "failed"
@@ -263,6 +263,7 @@ async def test_routes_name_only_what_is_ready(tmp_path: Path, autojump_clock: Mo
             "state": "ready" if ready else "starting",
             "scales": False,
             "reason": "",
+            "version": "",
             "replicas": [["Base/0#1", "/Base/0#1", "s"]] if ready else [],
         }
 
@@ -305,4 +306,4 @@ async def test_an_app_that_stops_starts_nothing_more(tmp_path: Path, autojump_cl
         await scene.app.stop()
         assert next(steps) > 4
         await trio.testing.wait_all_tasks_blocked()
-        assert scene.keeper.spawned() == ["Top/0#1", "Base/0#1"]
+        assert sorted(scene.keeper.spawned()) == ["Base/0#1", "Top/0#1"]

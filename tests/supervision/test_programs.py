@@ -121,10 +121,10 @@ async def test_a_program_is_not_started_before_what_it_comes_after(tmp_path: Pat
         await scene.end("Make/0#2", 0)
         assert scene.state("Make/0") == (State.DONE, "exited with status 0")
         assert scene.keeper.spawned()[2:] == ["Db/0#1"]
-        assert not scene.app.ready.is_set()
+        assert not scene.app.outcome.ready.is_set()
         await scene.notify("Db/0#1")
         assert scene.state("Db/0") == (State.READY, "")
-        assert scene.app.ready.is_set()
+        assert scene.app.outcome.ready.is_set()
 
 
 async def test_programs_take_turns_at_starting_but_for_oneshots(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -28,7 +28,7 @@ def main(boot: DiscoverBoot) -> int:
     """Read the graph, write the report, return the exit status: 0 when there is a graph."""
     report: dict[str, Any] = {"entry": None, "services": {}, "unresolved": {}, "error": None}
     try:
-        report |= describe(build(boot.targets, asked_by=boot.asked_by))
+        report |= describe(build(boot.targets, asked_by=boot.asked_by), Path(boot.root))
     except LoadError as error:
         report["error"] = {"kind": error.kind, "message": str(error), "traceback": error.traceback or None}
     write(Path(boot.report), report)
@@ -42,16 +42,16 @@ def write(path: Path, report: dict[str, Any]) -> None:
     draft.replace(path)
 
 
-def describe(graph: Graph) -> dict[str, Any]:
-    """Return the report's part that tells of a graph."""
+def describe(graph: Graph, root: Path) -> dict[str, Any]:
+    """Return the report's part that tells of a graph. root: the app's folder."""
     return {
         "entry": graph.entries[0].name if graph.entries else None,
-        "services": {name: _service(node) for name, node in graph.nodes.items()},
+        "services": {name: _service(node, root) for name, node in graph.nodes.items()},
         "unresolved": {target: str(error) for target, error in graph.unresolved.items()},
     }
 
 
-def _service(node: Node) -> dict[str, Any]:
+def _service(node: Node, root: Path) -> dict[str, Any]:
     declaration = node.declaration
     config = dict(declaration.config)
     _check_json(config, f"{declaration.place}: {node.name}: ", "")
@@ -61,7 +61,7 @@ def _service(node: Node) -> dict[str, Any]:
         "file": declaration.file,
         "line": declaration.line,
         "config": config,
-        "version": config.get("version") or _fingerprint(node),
+        "version": config.get("version") or _version(node, root),
         "apis": [
             {
                 "name": api.name,
@@ -99,15 +99,12 @@ def _callee(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _fingerprint(node: Node) -> str:
-    """Return a short hash of the source of the service's module, or nothing where it has no source file."""
-    from hashlib import sha256  # noqa: PLC0415  (a service with a label needs none)
+def _version(node: Node, root: Path) -> str:
+    """Return the fingerprint of the service's code, or nothing where it has no source file."""
+    from svcd.app.sources import fingerprint  # noqa: PLC0415  (a service with a label needs none)
 
     file = getattr(sys.modules.get(node.cls.__module__), "__file__", None)
-    try:
-        return sha256(Path(file).read_bytes()).hexdigest()[:12] if file else ""
-    except OSError:
-        return ""
+    return fingerprint(Path(file), root) if file else ""
 
 
 def _check_json(value: object, place: str, path: str) -> None:

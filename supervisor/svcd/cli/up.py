@@ -193,6 +193,8 @@ def _wait(where: Places, began: float, timeout: float | None) -> None:
                     progress.change(news["change"])
                 elif news["ready"]:
                     progress.ready(info, time.monotonic() - began)
+                elif news["goes_on"]:
+                    fail(f"not all of it became ready, and it goes on as it is: {news['reason']}\n{HINT}")
                 else:
                     wait_ended(daemon)
                     fail(f"it cannot become ready and was stopped: {news['reason']}\n{HINT_STOPPED}")

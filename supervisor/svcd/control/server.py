@@ -101,19 +101,23 @@ class Control:
         rows = await table(self._app, self._look)
         units = self._app.units.values() if name is None else [self._app.services[name]]
         stories = [story(self._app, unit, rows) for unit in units]
-        told = {"ready": self._app.ready.is_set(), "troubles": self._wrong()}
+        told = {"ready": self._app.outcome.ready.is_set(), "troubles": self._wrong()}
         return {**self._info, **told, "services": stories}
 
     async def start(self) -> AsyncIterator[dict[str, Any]]:
-        """A stream of the start: `{"change": {...}}` for each change, at the end `{"ready": bool, "reason": str}`."""
+        """A stream of the start: `{"change": {...}}` for each change, then how it ended.
+
+        That is `{"ready": bool, "reason": str, "goes_on": bool}`: what is not ready is stopped, or goes on as it is.
+        """
+        outcome = self._app.outcome
 
         async def news() -> AsyncIterator[dict[str, Any]]:
-            async with aclosing(self._bus.listen(past=True)) as changes:
+            until = lambda: outcome.ready.is_set() or outcome.broken.is_set()  # noqa: E731
+            async with aclosing(self._bus.listen(past=True, until=until)) as changes:
                 async for change in changes:
                     yield {"change": asdict(change)}
-                    if self._app.ready.is_set() or self._app.broken.is_set():
-                        break
-            yield {"ready": self._app.ready.is_set(), "reason": self._app.failure}
+            is_ready = outcome.ready.is_set()
+            yield {"ready": is_ready, "reason": outcome.failure, "goes_on": is_ready or self._app.was_taken_over}
 
         return news()
 

@@ -39,17 +39,17 @@ async def table(app: App, look: Look) -> list[dict[str, Any]]:
     """Return the rows. The replicas' own figures are asked for in parallel."""
     replicas = app.replicas()
     usages = look([replica.pid for replica in replicas if replica.pid is not None])
-    rows = [_rows(replica, usages.get(replica.pid or 0)) for replica in replicas]
+    rows = [_rows(app, replica, usages.get(replica.pid or 0)) for replica in replicas]
     async with trio.open_nursery() as nursery:
         for replica, of_replica in zip(replicas, rows, strict=True):
             nursery.start_soon(_add_health, replica, of_replica)
     return [row for of_replica in rows for row in of_replica]
 
 
-def _rows(replica: Replica, usage: Usage | None) -> list[dict[str, Any]]:
+def _rows(app: App, replica: Replica, usage: Usage | None) -> list[dict[str, Any]]:
     """The row of the service that the process is named for comes first."""
     members = sorted(replica.spec.all, key=lambda member: member.name != replica.spec.name)
-    return [_row(replica, member, usage) for member in members]
+    return [_row(replica, member, usage) | {"version": app.notes.version(replica, member)} for member in members]
 
 
 def _row(replica: Replica, service: ServiceSpec, usage: Usage | None) -> dict[str, Any]:

@@ -48,18 +48,16 @@ class Ingress:
         entry: The entry service.
         limits: Those on the body and on the time of a request.
         cors: Which other origins may read the answers.
-        version: Of the entry, for `/docs.json`.
         log: Gets what goes wrong.
         runner: Has the queue of tasks, where the entry has any.
     """
 
-    def __init__(
-        self, entry: Entry, *, limits: HttpLimits, cors: Cors, version: str, log: Log, runner: Runner | None = None
-    ) -> None:
+    def __init__(self, entry: Entry, *, limits: HttpLimits, cors: Cors, log: Log, runner: Runner | None = None) -> None:
         self._entry = entry
         self._limits = limits
         self._cors = CorsPolicy(cors)
-        self._version = version
+        self.version = ""
+        """Of the entry, for `/docs.json`; it changes when the entry's replicas are replaced."""
         self._log = log
         self._calls = Calls(entry, log)
         self._tasks = Tasks(entry, runner) if runner is not None else None
@@ -188,7 +186,7 @@ class Ingress:
 
     async def _page(self, exchange: Exchange) -> LastStep:
         if exchange.method in ("GET", "HEAD"):
-            page = await read_page(exchange.path, self._entry, accept=exchange.accept, version=self._version)
+            page = await read_page(exchange.path, self._entry, accept=exchange.accept, version=self.version)
             return partial(exchange.respond, page.status, page.content_type, page.body, (*_NO_STORE, *page.headers))
         return _other_method(exchange, _PAGE_METHODS, f"{exchange.path} is a page: read it with GET")
 

@@ -72,7 +72,6 @@ class IngressProcess:
                     self._entry,
                     limits=limits,
                     cors=boot.cors,
-                    version=boot.version,
                     log=self._log,
                     runner=self._runner,
                 )
@@ -80,6 +79,7 @@ class IngressProcess:
 
                 def take_routes(services: dict[str, Any]) -> None:
                     client.update(services)
+                    app.version = services[boot.entry].get("version", "")
                     nursery.start_soon(self._entry.learn_news)
 
                 control = Control(

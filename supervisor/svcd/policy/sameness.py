@@ -26,14 +26,22 @@ _DAEMONS_OWN = frozenset({"scaling", "limits"})
 def fingerprint(app: AppSpec, spec: ServiceSpec) -> str:
     """Return a digest of what a process of a service (or of a group) would be started with."""
     told: dict[str, Any] = {"root": str(app.root), "members": [_settings(member) for member in spec.all]}
-    called = {name for member in spec.all for name in callees(app.services.get(member.name, member))}
-    told["called"] = {name: _callee(app.services[name]) for name in sorted(called) if name in app.services}
     if spec.name == INGRESS:
+        told |= _of_ingress(app)
         # Not svcd's own version: an ingress of the last one serves on, until somebody restarts it.
         told["members"][0].pop("version", None)
-        http = {key: value for key, value in _plain(app.http).items() if key != "replicas"}
-        told |= {"http": http, "tasks": _plain(app.tasks), "version": app.services[app.entry].version}
+    else:
+        called = {name for member in spec.all for name in callees(app.services.get(member.name, member))}
+        told["called"] = {name: _callee(app.services[name]) for name in sorted(called) if name in app.services}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _of_ingress(app: AppSpec) -> dict[str, Any]:
+    """What it is told besides; what apis the entry has, and in which version, it asks and hears while it runs."""
+    entry = app.services[app.entry]
+    http = {key: value for key, value in _plain(app.http).items() if key != "replicas"}
+    tasks = _plain(app.tasks) if any(api.is_task for api in entry.apis) else None
+    return {"http": http, "traffic": _plain(entry.traffic), "tasks": tasks}
 
 
 def _settings(spec: ServiceSpec) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Takes over what an earlier daemon left running: each process becomes the replica it was, or goes if it is not wanted.
 
 Law: a process is adopted by its id in the keeper and known by the nonce in the notes; a pid alone means nothing. Those
-that the configuration would start in another way now serve on until they are replaced, one after the other.
+that the configuration would start in another way now serve on until they are replaced: callees before their callers, of
+each service one replica after the other, and none after one that did not become ready again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from svcd.policy.lifecycle import Happening, State
+from svcd.policy.order import stop_waves
 from svcd.policy.placement import Assignment
 from svcd.policy.sameness import fingerprint
 from svcd.values.boot import Address, Identity
 from svcd.values.orders import Gone
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from svcd.runtime.app import App
     from svcd.runtime.heritage import Heritage, ReplicaNote
     from svcd.runtime.launch import Launcher
@@ -63,7 +67,7 @@ class Adoption:
         """Take over all of it. Never waits: replacing goes on in the nursery."""
         self._recall_numbers()
         outdated: dict[str, list[Replica]] = {}
-        for note in self._heritage.replicas:
+        for note in sorted(self._heritage.replicas, key=lambda note: note.index):
             unit = self._app.units.get(note.service)
             if unit is None:
                 continue  # retired below, as all that is left there
@@ -75,6 +79,7 @@ class Adoption:
                 self._adopt(replica, note, kept)
                 if not is_same:
                     outdated.setdefault(unit.spec.name, []).append(replica)
+                    self._app.outcome.replacing[replica] = note.generation
             elif note.state == State.DONE and is_same:
                 replica.state = State.DONE
                 unit.was_ready.set()
@@ -82,8 +87,8 @@ class Adoption:
                 if note.state in _RUNNING and (kept is None or kept.has_ended):
                     replica.missed(self._heritage.endings.get(note.process_id))
                 replica.begin()
-        for replicas in outdated.values():
-            self._nursery.start_soon(self._replace, replicas)
+        if outdated:
+            self._nursery.start_soon(self._replace_all, outdated)
         for process_id in self._kept:
             self._nursery.start_soon(retire, self._tools.processes, process_id)
 
@@ -122,20 +127,35 @@ class Adoption:
         self._app.follow(replica)
         if note.state in {State.READY, State.UNREADY}:
             replica.post(Happening.READY)
+        self._app.notes.started(replica, note.sameness, note.versions)
         if replica.spec.command is None:
             self._nursery.start_soon(_expect_back, replica)
 
-    async def _replace(self, replicas: list[Replica]) -> None:
+    async def _replace_all(self, outdated: dict[str, list[Replica]]) -> None:
+        """Callees first: who calls them goes on with what they had, and its next process may find what is new."""
+        waves = stop_waves({name: unit.spec for name, unit in self._app.units.items()})[::-1]
+        for wave in waves:
+            async with trio.open_nursery() as nursery:
+                for name in wave:
+                    nursery.start_soon(self._replace, outdated.get(name, ()))
+
+    async def _replace(self, replicas: Sequence[Replica]) -> None:
         """Restart replicas one after the other, each as soon as it can be asked to finish its calls."""
+        outcome = self._app.outcome
         for replica in replicas:
             with trio.move_on_after(BACK):
                 if replica.spec.command is None:
                     await replica.joined.wait()
-            generation = replica.generation
-            self._app.outdated.add(replica)
-            replica.post(Happening.RESTART, REASON)
-            with trio.move_on_after(replica.spec.limits.drain + replica.spec.limits.stop + replica.spec.limits.start):
-                await _until_back(replica, generation)
+            generation = outcome.replacing.get(replica)
+            if generation is None:
+                continue  # it ended by itself, and came back as it is to be; or an earlier one did not
+            if replica.generation == generation:
+                self._app.outdated.add(replica)
+                replica.post(Happening.RESTART, REASON)
+            await _until_back(replica, generation)
+            if replica.state is State.FAILED:
+                outcome.give_up(f"{replica.name}: {replica.reason}; nothing else is replaced")
+                outcome.keep()
 
 
 def _is_fit(unit: Service, note: ReplicaNote) -> bool:

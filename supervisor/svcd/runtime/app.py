@@ -22,6 +22,7 @@ from svcd.runtime.adoption import Adoption, Tools
 from svcd.runtime.autoscaler import Autoscaler
 from svcd.runtime.heritage import Notes
 from svcd.runtime.links import Links
+from svcd.runtime.outcome import Outcome
 from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
@@ -70,17 +71,10 @@ class App:
         """What is started and scaled as one: services, and groups by the name of their first member."""
         self.services = {each.name: unit for unit in self.units.values() for each in unit.spec.all}
         """By the name of a service, members of groups too: the unit that it runs in."""
-        self._needed = needed({name: unit.spec for name, unit in self.units.items()})
-        """Units that the app cannot be ready without."""
+        self.outcome = Outcome(self.units, needed({name: unit.spec for name, unit in self.units.items()}))
         self.autoscaler = Autoscaler(self.units, self._follow)
         self.links = Links(self)
         self._starts = Starts(spec.start_parallelism)
-        self.ready = trio.Event()
-        """Set once every service that is not optional has been ready."""
-        self.broken = trio.Event()
-        """Set when a service failed before the app was ever ready."""
-        self.failure = ""
-        """Which service that was, and why."""
         self.is_stopping = False
         """Whether nothing more is started, however many there should be."""
         self._processes = processes
@@ -93,7 +87,7 @@ class App:
         self._programs: Programs
         self._replicas: trio.Nursery
         self._heritage = heritage
-        self._notes = Notes(processes.send if spec.orphan_grace else None)
+        self.notes = Notes(processes.send if spec.orphan_grace else None)
         self.outdated: set[Replica] = set()
         """Those that give back what they hold before their next process, which may need something else."""
 
@@ -101,11 +95,17 @@ class App:
         """Name and services."""
         return f"<App {self.spec.name} {list(self.units.values())}>"
 
+    @property
+    def was_taken_over(self) -> bool:
+        """Whether it ran before there was this daemon."""
+        return self._heritage is not None
+
     async def run(self, listener: socket.socket) -> None:
         """Start everything and live until cancelled or stopped. listener: the socket for control channels."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.links.run, listener)
             nursery.start_soon(self.autoscaler.run)
+            nursery.start_soon(self.outcome.run)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
                 self._programs = Programs(
@@ -153,13 +153,13 @@ class App:
             replica.post(Happening.STOP, f"scaled down to {service.wanted}")
         for index in itertools.islice(service.free_indices(), max(0, service.wanted - len(staying))):
             self.add(service, index).begin()
-        self._notes.write_app(self.units, self._launcher)
+        self.notes.write_app(self.units, self._launcher)
 
     async def _live(self, service: Service, replica: Replica) -> None:
         await replica.run()
         if service.wanted < len(service.replicas):
             service.replicas.remove(replica)  # scaled down; what an app's stop ended stays in the table
-            self._notes.drop(replica.name)
+            self.notes.drop(replica)
 
     async def stop(self) -> None:
         """Stop every service, callers before what they call; return when nothing of any is left."""
@@ -288,7 +288,8 @@ class App:
             self._heard(replica, SpawnFailed(replica.process_id, error.errno or 0, f"cannot be started: {error}"))
             return
         replica.secrets = frozenset(order.env[name] for name in secret_names(order.env, replica.spec))
-        self._notes.write_app(self.units, self._launcher)
+        self.notes.write_app(self.units, self._launcher)
+        self.notes.started(replica, fingerprint(self.spec, replica.spec))
         self._note(replica)
         self._processes.spawn(order, lambda event: self._heard(replica, event))
 
@@ -339,7 +340,7 @@ class App:
             self._starts.over(replica)
         if change.before != change.state or change.reason:
             self.links.routes_changed()
-        self._judge(service)
+        self.outcome.changed(replica, service)
         self._note(replica)
         self._tell(change)
 
@@ -348,15 +349,7 @@ class App:
         if self.spec.orphan_grace:
             place = self._programs.place(replica) if replica.spec.command else None
             nonce, addresses = self.links.nonce_of(replica.process_id), self._addresses.get(replica.process_id, {})
-            same = fingerprint(self.spec, replica.spec)
-            self._notes.write(replica, sameness=same, nonce=nonce, addresses=addresses, place=place)
-
-    def _judge(self, changed: Service) -> None:
-        if all(self.units[name].was_ready.is_set() for name in self._needed):
-            self.ready.set()
-        elif changed.state == "failed" and changed.spec.name in self._needed and not self.ready.is_set():
-            self.failure = self.failure or changed.reason
-            self.broken.set()
+            self.notes.write(replica, nonce=nonce, addresses=addresses, place=place)
 
     def _heard(self, replica: Replica, event: Event) -> None:
         self._programs.heard(event, replica.process_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from svcd.values.events import Change
 
@@ -37,11 +37,20 @@ class Bus:
         """Append a change and wake the listeners."""
         self._numbered.append((self._count, change))
         self._count += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the listeners look again, though there is no change."""
         self._news.set()
         self._news = trio.Event()
 
-    async def listen(self, *, past: bool = False) -> AsyncGenerator[Change, None]:
-        """Give every change from now on, or with `past` from the oldest still kept; never ends."""
+    async def listen(
+        self, *, past: bool = False, until: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[Change, None]:
+        """Give every change from now on, or with `past` from the oldest still kept.
+
+        Ends when `until` says so, which is asked with each change and each `wake`.
+        """
         seen = -1 if past else self._count - 1
         while True:
             news = self._news
@@ -50,4 +59,6 @@ class Bus:
                 yield change
             if self._numbered and self._numbered[-1][0] > seen:
                 continue
+            if until():
+                return
             await news.wait()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from svcd.runtime.service import Service
     from svcd.values.boot import Address
     from svcd.values.orders import Event, Order
+    from svcd.values.specs import ServiceSpec
 
 _APP = "app"
 
@@ -36,6 +37,8 @@ class ReplicaNote:
     state: str
     sameness: str
     """Digest of what its process was started with, see `policy.sameness`."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the code that it was started with, by service."""
     failures: int = 0
     last_exit: str | None = None
     nonce: str = ""
@@ -77,6 +80,7 @@ class Notes:
         """Take what gives an order to the keeper; None where there is to be no other daemon."""
         self._send = send
         self._last: dict[str, bytes] = {}
+        self._started: dict[Replica, tuple[str, dict[str, str]]] = {}
 
     def __repr__(self) -> str:
         """How many there are."""
@@ -89,23 +93,36 @@ class Notes:
             fixed = [name for name, unit in units.items() if unit.is_fixed]
             self._put(_APP, AppNote(count=launcher.count, wanted=scaled, fixed=fixed))
 
+    def started(self, replica: Replica, sameness: str, versions: Mapping[str, str] | None = None) -> None:
+        """Know what the replica's present process was started with.
+
+        versions: of its services, where they are not those that are configured now.
+        """
+        self._started[replica] = sameness, dict(versions or {each.name: each.version for each in replica.spec.all})
+
+    def version(self, replica: Replica, service: ServiceSpec) -> str:
+        """Return the version of a service's code that the replica's present process has."""
+        _, versions = self._started.get(replica, ("", {}))
+        return versions.get(service.name, service.version)
+
     def write(
         self,
         replica: Replica,
         *,
-        sameness: str,
         nonce: str,
         addresses: Mapping[str, Address],
         place: list[Any] | None,
     ) -> None:
         """Have it remember a replica as it is now."""
         held = replica.assignment
+        sameness, versions = self._started.get(replica, ("", {}))
         note = ReplicaNote(
             service=replica.spec.name,
             index=replica.index,
             generation=replica.generation,
             state=replica.state,
             sameness=sameness,
+            versions=versions,
             failures=replica.failures,
             last_exit=replica.last_exit,
             nonce=nonce,
@@ -117,11 +134,12 @@ class Notes:
         )
         self._put(note.name, note)
 
-    def drop(self, name: str) -> None:
+    def drop(self, replica: Replica) -> None:
         """Have it forget a replica."""
-        if name in self._last:
-            self._put(name, None)
-            del self._last[name]
+        self._started.pop(replica, None)
+        if replica.name in self._last:
+            self._put(replica.name, None)
+            del self._last[replica.name]
 
     def _put(self, key: str, note: ReplicaNote | AppNote | None) -> None:
         value = json.dumps(asdict(note)).encode() if note else b""

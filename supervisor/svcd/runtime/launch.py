@@ -216,7 +216,6 @@ class Launcher:
             cors=self._app.http.cors,
             # One listens there: of several, each would take it from the one before.
             socket="" if replica.index else self._places.http,
-            version=entry.version,
             tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),
             beat=_beat(replica.spec),

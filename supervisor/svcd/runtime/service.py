@@ -87,7 +87,7 @@ class Service:
     def route(self, name: str, addresses: Mapping[str, Mapping[str, Address]]) -> dict[str, Any]:
         """Return what a caller of `name` needs: state, reason, and (id, path, secret) of the replicas that are ready.
 
-        scales: whether the caller is to report its calls.
+        version: of the service, as it is configured. scales: whether the caller is to report its calls.
 
         addresses: by process id, then by service. The id names the process, not the place, so that callers connect anew
         after a restart.
@@ -96,6 +96,7 @@ class Service:
         return {
             "state": self.state,
             "reason": self.reason,
+            "version": next(each.version for each in self.spec.all if each.name == name),
             "scales": self.scales,
             # A process that has just exited loses its socket before its replica has taken note.
             "replicas": [[process_id, *addresses[process_id][name]] for process_id in ready if process_id in addresses],

@@ -17,7 +17,7 @@ def summary(app: App, url: str) -> str:
     """Say how many replicas are ready, where the app answers once it does, and what is wrong with the others."""
     replicas = [replica for replica in app.replicas() if replica.state is not State.DONE]
     ready = sum(replica.state is State.READY for replica in replicas)
-    where = f"ready at {url}" if app.ready.is_set() else "starting"
+    where = f"ready at {url}" if app.outcome.ready.is_set() else "starting"
     if ready == len(replicas):
         return where
     trouble = {State.PENDING, State.UNREADY, State.BACKOFF, State.FAILED}

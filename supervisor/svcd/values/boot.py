@@ -114,8 +114,6 @@ class IngressBoot:
     cors: Cors = field(default_factory=Cors)
     socket: str = ""
     """Path of the Unix socket at which it speaks HTTP as well; empty for none."""
-    version: str = ""
-    """Of the entry service, as its users see it."""
     tasks: TaskSettings | None = None
     """With the path of the store; None where the entry has no tasks."""
     pulse: str = ""

@@ -96,7 +96,8 @@ async def start(
     face = Entry(client.route("Mood", default_timeout=seconds, max_queue=max_queue))
     out = io.StringIO()
     all_limits = HttpLimits(**{"max_body": MAX_BODY} | limits)
-    app = Ingress(face, limits=all_limits, cors=cors or Cors(), version="1", log=Log(out))
+    app = Ingress(face, limits=all_limits, cors=cors or Cors(), log=Log(out))
+    app.version = "1"
     connections = Connections(app, all_limits, Log(out))
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_each_is_found_inherited_ones_too() -> None:
 
 
 def test_the_report_of_the_graph_names_the_program_and_leaves_it_unresolved_for_nobody() -> None:
-    report = describe(build([Chat]))
+    report = describe(build([Chat]), Path())
     assert report["unresolved"] == {}
     assert report["services"]["Chat"]["dependencies"] == [
         {"name": "db", "service": "Db", "target": "Db", "optional": False},

@@ -85,6 +85,13 @@ def test_an_ingress_of_another_svcd_is_kept_and_one_with_another_address_is_not(
     assert not of(INGRESS, app(port=3001))
 
 
+def test_an_ingress_serves_on_when_the_code_of_its_entry_changes() -> None:
+    new_code = replace(ENTRY, version="2", apis=(ApiSpec(name="run"), ApiSpec(name="more")))
+    assert of(INGRESS, app(entry=new_code)), "it asks what apis there are, and is told the version"
+    assert not of(INGRESS, app(entry=replace(ENTRY, traffic=Traffic(timeout=5))))
+    assert not of(INGRESS, app(entry=replace(ENTRY, apis=(ApiSpec(name="run", is_task=True),)))), "tasks need a store"
+
+
 def test_fields_with_their_defaults_say_nothing() -> None:
     """So a later svcd may have more of them."""
     assert of("Entry", app(entry=replace(ENTRY, members=(), secret_envs=(), async_backend="trio")))
