@@ -261,6 +261,11 @@ class Odd(Everything):
             yield word.upper()
 
     @svcd.api
+    async def scaled(self, arrays: AsyncIterator[np.ndarray], by: np.ndarray) -> AsyncIterator[np.ndarray]:
+        async for array in arrays:
+            yield array * by
+
+    @svcd.api
     async def first_two(self, numbers: AsyncIterator[int]) -> list[int]:
         return [await anext(numbers), await anext(numbers)]
 

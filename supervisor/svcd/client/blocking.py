@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import select
-import socket
-import ssl
-import threading
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from svcd.client import wire
 from svcd.client.address import address_of
-from svcd.client.http11 import READ, BrokenAnswerError, Head, Http11, NotTakenError, Request
-from svcd.client.rules import CONNECTIONS, KEEP_ALIVE, Options, Refused, outcome
+from svcd.client.blocking_connections import Pool
+from svcd.client.http11 import BrokenAnswerError, NotTakenError
+from svcd.client.rules import Options, Refused, outcome
+from svcd.client.sources import Source, SourceError, request_of
 from svcd.client.tasks import ClientApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from svcd.client.address import Address
+    from svcd.client.blocking_connections import Connection
+    from svcd.client.http11 import Request
 
 
 class Client:
     """Calls the entry service of a running app; any thread may use it.
 
-    `client.classify(image=png)` calls the api `classify`; a stream api gives an iterator. Arguments go by name.
+    `client.classify(image=png)` calls the api `classify`; a stream api gives an iterator. Arguments go by name; for a
+    parameter that is a stream one may be an iterator, which is stepped in the calling thread while that waits.
 
     Args:
         address: `http://127.0.0.1:3000`, `unix:/run/svcd/app/http.sock`, or the name of an app of this user.
@@ -39,7 +38,7 @@ class Client:
         self, address: str, *, timeout: float = 60.0, retries: int = 2, headers: dict[str, str] | None = None
     ) -> None:
         self._options = Options(address_of(address), timeout, retries, headers or {})
-        self._pool = _Pool(self._options.address)
+        self._pool = Pool(self._options.address)
 
     def __repr__(self) -> str:
         return f"<svcd.Client {self._options.address}>"
@@ -74,7 +73,7 @@ class Client:
             CallError: See docs/errors.md.
             EncodeError: An argument cannot travel.
         """
-        return self._send(Request.of_call(api, wire.encode(args)))
+        return self._send(request_of(api, args, Source))
 
     def _send(self, request: Request) -> Any:
         """Send a request, again where it may be, and return what its answer holds. Raises as `call`."""
@@ -82,7 +81,8 @@ class Client:
         attempt = 0
         while isinstance(value := self._once(request, deadline), Refused):
             pause = value.pause(attempt)
-            if attempt >= self._options.retries or time.monotonic() + pause >= deadline:
+            is_last = attempt >= self._options.retries or not request.can_be_repeated
+            if is_last or time.monotonic() + pause >= deadline:
                 raise value.error
             time.sleep(pause)
             attempt += 1
@@ -104,6 +104,8 @@ class Client:
             if is_stream:
                 return Items(connection, api, options, self._pool)
             return outcome(request, head, b"".join(iter(lambda: connection.chunk(deadline), None)))
+        except SourceError as failed:
+            raised = failed.error
         except NotTakenError as error:
             return Refused(options.not_connected(api, error))
         except TimeoutError:
@@ -115,13 +117,14 @@ class Client:
         finally:
             if not is_stream:
                 self._pool.give_back(connection)
+        raise raised  # out here, with no context that is not the caller's
 
 
 class Items:
     """The items of a stream, as they come. Leaving it (`close`, a `with`, or letting go of it) cancels the call."""
 
-    def __init__(self, connection: _Connection, api: str, options: Options, pool: _Pool) -> None:
-        self._connection: _Connection | None = connection
+    def __init__(self, connection: Connection, api: str, options: Options, pool: Pool) -> None:
+        self._connection: Connection | None = connection
         self._api = api
         self._options = options
         self._pool = pool
@@ -137,6 +140,8 @@ class Items:
     def __next__(self) -> Any:
         try:
             return self._next()
+        except SourceError as failed:
+            raised = failed.error
         except BaseException as error:
             self.close()
             if isinstance(error, TimeoutError):
@@ -144,6 +149,8 @@ class Items:
             if isinstance(error, OSError | BrokenAnswerError):
                 raise self._options.lost(self._api, error) from error
             raise
+        self.close()
+        raise raised
 
     def _next(self) -> Any:
         deadline = time.monotonic() + self._options.timeout
@@ -169,129 +176,3 @@ class Items:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.give_back(connection)
-
-
-class _Pool:
-    """The connections of one client: those that are idle, and room for more."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._idle: list[_Connection] = []
-        self._room = threading.BoundedSemaphore(CONNECTIONS)
-
-    def take(self, deadline: float) -> _Connection:
-        """Return a connection for one call. Raises TimeoutError, OSError."""
-        if not self._room.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimeoutError
-        try:
-            while self._idle:
-                with suppress(IndexError):  # another thread was faster
-                    connection = self._idle.pop()
-                    if connection.is_fresh():
-                        return connection
-                    connection.close()
-            return _Connection(self._address, deadline)
-        except BaseException:
-            self._room.release()
-            raise
-
-    def give_back(self, connection: _Connection) -> None:
-        """Keep a connection whose answer was read whole; close any other, which cancels its call."""
-        if connection.renew():
-            self._idle.append(connection)
-        else:
-            connection.close()
-        self._room.release()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
-
-
-class _Connection:
-    """One connection; every wait is bounded by a deadline of time.monotonic."""
-
-    def __init__(self, address: Address, deadline: float) -> None:
-        self._http = Http11()
-        self._is_over = False
-        self._idle_since = time.monotonic()
-        self._socket = _connect(address, deadline)
-
-    def send(self, request: Request, options: Options, deadline: float) -> Head:
-        """Send a call and return the head of its answer. Raises NotTakenError, BrokenAnswerError, OSError."""
-        self._is_over = False
-        try:
-            for piece in self._http.call(options.address, request, options.all_headers()):
-                self._socket.settimeout(_left(deadline))
-                self._socket.sendall(piece)
-        except ConnectionError as error:
-            try:
-                return self._head(deadline)  # an answer to what it had read until then, 413 say
-            except (OSError, BrokenAnswerError):
-                raise NotTakenError(str(error)) from error
-        return self._head(deadline)
-
-    def chunk(self, deadline: float) -> bytes | None:
-        """Return the next piece of the body, None at its end. Raises BrokenAnswerError, OSError."""
-        if self._is_over:
-            return None
-        event = self._next(deadline)
-        if isinstance(event, bytes):
-            return event
-        self._is_over = True
-        return None
-
-    def renew(self) -> bool:
-        """Whether this connection can carry another call."""
-        self._idle_since = time.monotonic()
-        return self._is_over and self._http.renew()
-
-    def is_fresh(self) -> bool:
-        """Whether the other side still holds it; what comes unasked is its farewell."""
-        if time.monotonic() - self._idle_since > KEEP_ALIVE:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _head(self, deadline: float) -> Head:
-        while not isinstance(event := self._next(deadline), Head):
-            pass
-        return event
-
-    def _next(self, deadline: float) -> Head | bytes | bool:
-        while (event := self._http.next_event()) is None:
-            self._socket.settimeout(_left(deadline))
-            self._http.receive(self._socket.recv(READ))
-        return event
-
-
-def _connect(address: Address, deadline: float) -> socket.socket:
-    if address.socket:
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connected.settimeout(_left(deadline))
-            connected.connect(address.socket)
-        except BaseException:
-            connected.close()
-            raise
-        return connected
-    connected = socket.create_connection((address.host, address.port), _left(deadline))
-    try:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if address.is_tls:
-            return ssl.create_default_context().wrap_socket(connected, server_hostname=address.host)
-    except BaseException:
-        connected.close()
-        raise
-    return connected
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from svcd.client.address import Address
+    from svcd.client.sources import Source
 
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER of a connection that is closed in the middle of a call: what waits in buffers would keep its end from being
+seen by an app that reads no more for the moment."""
 READ = 256 * 1024
 """Bytes that are read from a socket at once."""
 SMALL = 64 * 1024
@@ -41,11 +46,21 @@ class Request:
     """In the place of those of a call."""
     is_safe: bool = False
     """Whether it may be sent again though it may have been done already."""
+    source: Source | None = None
+    """What gives the rest of the body."""
 
     @classmethod
-    def of_call(cls, api: str, body: bytes) -> Request:
+    def of_call(
+        cls, api: str, body: bytes, *, content_type: str | None = None, source: Source | None = None
+    ) -> Request:
         """Return the request that calls an api."""
-        return cls(api, f"/{quote(api, safe='')}", body)
+        headers = (("content-type", content_type),) if content_type else ()
+        return cls(api, f"/{quote(api, safe='')}", body, headers=headers, source=source)
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether it is still there to be sent once more: what was taken of an iterator is gone."""
+        return self.source is None or not self.source.has_begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +85,31 @@ class Http11:
         return f"<Http11 {self._connection.our_state} {self._connection.their_state}>"
 
     def call(self, address: Address, request: Request, headers: dict[str, str]) -> list[bytes]:
-        """Return what is to be sent for a request. Raises ValueError for a header that cannot be sent."""
+        """Return what is to be sent for a request; where that has a source, its pieces and the `end` come afterwards.
+
+        Raises ValueError for a header that cannot be sent.
+        """
         body = request.body
-        lines = [
-            ("host", address.authority),
-            *(headers | dict(request.headers)).items(),
-            ("content-length", str(len(body))),
-        ]
+        framing = ("transfer-encoding", "chunked") if request.source else ("content-length", str(len(body)))
+        lines = [("host", address.authority), *(headers | dict(request.headers)).items(), framing]
         target = f"{address.prefix}{request.target}"
         try:
             head = self._connection.send(h11.Request(method=request.method, target=target, headers=lines)) or b""
         except h11.LocalProtocolError as error:
             raise ValueError(f"{request.name}: {error}") from None
+        if request.source:
+            return [head + self.piece(body)]
         self._connection.send(h11.Data(data=body))
         self._connection.send(h11.EndOfMessage())
         return [head + body] if len(body) < SMALL else [head, body]
+
+    def piece(self, data: bytes) -> bytes:
+        """Return what is to be sent for a piece of a body that comes from a source."""
+        return self._connection.send(h11.Data(data=data)) or b""
+
+    def end(self) -> bytes:
+        """Return what is to be sent after the last piece."""
+        return self._connection.send(h11.EndOfMessage()) or b""
 
     def receive(self, data: bytes) -> None:
         """Take what has come; nothing means that the other side has closed."""

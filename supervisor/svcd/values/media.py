@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +67,18 @@ def streamed_as(content_type: str, kinds: Iterable[str]) -> str | None:
         return MSGPACK_SEQ
     form, kind = (TEXT, "text") if name.startswith("text/") else (BYTES, "bytes")
     return form if kind in kinds else None
+
+
+def led_argument(content_type: str) -> str | None:
+    """Return the argument whose items a body holds after a first value with all others; None for any other body.
+
+    It is the parameter `items` of a sequence of msgpack values, percent-encoded.
+    """
+    name, *parameters = (part.strip() for part in content_type.split(";"))
+    if name.lower() != MSGPACK_SEQ:
+        return None
+    found = dict(parameter.partition("=")[::2] for parameter in parameters)
+    return unquote(found["items"].strip('"')) if "items" in found else None
 
 
 class Accept:

@@ -8,7 +8,8 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
     anything else                       the api's single bytes parameter
 
 For an api with a parameter that is a stream, a body of NDJSON, of a sequence of msgpack values, of text or of bytes is
-its items, taken as they come; the other arguments are in the query, read as a form is.
+its items, taken as they come; the other arguments are in the query, read as a form is. A sequence of msgpack values
+whose type has the parameter `items=NAME` begins with a map of the other arguments, so that they can be anything.
 
 JSON is taken at its word, as the api's schema has it: the text "3" is no number. Forms are read by `svcd.app.forms`. A
 result is answered as `text/plain` when it is a str, `application/octet-stream` when it is bytes, JSON
@@ -57,7 +58,9 @@ async def answer(service: LiveService, request: dict[str, Any], slot: Slot) -> A
     """
     api = service.find(str(request.get("api")))
     accept = Accept(request.get("accept") or "")
-    result = await api.run(arguments(api.schema, request), slot)
+    led = media.led_argument(request.get("type") or "")
+    args = arguments(api.schema, request) if led is None else await _led_arguments(api.schema, request, led)
+    result = await api.run(args, slot)
     if api.declaration.is_stream:
         return HttpStream(result, api.schema, accept)
     content_type, body = encode(result, api.schema, accept)
@@ -88,6 +91,20 @@ def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
     if media_type.startswith("text/"):
         return schema.validate({_field(schema, str, media_type): _text(schema, body)})
     return schema.validate({_field(schema, bytes, media_type): body})
+
+
+async def _led_arguments(schema: ApiSchema, request: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the validated arguments of a body that holds them all but `name`, and then the items of that one."""
+    if name not in schema.inputs:
+        message = "it is no parameter that is a stream, but was sent as one"
+        raise InvalidArgument(f"{schema.title}: {name}: {message}", details=[{"field": name, "message": message}])
+    if request.get("query"):
+        raise _bad_body(schema, f"it begins with the arguments other than {name}, so that none can be in the query")
+    items = items_of(request["body"], media.MSGPACK_SEQ, f"{schema.title}: {name}")
+    first = await anext(items, None)
+    if not isinstance(first, dict) or not all(isinstance(key, str) for key in first):
+        raise _bad_body(schema, "the first msgpack value should be a map of the other arguments")
+    return schema.validate({**first, name: items})
 
 
 def _field(schema: ApiSchema, wanted: type, media_type: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 import svcd
 from http_app import running_http_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from running import RunningApp
 
@@ -32,3 +34,13 @@ def address(request: pytest.FixtureRequest, app: RunningApp, monkeypatch: pytest
 def client(address: str) -> Iterator[svcd.Client]:
     with svcd.Client(address) as client:
         yield client
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Run an async function of the backend's own loop."""
+
+    def runner(function: Callable[[], Awaitable[Any]]) -> Any:
+        return trio.run(function) if request.param == "trio" else asyncio.run(function())
+
+    return runner

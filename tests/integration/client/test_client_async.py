@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import numpy as np
 import pytest
-import trio
 
 import svcd
 from http_app import printed
 from running import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from running import RunningApp
-
-
-@pytest.fixture(params=["trio", "asyncio"])
-def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Run an async function of the backend's own loop."""
-
-    def runner(function: Callable[[], Awaitable[Any]]) -> Any:
-        return trio.run(function) if request.param == "trio" else asyncio.run(function())
-
-    return runner
 
 
 def test_calls_streams_and_errors(address: str, run: Callable[..., Any]) -> None:

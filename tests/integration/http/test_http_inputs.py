@@ -94,6 +94,24 @@ def test_other_arguments_are_in_the_query(client: httpx.Client) -> None:
     assert [detail["field"] for detail in wrong.json()["error"]["details"]] == ["times", "more"]
 
 
+def test_other_arguments_may_be_the_first_value(client: httpx.Client) -> None:
+    led = {"content-type": "application/msgpack-seq; items=numbers"}
+    body = b"".join(map(msgpack.packb, [{"times": 3, "label": "="}, 1, 2]))
+    for pieces in ([body], [body[:9], body[9:]], [body[at : at + 1] for at in range(len(body))]):
+        assert client.post("/total", content=iter(pieces), headers=led).text == "=9.0"
+    assert client.post("/total", content=msgpack.packb({}), headers=led).text == "0.0"
+    for content in (b"", msgpack.packb(1), msgpack.packb({1: 2})):
+        wrong = client.post("/total", content=content, headers=led)
+        assert (wrong.status_code, wrong.json()["error"]["details"][0]["field"]) == (400, "body")
+        assert "should be a map of the other arguments" in wrong.text
+    assert "none can be in the query" in client.post("/total?times=3", content=body, headers=led).text
+    for api, name in (("total", "number"), ("add", "a"), ("size", "image")):
+        kind = {"content-type": f"application/msgpack-seq; items={name}"}
+        wrong = client.post(f"/{api}", content=body, headers=kind)
+        assert (wrong.status_code, wrong.json()["error"]["details"][0]["field"]) == (400, name)
+        assert "no parameter that is a stream" in wrong.text
+
+
 def test_items_are_what_the_annotation_says(client: httpx.Client) -> None:
     box = {"width": 1, "label": None}
     answer = client.post("/boxes", content=json.dumps(box).encode() + b"\n", headers=NDJSON)

@@ -119,8 +119,8 @@ def test_a_task_that_raises_is_told_as_a_call_would_be_and_the_log_has_the_rest(
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "remote")
     error_id = answer.json()["error"]["id"]
     assert "secret" not in answer.text
-    assert f"error {error_id}: " in work.log("ingress")
-    assert "ValueError: secret" in work.log("ingress")
+    wait_until(lambda: f"error {error_id}: " in work.log("ingress"), "the error in the log")
+    wait_until(lambda: "ValueError: secret" in work.log("ingress"), "its traceback in the log")
     status = about(http, "fail", task_id).json()
     assert (status["status"], status["error"]["id"]) == ("failure", error_id)
     again = about(http, "fail", task_id, "get")

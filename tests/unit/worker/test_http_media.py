@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from svcd.values.media import BYTES, EVENTS, JSON, MSGPACK, MSGPACK_SEQ, NDJSON, TEXT, Accept, offers
+from svcd.values.media import BYTES, EVENTS, JSON, MSGPACK, MSGPACK_SEQ, NDJSON, TEXT, Accept, led_argument, offers
 
 VALUE = offers(["json"], is_stream=False)
 TEXTUAL = offers(["text"], is_stream=False)
@@ -47,3 +47,17 @@ def test_the_best_liked_form_is_chosen(header: str, offered: tuple[str, ...], ch
 def test_offers_begin_with_what_is_natural() -> None:
     assert offers({"json", "bytes", "text"}, is_stream=False) == (TEXT, BYTES, JSON, MSGPACK)
     assert offers({"text"}, is_stream=True) == (TEXT, NDJSON, EVENTS, MSGPACK_SEQ)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "argument"),
+    [
+        ("application/msgpack-seq; items=numbers", "numbers"),
+        ('Application/Msgpack-Seq;charset=x; items="w%C3%B6rter"', "wörter"),
+        ("application/msgpack-seq", None),
+        ("application/msgpack; items=numbers", None),
+        ("", None),
+    ],
+)
+def test_a_type_names_the_argument_whose_items_follow(content_type: str, argument: str | None) -> None:
+    assert led_argument(content_type) == argument
