@@ -10,10 +10,11 @@ PACKER := build/venv
 PEERS  := build/peers
 FUZZ   := build/fuzz
 RUNS   ?= 200000
+TORCH  := torch==2.13.0+cpu
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup demo test soak faults fuzz check format bench bench-peers binary clean
+.PHONY: help setup torch demo test soak faults fuzz check format bench bench-peers binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -32,6 +33,12 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 setup: $(STAMP)  ## make .venv with svcd and what its tests need
+
+# The build for CPUs: PyPI's brings 2 GB of CUDA along. Where another index or folder has it, nothing else is asked.
+torch: $(STAMP)  ## add torch for CPUs to .venv, for the tests that need it
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' 2>/dev/null || \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	        --index-url https://download.pytorch.org/whl/cpu '$(TORCH)'
 
 demo: $(STAMP)   ## run the digits example in the foreground
 	@echo "When it is ready, post a picture from another terminal in this folder (0013_3.png shows a 3):"

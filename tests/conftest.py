@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "root": None if os.geteuid() == 0 else "needs root",
         "cgroup": _why_no_memory_groups(),
         "postgres": None if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "needs Debian's postgresql",
+        "torch": None if find_spec("torch") else "needs torch (make torch)",
         "systemd": None if _can_boot_systemd() else "needs root, unshare and /lib/systemd/systemd",
     }
     for item in items:

@@ -1,9 +1,9 @@
 """Values to msgpack and back, without pickle.
 
-Beyond msgpack's own types travel: numpy arrays and scalars of numeric and bool dtypes, date, time, datetime and
-timedelta, enum members (as their value), dataclasses and pydantic models (as maps; the receiving edge validates them),
-and whatever was registered. Tuples arrive as lists; a memoryview arrives as bytes or, from LEND bytes on, as a
-memoryview. Sets, integers beyond 64 bits and other objects are refused with their place.
+Beyond msgpack's own types travel: numpy arrays and scalars of numeric and bool dtypes, torch tensors, date, time,
+datetime and timedelta, enum members (as their value), dataclasses and pydantic models (as maps; the receiving edge
+validates them), and whatever was registered. Tuples arrive as lists; a memoryview arrives as bytes or, from LEND bytes
+on, as a memoryview. Sets, integers beyond 64 bits and other objects are refused with their place.
 
 `encode` and `decode` are self-contained msgpack. A frame's body is made by `pack_body` and read by `unpack_body`: there
 an array of at least `ATTACH` bytes is not copied into the msgpack text but attached, and arrives as a view of the
@@ -27,6 +27,7 @@ from svcd_ipc import exttypes
 from svcd_ipc.buffers import LEND, SCATTERED, Buffer, with_buffers_in
 from svcd_ipc.errors import EncodeError
 from svcd_ipc.exttypes import DecodeError, register
+from svcd_ipc.tensors import Flat, flat, is_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,19 +99,36 @@ class Encoder:
             return self._buffer(value)
         numpy = sys.modules.get("numpy")  # A process that has not imported it has no arrays.
         if numpy is not None and isinstance(value, numpy.ndarray):
-            for tell in on_array:
-                tell(value)
-            if self.lend is not None and value.nbytes >= LEND and (shared := exttypes.share_array(value, self.lend)):
-                self.lent.append(shared[2])
-                return msgpack.ExtType(*shared[:2])
-            if self._attach and value.nbytes >= ATTACH:
-                code, meta, data = exttypes.attach_array(value, len(self.attached))
-                self.attached.append(data)
-                return msgpack.ExtType(code, meta)
-            return msgpack.ExtType(*exttypes.pack_array(value))
+            return self._array(value)
+        if type(value) is Flat or is_tensor(value):
+            return self._tensor(value if type(value) is Flat else flat(value))
         if found := exttypes.pack_extension(value):
             return msgpack.ExtType(*found)
         return plain(value)
+
+    def _array(self, array: Any) -> msgpack.ExtType:
+        """Lend an array, else attach it, or let its bytes stand in the text where they are few."""
+        for tell in on_array:
+            tell(array)
+        if self.lend is not None and array.nbytes >= LEND and (shared := exttypes.share_array(array, self.lend)):
+            self.lent.append(shared[2])
+            return msgpack.ExtType(*shared[:2])
+        if self._attach and array.nbytes >= ATTACH:
+            code, meta, data = exttypes.attach_array(array, len(self.attached))
+            self.attached.append(data)
+            return msgpack.ExtType(code, meta)
+        return msgpack.ExtType(*exttypes.pack_array(array))
+
+    def _tensor(self, tensor: Flat) -> msgpack.ExtType:
+        """As `_array`, with the bytes of a tensor."""
+        head, data = exttypes.tensor_head(tensor), tensor.data
+        if self.lend is not None and len(data) >= LEND and (reference := self.lend(data)) is not None:
+            self.lent.append(reference)
+            return msgpack.ExtType(exttypes.SHARED_TENSOR, head + reference)
+        if not self._attach or len(data) < ATTACH:
+            return msgpack.ExtType(exttypes.TENSOR, head + bytes(data))
+        self.attached.append(data)
+        return msgpack.ExtType(exttypes.ATTACHED_TENSOR, head + str(len(self.attached) - 1).encode())
 
     def _buffer(self, buffer: Buffer) -> Any:
         """Lend a buffer, else let a view be attached and bytes stand in the text."""

@@ -13,17 +13,22 @@ from math import prod
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from svcd_ipc import tensors
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
+
+    from svcd_ipc.tensors import Flat
 
     Borrow = Callable[[bytes], memoryview]
 
 T = TypeVar("T")
 
 ARRAY, ATTACHED, SCALAR, DATE, TIME, DATETIME, TIMEDELTA, SHARED, VIEW, BYTES, ATTACHED_VIEW = range(1, 12)
-LENT: Final = (SHARED, VIEW, BYTES)
+TENSOR, ATTACHED_TENSOR, SHARED_TENSOR = range(12, 15)
+LENT: Final = (SHARED, VIEW, BYTES, SHARED_TENSOR)
 """Those that end with a reference to shared memory."""
 
 FIRST_FREE: Final = 32
@@ -34,6 +39,7 @@ _REFERENCE: Final = 25
 """Bytes of a reference to shared memory, see `sharing`."""
 _DTYPE = re.compile(r"[<>|][biufc]\d{1,2}")
 """What a dtype may look like on the wire; numpy's own parser accepts far more than arrays of numbers."""
+_TORCH_DTYPE = re.compile(r"[a-z0-9_]{1,32}")
 
 _TIMEDELTA_FORM = Struct("<iiI")
 _BIGGEST_SHAPE = 64
@@ -98,6 +104,11 @@ def attach_array(array: np.ndarray[Any, Any], number: int) -> tuple[int, bytes, 
     return ATTACHED, meta + str(number).encode(), flat.view("u1").data
 
 
+def tensor_head(tensor: Flat) -> bytes:
+    """Return what is said of a tensor before its data, or before what refers to it."""
+    return _head(tensor.dtype, tensor.shape)
+
+
 def unpack(code: int, payload: bytes) -> Any:
     """Return the value of an ext type that stands alone. Raises DecodeError when it cannot be made."""
     return hook(())(code, payload)
@@ -154,15 +165,19 @@ def _meta(array: Any) -> bytes:
     if dtype.kind not in "biufc" or dtype.names or type(array).__name__ == "MaskedArray":
         what = "masked array" if type(array).__name__ == "MaskedArray" else f"numpy dtype {dtype}"
         raise TypeError(f"a {what} cannot travel; only plain arrays of numbers and bools do")
-    text = f"{dtype.str}|{','.join(map(str, array.shape))}|"
+    return _head(dtype.str, array.shape)
+
+
+def _head(dtype: str, shape: Iterable[int]) -> bytes:
+    text = f"{dtype}|{','.join(map(str, shape))}|"
     return text.ljust(-(-len(text) // _ALIGN) * _ALIGN).encode()
 
 
-def _split(payload: bytes) -> tuple[tuple[str, tuple[int, ...]], memoryview]:
+def _split(payload: bytes, dtypes: re.Pattern[str] = _DTYPE) -> tuple[tuple[str, tuple[int, ...]], memoryview]:
     """Cut an array's payload into ((dtype, shape), rest). Raises DecodeError for a dtype that does not travel."""
     bar = payload.index(b"|", payload.index(b"|", 1) + 1)
     dtype, shape = payload[:bar].decode("ascii").rsplit("|", 1)
-    if not _DTYPE.fullmatch(dtype):
+    if not dtypes.fullmatch(dtype):
         raise DecodeError(f"an array of dtype {dtype!r:.40} is not accepted")
     sizes = tuple(int(size) for size in shape.split(",") if size)
     if len(sizes) > _BIGGEST_SHAPE or any(size < 0 for size in sizes):
@@ -195,6 +210,19 @@ def _shared_array(meta: tuple[str, tuple[int, ...]], data: memoryview) -> np.nda
     return numpy.frombuffer(data, meta[0]).reshape(meta[1])
 
 
+def _tensor(payload: bytes, data: memoryview | None = None) -> Any:
+    """Return a tensor of the data, which stands in the payload unless told otherwise."""
+    told, rest = _split(payload, _TORCH_DTYPE)
+    try:
+        return tensors.made(*told, rest if data is None else data)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+
+
+def _attached_tensor(payload: bytes, attached: Sequence[memoryview]) -> Any:
+    return _tensor(payload, attached[int(_split(payload, _TORCH_DTYPE)[1])])
+
+
 def _inline_array(payload: bytes) -> np.ndarray[Any, Any]:
     return _array(*_split(payload))
 
@@ -210,6 +238,7 @@ def _timedelta(payload: bytes) -> dt.timedelta:
 
 _readers: dict[int, Callable[[bytes], Any]] = {
     ARRAY: _inline_array,
+    TENSOR: _tensor,
     SCALAR: _scalar,
     DATE: lambda payload: dt.date.fromisoformat(payload.decode()),
     TIME: lambda payload: dt.time.fromisoformat(payload.decode()),
@@ -219,11 +248,13 @@ _readers: dict[int, Callable[[bytes], Any]] = {
 
 _attached_readers: dict[int, Callable[[bytes, Sequence[memoryview]], Any]] = {
     ATTACHED: lambda payload, attached: _attached_array(*_split(payload), attached),
+    ATTACHED_TENSOR: _attached_tensor,
     ATTACHED_VIEW: lambda payload, attached: attached[int(payload)].toreadonly(),
 }
 
 _lent_readers: dict[int, Callable[[bytes, memoryview], Any]] = {
     SHARED: lambda payload, data: _shared_array(_split(payload[:-_REFERENCE])[0], data),
+    SHARED_TENSOR: lambda payload, data: _tensor(payload[:-_REFERENCE], data),
     VIEW: lambda _, data: data,
     BYTES: lambda _, data: bytes(data),
 }

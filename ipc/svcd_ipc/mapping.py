@@ -20,6 +20,7 @@ from stat import S_ISREG
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from svcd_ipc.raw import address_of
 from svcd_ipc.space import PAGE
 
 if TYPE_CHECKING:
@@ -46,16 +47,6 @@ _MOST_THREADS: Final = 4
 _FAILED: Final = ctypes.c_void_p(-1).value
 
 
-class _Buffer(ctypes.Structure):
-    """Py_buffer, part of Python's stable ABI since 3.11."""
-
-    _fields_ = (
-        *(("buf", ctypes.c_void_p), ("obj", ctypes.c_void_p), ("len", ctypes.c_ssize_t)),
-        *(("itemsize", ctypes.c_ssize_t), ("readonly", ctypes.c_int), ("ndim", ctypes.c_int)),
-        *((name, ctypes.c_void_p) for name in ("format", "shape", "strides", "suboffsets", "internal")),
-    )
-
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -65,16 +56,6 @@ _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 class NotSharedError(ValueError):
     """A descriptor is not the memory that it is said to be."""
-
-
-def address_of(value: Any) -> int:
-    """Return the address of a contiguous buffer."""
-    buffer = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(value), ctypes.byref(buffer), 0)
-    try:
-        return int(buffer.buf)
-    finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
 
 
 class Mapping:

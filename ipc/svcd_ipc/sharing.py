@@ -19,6 +19,7 @@ from svcd_ipc.buffers import LEND
 from svcd_ipc.errors import RemoteProtocolError
 from svcd_ipc.mapping import Mapping, window_of
 from svcd_ipc.memory import Departed, Memory
+from svcd_ipc.raw import address_of, move
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -177,7 +178,7 @@ def copy(memory: Memory, value: Any) -> Any:
 def _fill(room: memoryview, value: Any) -> Any:
     """Copy an array or a flat memoryview to memory of its size; return what lies there now, of the same kind."""
     if isinstance(value, memoryview):
-        room[:] = value
+        move(address_of(room), value)  # Unlike an assignment it lets go of the GIL.
         return room
     numpy = sys.modules["numpy"]
     copied = numpy.frombuffer(room, value.dtype).reshape(value.shape)

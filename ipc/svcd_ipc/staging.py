@@ -15,6 +15,7 @@ import trio
 
 from svcd_ipc.buffers import BUFFERS, LEND, with_buffers
 from svcd_ipc.sharing import copy
+from svcd_ipc.tensors import Flat, flat, is_tensor
 
 if TYPE_CHECKING:
     from svcd_ipc.sharing import Sharing
@@ -60,16 +61,31 @@ class Staging:
         return value
 
     async def _staged(self, array: Any) -> Any:
+        if is_tensor(array):
+            return await self._staged_tensor(array)
         numpy = sys.modules.get("numpy")
         if numpy is None or type(array) is not numpy.ndarray or not self._sharing.would_copy(array):
             return array
+        copied = await self._copied(array)
+        return array if copied is None else copied
+
+    async def _staged_tensor(self, tensor: Any) -> Any:
+        try:
+            found = flat(tensor)
+        except TypeError:
+            return tensor  # Whoever packs it says where it stands.
+        copied = await self._copied(found.data) if self._sharing.may_lend else None
+        return tensor if copied is None else Flat(found.dtype, found.shape, copied)
+
+    async def _copied(self, value: Any) -> Any:
+        """Return a copy of an array or a flat memoryview in the arena, or None when there is no room."""
         memory = self._sharing.memory
-        copied = await trio.to_thread.run_sync(copy, memory, array)
-        if copied is None and self._limit <= array.nbytes <= memory.size:  # There is no other way for it.
+        copied = await trio.to_thread.run_sync(copy, memory, value)
+        if copied is None and self._limit <= value.nbytes <= memory.size:  # There is no other way for it.
             while copied is None and self._sharing.may_lend:
                 await trio.sleep(_PAUSE)
-                copied = await trio.to_thread.run_sync(copy, memory, array)
-        return array if copied is None else copied
+                copied = await trio.to_thread.run_sync(copy, memory, value)
+        return copied
 
 
 def may_be_large(value: Any) -> bool:

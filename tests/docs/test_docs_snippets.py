@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from doc_blocks import DOCUMENTS, ROOT, Block, all_blocks, blocks, documents_with, name_of
@@ -14,6 +14,7 @@ from lifecycle_diagram import PAGE, renewed
 from svcd.config import Sources, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KNOWN = {"console", "ini", "mermaid", "python", "sh", "text", "toml"}
@@ -42,7 +43,14 @@ def programs(document: Path) -> list[Block]:
     return [block for block in blocks(document) if block.language == "python" and block.text not in EXAMPLE_TEXTS]
 
 
-@pytest.mark.parametrize("document", list(filter(programs, DOCUMENTS)), ids=name_of)
+def with_programs() -> Iterator[Any]:
+    """Yield the documents that have some, those about torch for machines that have it."""
+    for document in filter(programs, DOCUMENTS):
+        needs_torch = any("import torch\n" in block.text for block in programs(document))
+        yield pytest.param(document, marks=[pytest.mark.torch] if needs_torch else [], id=name_of(document))
+
+
+@pytest.mark.parametrize("document", [*with_programs()])
 def test_programs_run(document: Path, tmp_path: Path) -> None:
     """All programs of a document are one, with each line where it is in the document: errors name the place."""
     lines: list[str] = []

@@ -16,7 +16,7 @@ import msgpack
 
 from svcd_ipc import codec, exttypes, frames, mapping
 from svcd_ipc.connection import Connection
-from svcd_ipc.errors import RemoteError, RemoteProtocolError
+from svcd_ipc.errors import EncodeError, RemoteError, RemoteProtocolError
 from svcd_ipc.memory import Memory
 from svcd_ipc.messages import MAGIC, MEMORY, VERSION, Call, Feed, Item, Result
 from svcd_ipc.sharing import Sharing
@@ -71,7 +71,7 @@ def value(choices: Choices, depth: int = 0) -> Any:
     if kind == 10 and depth < 4:
         inner = [value(choices, depth + 1) for _ in range(choices.below(5))]
         return inner if choices.below(2) else {f"{choices.byte():x}": each for each in inner}
-    return msgpack.ExtType(choices.below(12), choices.bytes(choices.below(48)))
+    return msgpack.ExtType(choices.below(15), choices.bytes(choices.below(48)))
 
 
 def reference(choices: Choices) -> msgpack.ExtType:
@@ -213,7 +213,14 @@ class Peerless:
         elif call.window:
             connection.send_end(call.id)
         else:
-            connection.send_result(call.id, call.args if call.fault is None else None)
+            self._echo(call)
+
+    def _echo(self, call: Call) -> None:
+        """Answer with what came; when that is too long for a frame, say so as a callee does."""
+        try:
+            self.connection.send_result(call.id, call.args if call.fault is None else None)
+        except EncodeError as error:
+            self.connection.send_error(call.id, RemoteError.of(error))
 
 
 MEMORY_HERE = Memory(ARENA)

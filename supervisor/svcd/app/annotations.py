@@ -1,10 +1,11 @@
-"""Annotations that pydantic alone does not know (numpy arrays, memoryview), and those that travel as themselves.
+"""Annotations that pydantic alone does not know (arrays, tensors, memoryview), and those that travel as themselves.
 
-numpy is never imported here unless an annotation or a value already brought it.
+numpy and torch are never imported here unless an annotation or a value already brought them.
 """
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections import abc
@@ -25,7 +26,7 @@ _PLAIN_ORIGINS = frozenset((list, dict, abc.Mapping, abc.MutableMapping, abc.Seq
 
 def is_plain(annotation: Any) -> bool:
     """Whether a value of this type arrives over the wire as the same type, so that nothing is to be rebuilt."""
-    if typing.get_origin(annotation) is typing.Literal or is_array(annotation):
+    if typing.get_origin(annotation) is typing.Literal or is_array(annotation) or is_tensor(annotation):
         return True
     arms = typing.get_args(annotation)
     if typing.get_origin(annotation) is Annotated:
@@ -36,9 +37,9 @@ def is_plain(annotation: Any) -> bool:
 
 
 def with_arrays(annotation: Any) -> Any:
-    """Return the annotation with every numpy array type, and memoryview, in it made known to pydantic."""
-    if is_array(annotation) or annotation is memoryview:
-        return Annotated[annotation, _View() if annotation is memoryview else _Array(_dtype_of(annotation))]
+    """Return the annotation with every type of arrays and tensors, and memoryview, in it made known to pydantic."""
+    if (seen_as := _seen_as(annotation)) is not None:
+        return Annotated[annotation, seen_as]
     arms = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if not arms or origin is typing.Literal or origin is None:
@@ -103,6 +104,20 @@ def is_array(annotation: Any) -> bool:
     return isinstance(cls, type) and cls.__module__ == "numpy" and cls.__name__ == "ndarray"
 
 
+def _seen_as(annotation: Any) -> _Array | _Tensor | _View | None:
+    """Return what makes a type known to pydantic, None for those that it knows."""
+    if is_array(annotation):
+        return _Array(_dtype_of(annotation))
+    if is_tensor(annotation):
+        return _Tensor()
+    return _View() if annotation is memoryview else None
+
+
+def is_tensor(annotation: Any) -> bool:
+    """Whether it is torch's type of tensors."""
+    return isinstance(annotation, type) and annotation.__module__ == "torch" and annotation.__name__ == "Tensor"
+
+
 def _dtype_of(annotation: Any) -> Any:
     """Return the scalar type of `NDArray[np.float32]`, or None where any will do."""
     for arm in typing.get_args(annotation)[1:]:
@@ -129,6 +144,35 @@ class _Array:
             "type": "array",
             "description": f"array of {self.dtype.__name__ if self.dtype else 'numbers'}, nested lists",
         }
+
+
+class _Tensor:
+    """Pydantic's view of a tensor: taken as it is, or made of an array or nested lists; nested lists in JSON."""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _as_tensor,
+            serialization=core_schema.plain_serializer_function_ser_schema(_listed, when_used="json"),
+        )
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "array", "description": "tensor of numbers, nested lists"}
+
+
+def _as_tensor(value: Any) -> Any:
+    torch = sys.modules["torch"]  # the annotation has brought it
+    if isinstance(value, torch.Tensor):
+        return value
+    if not isinstance(value, list | int | float | bool) and type(value).__module__ != "numpy":
+        raise PydanticCustomError(
+            "tensor_type", f"Input should be a tensor, an array or nested lists, not {type(value).__name__}"
+        )
+    try:
+        return torch.tensor(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise PydanticCustomError(
+            "tensor_shape", "Input should be nested lists of numbers: {e}", {"e": str(error)}
+        ) from None
 
 
 class _View:

@@ -15,7 +15,7 @@ from collections import abc
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
-from svcd.app.annotations import is_array, is_plain
+from svcd.app.annotations import is_array, is_plain, is_tensor
 from svcd_ipc.errors import BadResult
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def kinds_of(annotation: Any) -> tuple[type, ...] | None:
     if origin in (typing.Union, types.UnionType):
         found = [kinds_of(arm) for arm in arms]
         return None if None in found else tuple(kind for kinds in found if kinds for kind in kinds)
-    return _KINDS.get(origin or annotation)
+    return (annotation,) if is_tensor(annotation) else _KINDS.get(origin or annotation)
 
 
 def _is_scalar(value: Any, numbers: str) -> bool:

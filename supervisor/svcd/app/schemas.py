@@ -267,7 +267,7 @@ def _with_integers(value: Any) -> Any:
 
 
 def _fallback(value: Any) -> Any:
-    """Give numpy's arrays and scalars a JSON form; anything else has none."""
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+    """Give arrays, their scalars and tensors a JSON form; anything else has none."""
+    if type(value).__module__ in {"numpy", "torch"} and hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")

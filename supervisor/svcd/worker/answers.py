@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd_ipc import codec
 from svcd_ipc.errors import BadResult, EncodeError
+from svcd_ipc.tensors import is_tensor
 
 if TYPE_CHECKING:
     from svcd.app.schemas import ApiSchema
@@ -82,4 +83,6 @@ def _is_finite(value: Any) -> bool:
         return isfinite(value)
     if type(value).__module__ == "numpy" and value.dtype.kind in "fc":
         return bool(sys.modules["numpy"].isfinite(value).all())
+    if is_tensor(value):
+        return bool(sys.modules["torch"].isfinite(value).all())
     return True

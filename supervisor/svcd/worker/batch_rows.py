@@ -1,8 +1,9 @@
 """The rows of a batched call: how many, of what kind, joined for the kernel and parted again. Pure.
 
-An argument has rows when it is an array (along the batch axis), a list, or a tuple of those. Any other argument is an
-option: calls with unlike options, like calls with unlike dtypes or shapes beside the batch axis, are not of one kind.
-numpy is never imported here: where there are arrays, it is loaded.
+An argument has rows when it is an array or a tensor (along the batch axis), a list, or a tuple of those. Any other
+argument is an option: calls with unlike options, like calls with unlike dtypes or shapes beside the batch axis, are not
+of one kind.
+Neither numpy nor torch is ever imported here: where there are arrays, numpy is loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from svcd_ipc.codec import encode
 from svcd_ipc.errors import BadResult, EncodeError, InvalidArgument
+from svcd_ipc.tensors import is_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -137,9 +139,9 @@ def has_rows(value: Any) -> bool:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is a numpy array."""
+    """Whether a value is a numpy array, or a tensor, which is an array in all that matters here."""
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
+    return (numpy is not None and isinstance(value, numpy.ndarray)) or is_tensor(value)
 
 
 def _sameness(option: Any) -> Hashable:
@@ -178,6 +180,8 @@ def _join(values: Sequence[Any], axis: int) -> Any:
         return tuple(_join(parts, axis) for parts in zip(*values, strict=True))
     if isinstance(first, dict):
         return {key: _join([value[key] for value in values], axis) for key in first}
+    if is_tensor(first):
+        return sys.modules["torch"].cat(values, axis)
     joined = sys.modules["numpy"].concatenate(values, axis)
     joined.flags.writeable = False  # as every array that an api is given
     return joined

@@ -13,10 +13,10 @@ import pytest
     [
         ("frames", ["trio", "msgpack", "numpy", "socket"]),
         ("errors", ["trio", "msgpack", "numpy", "socket"]),
-        ("connection", ["trio", "numpy", "pydantic", "socket"]),
-        ("codec", ["trio", "numpy", "pydantic", "socket"]),
-        ("channel", ["numpy", "pydantic", "click", "psutil"]),
-        ("server", ["numpy", "pydantic", "click", "psutil"]),
+        ("connection", ["trio", "numpy", "torch", "pydantic", "socket"]),
+        ("codec", ["trio", "numpy", "torch", "pydantic", "socket"]),
+        ("channel", ["numpy", "torch", "pydantic", "click", "psutil"]),
+        ("server", ["numpy", "torch", "pydantic", "click", "psutil"]),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, absent: list[str]) -> None:
