@@ -13,6 +13,7 @@ from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, Replic
 from svcd_ipc.feeding import Feeding
 from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
 from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
+from svcd_ipc.scopes import effective_deadline
 from svcd_ipc.staging import may_be_large
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Caller:
         pending.id = number
         pending.start = self._outbox.total
         self.pending[number] = pending
-        self._outbox.put(chunks, len(self.pending) > 1, True)
+        self._outbox.put(chunks, len(self.pending) > 1 or self.reader.is_crowded, True)
 
     def _feeding(self, pending: Pending | Arrivals, inputs: Mapping[str, AsyncIterator[Any]]) -> Feeding:
         def fail(error: BaseException) -> None:
@@ -256,7 +257,7 @@ class Caller:
         serving = current.get()
         if serving is not None and serving.deadline is not None and (deadline is None or serving.deadline < deadline):
             deadline = serving.deadline
-        scope = trio.current_effective_deadline()
+        scope = effective_deadline()
         if scope == inf:
             return deadline, deadline
         scope += self._clock() - trio.current_time()
@@ -272,7 +273,7 @@ class Caller:
         """Let the caller's own scope end it where somebody else was only the first to see that its time is up."""
         if not is_own:
             return
-        left = trio.current_effective_deadline() - trio.current_time()
+        left = effective_deadline() - trio.current_time()
         if left < _SKEW:
             await trio.sleep(max(0.0, left))
 

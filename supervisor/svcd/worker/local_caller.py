@@ -30,6 +30,7 @@ from svcd_ipc.errors import (
     to_wire,
 )
 from svcd_ipc.messages import VERSION, Hello
+from svcd_ipc.scopes import effective_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ class LocalCaller:
 
     def _scope_deadline(self) -> float:
         """Return when the scopes around the running task end, on our clock."""
-        return trio.current_effective_deadline() - trio.current_time() + self._clock()
+        return effective_deadline() - trio.current_time() + self._clock()
 
     def carried(self, api: str, value: Any) -> Any:
         """Return a result or an item as it arrives. Raises BadResult."""
