@@ -37,6 +37,9 @@ _READ: Final = 64 * 1024
 _CROWDED: Final = 64
 """Waits without giving way after messages that came together, as other tasks of this process have work then."""
 
+_HALVED: Final = 16
+"""Calls that come together from which on they may be answered in two halves."""
+
 _VACANT: Final = 0.005
 """Seconds without a call after which a hand reads again."""
 
@@ -78,11 +81,17 @@ class Reader:
         self._is_minded = False
         self._turns = 0
         self._stalled = 0
+        self._together = 0
+        """Calls that came together last, but for the last of them."""
+        self._half = 0
+        """How many of those that come next are to be answered before the others; 0 for all at once."""
         self._has_peer_ended = False
         self.has_ended = False
         """Set by the channel: there is nothing more to say."""
         self.is_vacant = False
         """Nobody reads."""
+        self.is_crowded = False
+        """Several messages came with the last read, so that whoever goes on now is not alone."""
 
     def start(self, crew: Crew) -> None:
         """Let a hand of the crew read from now on."""
@@ -137,6 +146,26 @@ class Reader:
             return
         except OSError as error:
             self._end(error)
+
+    async def _receive_calls(self) -> None:
+        """Receive more, and say whether what comes is to be answered in two halves.
+
+        A crowd whose calls are all answered at once makes the next ones at once too, and so one side would always work
+        while the other waits. Once there are two halves, each side finds one there when it is through with the other.
+        """
+        self._half = 0
+        if self._together < _HALVED:
+            await self.receive()
+            return
+        try:
+            self.receive_now()
+        except BlockingIOError:
+            self._half = self._together // 2
+            await self.receive()
+        except OSError as error:
+            self._end(error)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _receive_in_turn(self) -> bool:
         """Let the peer run, and receive what it said; False when it has to be waited for."""
@@ -223,7 +252,7 @@ class Reader:
                 await outbox.room()
             if not self._connection.has_more:
                 if not (has_received and self._is_done() and self._receive_in_turn()):
-                    await self.receive()
+                    await self._receive_calls()
                 has_received = True
 
     def _must_hold_up(self) -> bool:
@@ -241,18 +270,18 @@ class Reader:
         connection, outbox = self._connection, self._outbox
         if outbox.size <= HIGH_WATER:
             self._stalled = 0
+        self._together = 0
+        self.is_crowded = False
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
                 has_more = connection.has_more
                 if has_more:
                     self._way.skip = _CROWDED
+                    self.is_crowded = True
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
-                else:
-                    if has_more and starts_calls:
-                        outbox.corked = True  # Answers to calls that came together: `_read` pushes them.
-                    if (waiting := self._take_call(event, starts_calls)) is not None:
-                        return waiting
+                elif (waiting := self._take_call(event, starts_calls, has_more)) is not None:
+                    return waiting
                 if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):
                     break
         except RemoteProtocolError as error:
@@ -261,7 +290,10 @@ class Reader:
             self._notice_end()
         return None
 
-    def _take_call(self, event: Call, starts_calls: bool) -> Serving | None:
+    def _take_call(self, event: Call, starts_calls: bool, has_more: bool) -> Serving | None:
+        if has_more and starts_calls:
+            self._outbox.corked = True  # Answers to calls that came together: `_read` pushes them.
+            self._together += 1
         if self._outbox.size > HIGH_WATER:
             self._stall(event)
             return None
@@ -270,7 +302,11 @@ class Reader:
         if serving is None:
             return None
         if starts_calls and event.api not in callee.waiting_apis:
-            return None if callee.begin(serving) else serving
+            if not callee.begin(serving):
+                return serving
+            if self._half and self._half == self._together:
+                self._outbox.push()
+            return None
         self._give(partial(callee.serve, serving))
         return None
 
