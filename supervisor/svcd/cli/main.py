@@ -25,6 +25,7 @@ _COMMANDS = {
     "events": "show what happened",
     "scale": "change how many replicas run",
     "restart": "end replicas and start them anew",
+    "tasks": "list the background tasks",
     "call": "call one api of a service",
     "bench": "put load on one api and measure",
     "chaos": "break replicas on purpose, and see what becomes of it",

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _STATES = {
-    **dict.fromkeys(("ready", "done"), "green"),
-    **dict.fromkeys(("backoff", "pending", "unready"), "yellow"),
-    "starting": "cyan",
-    "failed": "red",
+    **dict.fromkeys(("ready", "done", "success"), "green"),
+    **dict.fromkeys(("backoff", "pending", "unready", "cancelled"), "yellow"),
+    **dict.fromkeys(("starting", "in_progress"), "cyan"),
+    **dict.fromkeys(("failed", "failure", "lost"), "red"),
 }
 
 
@@ -30,7 +30,12 @@ def render(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def age(since: str) -> str:
     """How long ago an ISO instant was: `12s`, `3m`, `5h`, `2d`."""
-    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+    return span((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """Seconds for people, rounded down: `12s`, `3m`, `5h`, `2d`."""
+    seconds = max(0.0, seconds)
     for limit, unit, size in ((60, "s", 1), (3600, "m", 60), (86400, "h", 3600)):
         if seconds < limit:
             return f"{int(seconds / size)}{unit}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from svcd.config.files import read_file
 from svcd.config.layers import Layer, Reader, merge, spelled
 from svcd.config.overrides import environment_layer, scale_layer, set_layer
+from svcd.config.paths import absolute
 from svcd.config.problems import ConfigError, Problem, nearest
 from svcd.config.pythons import interpreter, interpreter_problem, python_entry
 
@@ -71,6 +72,12 @@ class Documents:
         """The services that share a process, by name."""
         said = merge(self.layers).get(("app", "colocate"))
         return said[-1].value if said else ()
+
+    @property
+    def task_store(self) -> str:
+        """Absolute path of the file of tasks that the configuration names, "" where it names none."""
+        said = merge(self.layers).get(("app", "tasks", "store"))
+        return absolute(said[-1]) if said else ""
 
     @property
     def orphan_grace(self) -> float:

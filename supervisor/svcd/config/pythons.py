@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from svcd.config.paths import absolute
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,15 +23,14 @@ def python_entry(stack: Stack, service: str) -> Entry | None:
 def interpreter(entry: Entry, environ: Mapping[str, str]) -> str:
     """Return the absolute path of the interpreter that an entry names.
 
-    A bare name is looked up on PATH; a relative path starts at the folder of the file that says it. Links are kept: a
-    virtual environment is found by the path of its `python`, which is a link.
+    A bare name is looked up on PATH first.
     """
     said: str = entry.value
     if "/" not in said:
         import shutil  # noqa: PLC0415 - rare, and not for free at start-up
 
-        return shutil.which(said, path=environ.get("PATH")) or os.path.abspath(entry.source.base / said)  # noqa: PTH100 - pathlib would keep `..`
-    return os.path.abspath(entry.source.base / os.path.expanduser(said))  # noqa: PTH100, PTH111 - as above; expands in text
+        return shutil.which(said, path=environ.get("PATH")) or absolute(entry)
+    return absolute(entry)
 
 
 def interpreter_problem(entry: Entry, environ: Mapping[str, str]) -> Problem | None:

@@ -14,6 +14,7 @@ from svcd.config.dotenvs import env_files_layer
 from svcd.config.groups import check_groups, groups_of
 from svcd.config.layers import Layer, Reader, is_of_service, merge, spelled
 from svcd.config.origins import Decorator
+from svcd.config.paths import absolute
 from svcd.config.problems import ConfigError, Problem
 from svcd.config.pythons import interpreter, python_entry
 from svcd.config.variables import variables_of
@@ -69,7 +70,7 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
         entry=graph["entry"],
         http=_http(stack),
         orphan_grace=_value(stack, "app.orphan_grace", ("app", "orphan_grace")),
-        tasks=_tasks(stack),
+        tasks=_tasks(stack, documents.task_store),
         logs=Logs(
             **{each.name: _value(stack, f"app.logs.{each.name}", ("app", "logs", each.name)) for each in fields(Logs)}
         ),
@@ -169,11 +170,11 @@ def _http(stack: Stack) -> Http:
     )
 
 
-def _tasks(stack: Stack) -> TaskSettings:
+def _tasks(stack: Stack, store: str) -> TaskSettings:
     said = {
         each.name: _value(stack, f"app.tasks.{each.name}", ("app", "tasks", each.name)) for each in fields(TaskSettings)
     }
-    return TaskSettings(**said | {"store": said["store"] or ""})
+    return TaskSettings(**said | {"store": store})
 
 
 def _service(
@@ -227,7 +228,7 @@ def _process(stack: Stack, service: str) -> Process:
     cwd = stack.get((*here, "cwd"))
     said = {name: stack[*here, name][-1].value for name in ("umask", "nice", "user", "group") if (*here, name) in stack}
     return Process(
-        cwd=os.path.abspath(cwd[-1].source.base / os.path.expanduser(cwd[-1].value)) if cwd else "",  # noqa: PTH100, PTH111 - resolves no link; expands in text
+        cwd=absolute(cwd[-1]) if cwd else "",
         rlimits={path[3]: entries[-1].value for path, entries in stack.items() if path[:3] == (*here, "rlimits")},
         **said,
     )

@@ -130,23 +130,27 @@ def _make_private(path: Path) -> None:
 
 def _check(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    (owner,), (version,) = (
-        connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
-    )
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if not tables:
+    if tables:
+        check_version(connection, path)
+    else:
         connection.execute("ROLLBACK")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only before there is a table
         connection.execute("BEGIN IMMEDIATE")
         _create(connection)
-    elif owner != APPLICATION_ID:
+    connection.execute("COMMIT")
+
+
+def check_version(connection: sqlite3.Connection, path: str) -> None:
+    """Raise StoreUnusable for a database that is no task store, or one of another svcd."""
+    owner, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if owner != APPLICATION_ID:
         raise StoreUnusable(f"{path} is a database, but no task store; `store` under [app.tasks] names another place")
-    elif version != VERSION:
+    if version != VERSION:
         raise StoreUnusable(
             f"the task store {path} has schema {version}, and this svcd knows {VERSION} only: run the svcd that wrote"
             " it, or move the file away with its -wal and -shm, which gives up the tasks in it"
         )
-    connection.execute("COMMIT")
 
 
 def _create(connection: sqlite3.Connection) -> None:

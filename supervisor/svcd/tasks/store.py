@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from svcd.tasks.owners import Owners
 
-_INFO = """
-SELECT id, api, state, attempts, created_at, started_at, ended_at, expires_at, retry_of,
-       fault_code, fault_text, fault_more
-FROM tasks WHERE id = ?
-"""
+COLUMNS = (
+    "id, api, state, attempts, created_at, started_at, ended_at, expires_at, retry_of,"
+    " fault_code, fault_text, fault_more"
+)
+"""What `info_of` wants of a task."""
+_INFO = f"SELECT {COLUMNS} FROM tasks WHERE id = ?"  # noqa: S608 - no value
 _NEXT = """
 SELECT seq FROM tasks WHERE state = 'queued' AND (
     losses = 0 OR NOT EXISTS (SELECT 1 FROM tasks WHERE state = 'in_progress' AND losses > 0)
@@ -79,7 +80,7 @@ class Store:
         if known is not None:
             if known[1] != new.api:
                 raise TaskExists(f"the id {new.id} is that of a task of {known[1]}")
-            return _info(known)
+            return info_of(known)
         self._check_room(len(new.body))
         cursor = self._run(
             "INSERT INTO tasks (id, api, state, idempotent, timeout, retries, accept, trace, retry_of, created_at)"
@@ -124,7 +125,7 @@ class Store:
         row = self._one(_INFO, task_id)
         if row is None or row[1] != api or (row[7] is not None and row[7] <= now):
             raise UnknownTask(f"{api} has no task {task_id}: there never was one, or it has expired")
-        return _info(row)
+        return info_of(row)
 
     def result(self, task_id: str) -> Result:
         """Return the result of a task that succeeded."""
@@ -275,7 +276,8 @@ class Store:
         return self.connection.execute(statement, values)
 
 
-def _info(row: tuple[Any, ...]) -> TaskInfo:
+def info_of(row: tuple[Any, ...]) -> TaskInfo:
+    """Return what the COLUMNS of a task say."""
     id_, api, state, attempts, created_at, started_at, ended_at, expires_at, retry_of, code, text, more = row
     return TaskInfo(
         id=id_,
