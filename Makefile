@@ -14,7 +14,7 @@ TORCH  := torch==2.13.0+cpu
 
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
 
-.PHONY: help setup torch demo test soak faults fuzz check format bench bench-peers binary clean
+.PHONY: help setup demo native pure torch test soak faults fuzz check format bench bench-peers binary clean
 .DEFAULT_GOAL := help
 
 help:            ## what can be made
@@ -46,6 +46,14 @@ demo: $(STAMP)   ## run the digits example in the foreground
 	@echo "    curl --data-binary @examples/digits/held_out/0013_3.png -H 'Content-Type: image/png' http://127.0.0.1:$(PORT)/classify"
 	@echo
 	@$(BIN)/svcd up -f examples/digits/svcd.toml --set app.http=127.0.0.1:$(PORT)
+
+# Optional: what is not compiled, or has changed since, runs as it stands. SVCD_PURE=1 runs all of it as it stands.
+native: $(STAMP) ## compile the core of svcd_ipc for this interpreter (half a minute; needs gcc): calls cost a fifth less
+	@$(BIN)/python packaging/compile_core.py
+	@$(BIN)/python -c 'from svcd_ipc import core; print("svcd_ipc runs", core.KIND, core.PURE)'
+
+pure:            ## remove what `make native` made
+	rm -rf ipc/svcd_ipc/compiled
 
 # More workers than most machines have cores to spare: they wait for processes most of the time.
 test: $(STAMP)   ## run all tests; the summary says what was skipped and why
@@ -102,8 +110,8 @@ $(PACKER)/.ready: pyproject.toml $(STAMP)
 	@touch $@
 
 binary: $(PACKER)/.ready  ## pack svcd into one file, dist/svcd
-	@$(PACKER)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller packaging/svcd.spec
+	@SVCD_PURE=1 $(PACKER)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller packaging/svcd.spec
 	@ls -lh dist/svcd
 
 clean:           ## remove what make made
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) build dist ipc/svcd_ipc/compiled

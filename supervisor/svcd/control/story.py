@@ -48,6 +48,7 @@ def story(app: App, service: Service, rows: list[dict[str, Any]]) -> dict[str, A
 def _past(replica: Replica) -> dict[str, Any]:
     return {
         "generation": replica.generation,
+        "core": replica.channel.peer.identity.get("core") if replica.channel and replica.channel.peer else None,
         "failures": replica.failures,
         "budget": BUDGET,
         "retry_at": _instant(replica.retry_at),

@@ -240,6 +240,7 @@ def replica_environment(
         "SVCD_APP": app.name,
         "SVCD_SERVICE": spec.name,
         "SVCD_REPLICA": process_id,
+        **{name: value for name, value in host_environment.items() if name == "SVCD_PURE"},
     }
     usual = {**_identity_variables(spec.process), **thread_variables(spec.resources.cpu, spec.envs)}
     return build(spec.envs, host_environment, extra=extra, usual=usual)

@@ -1,0 +1,49 @@
+"""Which core runs: the modules as they stand here, or the same compiled to machine code (`make native`).
+
+Compiled modules lie in a folder of their own beside the source, with a stamp that says what they were compiled from.
+They are used where the stamp fits the source and the interpreter, and SVCD_PURE is not set; all of them or none.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import source_hash
+from pathlib import Path
+from typing import Final
+
+SUFFIX: Final = EXTENSION_SUFFIXES[0]
+"""Of extension modules for this interpreter and machine."""
+
+STAMP: Final = f"stamp{SUFFIX}.txt"
+"""A line for each module: its name, and the hash of its source."""
+
+_PACKAGE = Path(__file__).parent
+_COMPILED = _PACKAGE / "compiled"
+
+
+def why_pure() -> str:
+    """Return why the compiled modules are not used, "" when they are."""
+    if os.environ.get("SVCD_PURE"):
+        return "SVCD_PURE is set"
+    try:
+        stamp = (_COMPILED / STAMP).read_text()
+    except OSError:
+        return "not compiled for this interpreter"
+    for line in stamp.splitlines():
+        name, _, expected = line.partition(" ")
+        source = _PACKAGE / f"{name}.py"
+        if source.exists() and source_hash(source.read_bytes()).hex() != expected:
+            return f"{source} has changed since it was compiled; make native"
+    return ""
+
+
+PURE: Final = why_pure()
+"""Why the modules run as they stand here, "" where they run compiled."""
+
+KIND: Final = "pure" if PURE else "compiled"
+
+
+def search_path() -> list[str]:
+    """Return where this package's modules are looked for."""
+    return [str(_PACKAGE)] if PURE else [str(_COMPILED), str(_PACKAGE)]

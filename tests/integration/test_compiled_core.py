@@ -1,0 +1,108 @@
+"""The compiled core does what the source does: everything that is tested of svcd_ipc by itself, once more with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fakenvml.box import compiler
+
+if TYPE_CHECKING:
+    from conftest import MakeApp
+
+ROOT = Path(__file__).parents[2]
+HEADERS = Path(sysconfig.get_path("include"), "Python.h")
+SERVICE = """
+import svcd
+
+@svcd.service
+class Only:
+    @svcd.api
+    async def echo(self, text: str) -> str:
+        return text
+"""
+TESTS = ("tests/unit/ipc", "tests/properties/ipc", "tests/fuzz/test_corpus.py")
+LOOK = """
+import importlib, json
+from svcd_ipc import core
+loaded = [importlib.import_module(f"svcd_ipc.{name}").__spec__.origin for name in ("frames", "connection")]
+print(json.dumps({"kind": core.KIND, "why": core.PURE, "loaded": loaded}))
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of svcd_ipc with its core compiled, in a folder for PYTHONPATH."""
+    if compiler() is None or not HEADERS.exists():
+        pytest.skip("no C compiler, or no headers of this Python (install gcc and python3-dev)")
+    tree = tmp_path_factory.mktemp("compiled")
+    shutil.copytree(ROOT / "ipc" / "svcd_ipc", tree / "svcd_ipc", ignore=shutil.ignore_patterns("compiled", "__pyc*"))
+    built = run(ROOT / "packaging" / "compile_core.py", tree / "svcd_ipc" / "compiled")
+    assert built.returncode == 0, built.stdout
+    return tree
+
+
+def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "SVCD_PURE"} | variables
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+
+
+def core_in(tree: Path, **variables: str) -> dict[str, Any]:
+    """Which core a new process takes, and from where it loads two of its modules."""
+    found = run("-c", LOOK, PYTHONPATH=str(tree), **variables)
+    assert found.returncode == 0, found.stdout
+    told: dict[str, Any] = json.loads(found.stdout)
+    return told
+
+
+@pytest.mark.compiler
+@pytest.mark.timeout(600)  # of a machine that has much else to do
+def test_it_passes_the_tests_of_the_source(tree: Path) -> None:
+    assert core_in(tree)["kind"] == "compiled"
+    done = run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS, PYTHONPATH=str(tree))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.compiler
+@pytest.mark.timeout(600)
+def test_all_of_it_is_used_or_none(tree: Path, tmp_path: Path) -> None:
+    compiled = tree / "svcd_ipc" / "compiled"
+    told = core_in(tree)
+    assert (told["kind"], told["why"]) == ("compiled", "")
+    assert all(Path(origin).parent == compiled for origin in told["loaded"])
+
+    told = core_in(tree, SVCD_PURE="1")
+    assert (told["kind"], told["why"]) == ("pure", "SVCD_PURE is set")
+    assert all(Path(origin).suffix == ".py" for origin in told["loaded"])
+
+    changed = tmp_path / "svcd_ipc"
+    shutil.copytree(tree / "svcd_ipc", changed)
+    with (changed / "codec.py").open("a") as source:
+        source.write("# changed\n")
+    told = core_in(tmp_path)
+    assert told["kind"] == "pure"
+    assert told["why"] == f"{changed / 'codec.py'} has changed since it was compiled; make native"
+    assert all(Path(origin).suffix == ".py" for origin in told["loaded"])
+
+    shutil.rmtree(changed / "compiled")
+    assert core_in(tmp_path)["why"] == "not compiled for this interpreter"
+
+
+def test_a_replica_says_which_core_it_runs(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Only", env={"SVCD_PURE": "1"}).up()
+    told = json.loads(app.svcd("status", "--json").stdout)
+    cores = {each["service"]: [replica["core"] for replica in each["replicas"]] for each in told["services"]}
+    assert cores["Only"] == ["pure"]
+    assert all(set(found) == {"pure"} for found in cores.values())
+    assert app.svcd("env", "Only").stdout.count("SVCD_PURE=1") == 1
