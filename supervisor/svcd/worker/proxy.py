@@ -126,9 +126,9 @@ class ApiCall:
             items = edge.caller.stream(self.__name__, named, deadline=deadline, inputs=inputs)
             rebuild = self._rebuild()
             return items if rebuild is None else RebuiltStream(items, rebuild)
-        if self._schema is None:
-            return edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries, inputs=inputs)
-        return self._call(named, deadline, inputs)
+        call = edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries, inputs=inputs)
+        rebuild = self._rebuild()
+        return call if rebuild is None else _rebuilt(call, rebuild)
 
     def to_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result, or an iterator of a stream's items, blocking this thread meanwhile."""
@@ -156,13 +156,6 @@ class ApiCall:
                 " HTTP; a service calls the method"
             )
         return await tasks.submit(self.__name__, self._bind(args, kwargs) if args else kwargs)
-
-    async def _call(self, args: dict[str, Any], deadline: float | None, inputs: Inputs | None) -> Any:
-        value = await self._edge.caller.call(
-            self.__name__, args, deadline=deadline, retries=self._retries, inputs=inputs
-        )
-        rebuild = self._rebuild()
-        return value if rebuild is None else rebuild(value)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self._schema is None:
@@ -207,6 +200,10 @@ class SyncApi(ApiCall):
 
 FAULTS = (ServiceUnavailable, Overloaded, DeadlineExceeded, ReplicaLost)
 """What a fallback is for; an error raised by the callee's own code is an answer."""
+
+
+async def _rebuilt(call: Awaitable[Any], rebuild: Callable[[Any], Any]) -> Any:
+    return rebuild(await call)
 
 
 async def _awaited(call: Awaitable[Any]) -> Any:

@@ -233,6 +233,17 @@ class Route:
     def _choose(self, api: str) -> ReplicaEnd | None:
         """The replica that would take a call and be done with it first; of equals that whose turn is longest ago."""
         now = self.clock()
+        if len(self.replicas) == 1:
+            (only,) = self.replicas.values()
+            best = only if only.is_open(now) else None
+        else:
+            best = self._best(api, now)
+        if best is not None:
+            self._turns += 1
+            best.turn = self._turns
+        return best
+
+    def _best(self, api: str, now: float) -> ReplicaEnd | None:
         best: ReplicaEnd | None = None
         least = (0.0, 0)
         quickest = self._quickest(api, now)
@@ -244,9 +255,6 @@ class Route:
                 rank = (load, replica.turn)
                 if best is None or rank < least:
                     best, least = replica, rank
-        if best is not None:
-            self._turns += 1
-            best.turn = self._turns
         return best
 
     def _note_pace(self, replica: ReplicaEnd, api: str, start: float) -> None:
@@ -255,9 +263,7 @@ class Route:
             replica.took(api, now - start, now)
 
     def _quickest(self, api: str, now: float) -> float:
-        """Return the shortest pace that is known of a replica; 0 where there is nothing to compare."""
-        if len(self.replicas) < 2:
-            return 0.0
+        """Return the shortest pace that is known of a replica; 0 where none is."""
         return min((pace for replica in self.replicas.values() if (pace := replica.pace(api, now)) > 0), default=0.0)
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
