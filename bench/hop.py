@@ -4,7 +4,7 @@ The floor is two blocking processes, one Unix socket and msgpack: what the machi
 machine, so the ratios are what counts. The contenders take turns over several rounds, each time in fresh processes,
 both pinned to one core or free over all, with 1 and with 64 calls in flight.
 
-    python bench/hop.py [--quick] [--json FILE] [--rounds N] [--only PLACE] [--in-flight N]
+    python bench/hop.py [--quick] [--json FILE] [--rounds N] [--only PLACE] [--in-flight N] [--compiled]
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from contenders import CONTENDERS as ALL
 from load import Order
-from run import take_turn
+from run import missing, take_turn
 
-CONTENDERS = {"floor": "floor", "svcd": "channel"}
-"""Name here -> module in contenders."""
+CONTENDERS = {"floor": "floor", "svcd": "channel", "compiled": "channel_compiled"}
+"""Name here -> module in contenders. `svcd` is the pure core; the compiled one is compared where that is asked for."""
 PLACES = ("one core", "free")
 IN_FLIGHT = (1, 64)
 CALLS = {1: 10_000, 64: 34_000}
@@ -83,11 +83,11 @@ def figures(sample: dict[str, Any]) -> Round:
     return Round(cuts[49], cuts[98], rate, len(latencies) + sample["lost"], sample["lost"])
 
 
-def compare(settings: list[tuple[str, int]], rounds: int, scale: int) -> list[Row]:
+def compare(settings: list[tuple[str, int]], contenders: list[str], rounds: int, scale: int) -> list[Row]:
     """Let the contenders take turns, so that a machine that gets slower or faster does so for all of them."""
     taken: dict[tuple[str, int, str], list[Round]] = {}
     for _ in range(rounds):
-        for (place, in_flight), contender in product(settings, CONTENDERS):
+        for (place, in_flight), contender in product(settings, contenders):
             found = measure(contender, place, in_flight, CALLS.get(in_flight, CALLS[64]) // scale)
             taken.setdefault((place, in_flight, contender), []).append(found)
     return [_sum_up(key, found) for key, found in taken.items()]
@@ -105,18 +105,21 @@ def _sum_up(key: tuple[str, int, str], found: list[Round]) -> Row:
 
 
 def ratios(rows: list[Row]) -> list[dict[str, object]]:
-    """Return svcd's figures over the floor's for each setting; for times, smaller is better, for calls/s larger."""
+    """Return our figures over the floor's for each setting; for times, smaller is better, for calls/s larger."""
     found = {(row.place, row.in_flight, row.contender): row for row in rows}
     result = []
-    for place, in_flight in dict.fromkeys((row.place, row.in_flight) for row in rows):
-        floor, svcd = found[place, in_flight, "floor"], found[place, in_flight, "svcd"]
+    for (place, in_flight, contender), ours in found.items():
+        if contender == "floor":
+            continue
+        floor = found[place, in_flight, "floor"]
         result.append(
             {
                 "place": place,
                 "in_flight": in_flight,
-                "p50": svcd.p50 / floor.p50,
-                "p99": svcd.p99 / floor.p99,
-                "calls_per_second": svcd.calls_per_second / floor.calls_per_second,
+                "contender": contender,
+                "p50": ours.p50 / floor.p50,
+                "p99": ours.p99 / floor.p99,
+                "calls_per_second": ours.calls_per_second / floor.calls_per_second,
             }
         )
     return result
@@ -124,15 +127,15 @@ def ratios(rows: list[Row]) -> list[dict[str, object]]:
 
 def table(rows: list[Row]) -> str:
     """Return the figures for people."""
-    lines = [f"{'':9} {'in flight':>9} {'':6} {'p50 µs':>8} {'p99 µs':>8} {'calls/s':>9} {'lost':>5} {'of':>8}"]
+    lines = [f"{'':9} {'in flight':>9} {'':8} {'p50 µs':>8} {'p99 µs':>8} {'calls/s':>9} {'lost':>5} {'of':>8}"]
     lines += [
-        f"{row.place:9} {row.in_flight:9} {row.contender:6} {row.p50:8.1f} {row.p99:8.1f} "
+        f"{row.place:9} {row.in_flight:9} {row.contender:8} {row.p50:8.1f} {row.p99:8.1f} "
         f"{row.calls_per_second:9,.0f} {row.lost:5} {row.calls:8,}"
         for row in rows
     ]
     lines.append("\nsvcd / floor:")
     lines += [
-        f"{one['place']:9} {one['in_flight']:9} {'':6} {one['p50']:7.2f}x {one['p99']:7.2f}x "
+        f"{one['place']:9} {one['in_flight']:9} {one['contender']:8} {one['p50']:7.2f}x {one['p99']:7.2f}x "
         f"{one['calls_per_second']:8.2f}x"
         for one in ratios(rows)
     ]
@@ -147,11 +150,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, metavar="N", help=f"fresh processes per figure (default {ROUNDS})")
     parser.add_argument("--only", choices=PLACES, help="measure at this place only")
     parser.add_argument("--in-flight", type=int, metavar="N", help="measure with this many calls in flight only")
+    parser.add_argument("--compiled", action="store_true", help="measure the compiled core too (make native)")
     options = parser.parse_args()
+    contenders = [name for name in CONTENDERS if options.compiled or name != "compiled"]
+    if options.compiled and (why := missing(_MODULES[CONTENDERS["compiled"]])):
+        parser.error(f"--compiled: {why}")
     places = [options.only] if options.only else PLACES
     in_flight = [options.in_flight] if options.in_flight else IN_FLIGHT
     rounds = options.rounds or (1 if options.quick else ROUNDS)
-    rows = compare(list(product(places, in_flight)), rounds, QUICK if options.quick else 1)
+    rows = compare(list(product(places, in_flight)), contenders, rounds, QUICK if options.quick else 1)
     print(table(rows))
     if options.json:
         machine = {"python": platform.python_version(), "kernel": platform.release(), "cores": os.cpu_count()}

@@ -32,11 +32,11 @@ def orders(contender: Contender, place: str, *, quick: bool) -> list[Order]:
     if contender.kind == "http":
         return [Order("small", count, 50_000, seconds * 2) for count in CONNECTIONS]
     asked = [_small(contender, count, seconds, quick=quick) for count in IN_FLIGHT]
-    if place == ALONE:
+    if place == ALONE and not contender.is_compiled:
         asked += [Order("array", size=size, calls=5_000, seconds=seconds / 2) for size in SIZES]
-    if contender.name == "app":
+    if contender.name in ("app", "app_compiled"):
         asked += [Order("sync", seconds=seconds), Order("stream", seconds=seconds)]
-        if place == ALONE:
+        if place == ALONE and not contender.is_compiled:
             asked += [Order("empty", size=size, seconds=seconds / 3) for size in SIZES]
     return asked
 

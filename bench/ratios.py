@@ -60,16 +60,24 @@ class _Rows:
         return self._rows.get((who, place, what, in_flight, size, target))
 
 
+_OURS = (
+    ("channel", "svcd channel"),
+    ("channel_compiled", "svcd channel, compiled"),
+    ("app", "svcd"),
+    ("app_compiled", "svcd, compiled"),
+)
+
+
 def _small(found: _Rows) -> list[Ratio]:
     result = []
     for place, bound in ((ONE, 2.0), (ALL, 1.5)):
-        for who, name in (("channel", "svcd channel"), ("app", "svcd")):
+        for who, name in _OURS:
             ours, floor = found(who, place), found("floor", place)
             if ours and floor:
                 result.append(Ratio(f"{name}, small call, {place}: p50 / floor", ours.p50 / floor.p50, bound))
                 result.append(Ratio(f"{name}, small call, {place}: p99 / floor p99", ours.p99 / floor.p99, 3.0))
     for place, calls in ((ONE, 60_000), (ALL, 100_000)):
-        for who, name in (("channel", "svcd channel"), ("app", "svcd")):
+        for who, name in _OURS:
             if ours := found(who, place, in_flight=64):
                 what = f"{name}, 64 in flight, {place}"
                 result.append(Ratio(what, ours.calls_per_second, calls, is_least=True, unit="/s"))

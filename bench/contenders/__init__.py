@@ -25,13 +25,17 @@ class Contender:
     places: tuple[str, ...] = ("all cores",)
     kind: str = "hop"
     """`hop` between two processes, `http` to one service, `work` that is done in one process, or `shape`: many hops."""
+    is_compiled: bool = False
+    """Whether svcd runs its compiled core (`make native`); it runs the pure one otherwise, compiled or not."""
 
 
 CONTENDERS = (
     Contender("one_process", "one process", kind="work"),
     Contender("floor", "floor", places=EVERYWHERE),
     Contender("channel", "svcd channel", places=EVERYWHERE),
+    Contender("channel_compiled", "svcd channel, compiled", places=EVERYWHERE, is_compiled=True),
     Contender("app", "svcd", places=EVERYWHERE),
+    Contender("app_compiled", "svcd, compiled", places=EVERYWHERE, is_compiled=True),
     Contender("app_shape", "svcd", kind="shape"),
     Contender("zmq_asyncio", "pyzmq", ("zmq",), EVERYWHERE),
     Contender("grpc_aio", "grpc.aio", ("grpc",), EVERYWHERE),

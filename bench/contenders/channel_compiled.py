@@ -1,0 +1,5 @@
+"""svcd's bare channel with the compiled core, and nothing else changed."""
+
+from contenders.channel import Session
+
+__all__ = ["Session"]
