@@ -22,7 +22,7 @@ _LONG: Final = 200e-6
 """Seconds without the core beyond which giving way counts as a failure, whether or not the peer has answered."""
 
 _IN_A_ROW: Final = 8
-"""Successes after which the event loop gets its turn, for the sake of this process's other tasks."""
+"""Successes after which the event loop gets a turn, for the sake of this process's other tasks."""
 
 _CHEAP: Final = 20e-6
 """Seconds within which a failure has cost nothing but the system call: nobody else wanted the core."""
@@ -44,11 +44,14 @@ def set_spin(seconds: float) -> None:
 class GiveWay:
     """The experience of one connection. Give way only while `skip` is 0, and say by `note` whether it helped."""
 
-    __slots__ = ("_most", "_pause", "_start", "_streak", "skip", "spin")
+    __slots__ = ("_most", "_pause", "_start", "_streak", "is_loops_turn", "skip", "spin")
 
     def __init__(self) -> None:
         self.skip = 0
         """Waits to come that go straight to the event loop; whoever waits counts it down."""
+        self.is_loops_turn = False
+        """Before the next call the event loop has to turn once, without waiting for anything: parking would cost the
+        peer a wake-up, and make that call twice as long."""
         self._pause = 1
         self._streak = 0
         self._start = 0.0
@@ -80,4 +83,4 @@ class GiveWay:
         self._streak += 1
         if self._streak == _IN_A_ROW:
             self._streak = 0
-            self.skip = 1
+            self.is_loops_turn = True

@@ -120,6 +120,8 @@ class Reader:
                 self._take_all(False)
         finally:
             self._step_back()
+        if self._way.is_loops_turn:
+            await self._let_loop_turn()
 
     async def mind(self) -> None:
         """Put a hand back where the place stays vacant; runs until cancelled."""
@@ -146,6 +148,10 @@ class Reader:
             return
         except OSError as error:
             self._end(error)
+
+    async def _let_loop_turn(self) -> None:
+        self._way.is_loops_turn = False
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _receive_calls(self) -> None:
         """Receive more, and say whether what comes is to be answered in two halves.
@@ -243,6 +249,8 @@ class Reader:
                 self._give(self._read)
                 await self._callee.finish(waiting, hand)
                 return
+            if self._way.is_loops_turn:
+                await self._let_loop_turn()
             if self.has_ended:
                 return
             if has_received and self._only_calls and not self._connection.awaits_answers:

@@ -198,10 +198,11 @@ def test_the_loop_gets_its_turn_after_some_successes(clock: None) -> None:
     for _ in range(7):
         way.give()
         way.note(has_helped=True)
-        assert way.skip == 0
+        assert not way.is_loops_turn
     way.give()
     way.note(has_helped=True)
-    assert way.skip == 1
+    assert way.is_loops_turn
+    assert way.skip == 0, "which costs nobody a wake-up"
 
 
 def test_an_answer_after_a_long_while_without_the_core_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
