@@ -65,8 +65,10 @@ class GiveWay:
         sched_yield()
 
     def give_on(self) -> bool:
-        """Give way once more if there is time left to spin; False when it is time to park."""
-        if not self.spin or perf_counter() - self._start > self.spin:
+        """Give way once more if there is time left to spin, or where it came off last time; False to park."""
+        if self._streak:
+            self._streak = 0
+        elif not self.spin or perf_counter() - self._start > self.spin:
             return False
         sched_yield()
         return True

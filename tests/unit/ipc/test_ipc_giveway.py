@@ -212,3 +212,13 @@ def test_an_answer_after_a_long_while_without_the_core_is_a_failure(monkeypatch:
     way.give()
     way.note(has_helped=True)
     assert way.skip == 2
+
+
+def test_where_it_came_off_last_time_it_is_tried_twice(clock: None) -> None:
+    way = GiveWay()
+    way.give()
+    assert not way.give_on(), "nothing is known of this peer"
+    way.note(has_helped=True)
+    way.give()
+    assert way.give_on()
+    assert not way.give_on()
