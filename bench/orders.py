@@ -31,6 +31,8 @@ def orders(contender: Contender, place: str, *, quick: bool) -> list[Order]:
         return copies + [Order("array", size=size, seconds=seconds / 3) for size in SIZES]
     if contender.kind == "http":
         return [Order("small", count, 50_000, seconds * 2) for count in CONNECTIONS]
+    if contender.name == "app_spin":  # which is for lone calls
+        return [_small(contender, 1, seconds, quick=quick)]
     asked = [_small(contender, count, seconds, quick=quick) for count in IN_FLIGHT]
     if place == ALONE and not contender.is_compiled:
         asked += [Order("array", size=size, calls=5_000, seconds=seconds / 2) for size in SIZES]

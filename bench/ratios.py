@@ -65,6 +65,7 @@ _OURS = (
     ("channel_compiled", "svcd channel, compiled"),
     ("app", "svcd"),
     ("app_compiled", "svcd, compiled"),
+    ("app_spin", "svcd, spin"),
 )
 
 

@@ -36,6 +36,7 @@ CONTENDERS = (
     Contender("channel_compiled", "svcd channel, compiled", places=EVERYWHERE, is_compiled=True),
     Contender("app", "svcd", places=EVERYWHERE),
     Contender("app_compiled", "svcd, compiled", places=EVERYWHERE, is_compiled=True),
+    Contender("app_spin", "svcd, spin"),
     Contender("app_shape", "svcd", kind="shape"),
     Contender("zmq_asyncio", "pyzmq", ("zmq",), EVERYWHERE),
     Contender("grpc_aio", "grpc.aio", ("grpc",), EVERYWHERE),

@@ -27,10 +27,11 @@ class Session:
     """An app whose entry has an api `measure`."""
 
     entry = "Caller"
+    options: tuple[str, ...] = ()
     up: float
 
     def __enter__(self) -> Self:
-        self.server = app_server("--set", f"app.service=contenders.app_services:{self.entry}")
+        self.server = app_server("--set", f"app.service=contenders.app_services:{self.entry}", *self.options)
         self._where: dict[str, Any] = {}
         self.up = self.server.until(self._is_ready)
         return self
