@@ -196,6 +196,10 @@ class EncodeError(LocalProtocolError):
     """A value cannot travel; the message names its type and its place within the whole value."""
 
 
+class TooLarge(InvalidArgument, EncodeError):  # noqa: N818 - as above
+    """A value is larger than a frame, and there was no room for it in shared memory. To a caller: an argument is."""
+
+
 _BY_CODE: dict[str, type[CallError]] = {
     kind.code: kind for kind in (ServiceUnavailable, DeadlineExceeded, Overloaded, ReplicaLost, UnknownApi, BadResult)
 }

@@ -91,7 +91,7 @@ class Feeding:
                     return
                 await self._feed(index, items)
         except EncodeError as error:
-            self._fail(EncodeError(f"args.{name}: {error}"))
+            self._fail(type(error)(f"args.{name}: {error}"))
         except BaseException as error:
             if trio.current_effective_deadline() == -inf:  # the connection ends, and with it the call
                 raise

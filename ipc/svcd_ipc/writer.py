@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc.buffers import LEND, with_buffers_in
 from svcd_ipc.codec import REFUSED, Encoder, explain
-from svcd_ipc.errors import EncodeError
+from svcd_ipc.errors import TooLarge
 from svcd_ipc.exttypes import size_in
 from svcd_ipc.messages import Kind
 
@@ -72,10 +72,7 @@ class FrameWriter:
             size = sum(map(len, body))
             if size > self._limit:
                 self._take_back()
-                raise EncodeError(
-                    f"{root}: {size} bytes with its envelope; the limit of a frame is {self._limit};"
-                    " send it in pieces, as a stream"
-                )
+                raise _too_large(message[of], root, size, self._limit)
             self.size = size
             chunks = [_LENGTH.pack(size), *body]
         if encoder.lent:
@@ -102,3 +99,18 @@ class FrameWriter:
         if self._lender is not None:
             self._lender.take_back(self._encoder.lent)
         self._encoder.lent.clear()
+
+
+def _too_large(value: Any, root: str, size: int, limit: int) -> TooLarge:
+    """Return the error, whose details name the largest of several arguments."""
+    message = f"{size} bytes with its envelope; the limit of a frame is {limit}; send it in pieces, as a stream"
+    field = max(value, key=lambda name: _length(value[name])) if isinstance(value, dict) and value else root
+    return TooLarge(f"{root}: {message}", [{"field": str(field), "message": message}])
+
+
+def _length(value: Any) -> int:
+    """Bytes of an array, about those of other values."""
+    try:
+        return int(getattr(value, "nbytes", 0)) or len(value)
+    except TypeError:
+        return 0

@@ -87,6 +87,32 @@ def test_bad_starts_say_why(make_app: MakeApp) -> None:
     assert app.post("ping") == (200, 1)
 
 
+def test_check_looks_for_programs_that_are_named_by_their_path(make_app: MakeApp) -> None:
+    toml = """
+        [services.Absent]
+        command = ["/nowhere/vllm", "serve"]
+        [services.Plain]
+        command = ["./svcd.toml"]
+        [services.Folder]
+        command = ["/tmp"]
+        [services.Good]
+        command = ["/bin/sh", "-c", "true"]
+        [services.Made]
+        command = ["/nowhere/made", "{port}"]
+        after = ["Fetch"]
+        [services.Fetch]
+        command = ["sh", "-c", "true"]
+        type = "oneshot"
+    """
+    app = make_app(SERVICE, toml, entry="Entry")
+    refused = app.svcd("check", code=1).stderr.splitlines()
+    assert [line for line in refused if "command" in line] == [
+        "svcd: services.Absent.command: /nowhere/vllm: no such file",
+        f"services.Plain.command: {app.folder}/svcd.toml: not executable; `chmod +x` makes it so",
+        "services.Folder.command: /tmp: not a file",
+    ]
+
+
 def test_check_says_what_this_machine_cannot_give(make_app: MakeApp) -> None:
     toml = """
         [services.Entry]

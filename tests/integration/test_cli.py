@@ -134,7 +134,11 @@ def test_call_reads_the_body_from_a_file_or_from_stdin(app: RunningApp) -> None:
     [
         (("Words.split", "{}"), 1, "svcd: InvalidArgument: Words.split: text: Field required\n"),
         (("Words.split", "{text"), 1, "svcd: InvalidArgument: Words.split: body: Invalid JSON: "),
-        (("Words.split", "@/nope"), 2, "svcd: /nope: No such file or directory\n"),
+        (
+            ("Words.split", "@/nope"),
+            2,
+            "svcd: /nope: No such file or directory\n@FILE reads the body from a file, and - ",
+        ),
         (("Words.fail",), 1, "svcd: ValueError: as asked\nTraceback (most recent call last):\n"),
         (("Words.slit", "{}"), 4, "svcd: Words has no api slit; it has split, reverse"),
         (("Word.split", "{}"), 4, "svcd: no service Word; this app has Counter, Words"),

@@ -127,6 +127,14 @@ def test_events_are_followed_and_chosen_by_time(app: RunningApp) -> None:
     assert "is not an age such as 10m" in app.svcd("events", "--since", "soon", code=2).stderr
 
 
+def test_events_of_nobody_are_an_error_that_names_who_has_some(app: RunningApp) -> None:
+    known = "there are events of Entry, Picky, Words, ingress"
+    for name, hint in (("Nope", ""), ("Wards", "; did you mean Words?"), ("Words/7", "; did you mean Words?")):
+        done = app.svcd("events", name, code=4)
+        assert (done.stdout, done.stderr) == ("", f"svcd: nothing has happened to {name}; {known}{hint}\n")
+    assert events(app, "machine") == [], "a kind of which there has been none is no misspelt service"
+
+
 def test_status_tells_what_is_wanted_what_is_and_why(app: RunningApp) -> None:
     settled(app)
     assert app.svcd("call", "Words.crash", code=1).stderr

@@ -217,6 +217,26 @@ def test_devices_that_cannot_be_used_are_part_of_the_reason(make_app: MakeApp, f
     assert app.row("Two")["reason"] == "needs 2 GPUs; this box has 1 in all (GPU 1 is not used: NVML: GPU is lost)"
 
 
+def test_check_says_who_waits_on_a_box_without_gpus(make_app: MakeApp, fake_box: FakeBox) -> None:
+    toml = """
+        [services.One]
+        resources = { gpu = 1, gpu_type = "H100" }
+    """
+    service = """
+        import svcd
+
+        @svcd.service
+        class One:
+            pass
+
+        @svcd.service
+        class Top:
+            one = svcd.depends(One, optional=True)
+    """
+    app = make_app(service, toml, entry="Top", env=fake_box("init_error = 9\n"))
+    assert app.svcd("check").stderr.startswith("svcd: no GPUs here, so One will stay pending: ")
+
+
 def test_gpu_type_is_what_is_given(make_app: MakeApp, fake_box: FakeBox) -> None:
     toml = """
         [instance_types.small]

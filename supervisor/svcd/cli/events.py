@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import EXIT_NOT_RUNNING, app_options_without_f, fail, places_of, sources_of, with_shared
+from svcd.cli.common import (
+    EXIT_NO_SUCH_SERVICE,
+    EXIT_NOT_RUNNING,
+    app_options_without_f,
+    fail,
+    places_of,
+    sources_of,
+    with_shared,
+)
 from svcd.cli.instants import shown, since_option
 from svcd.cli.logs import refuse_files
 from svcd.cli.table import colour_of, one_line
+from svcd.config.problems import nearest
 from svcd.host.logs import LogFollower, tail
 
 if TYPE_CHECKING:
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
 _POLL = 0.1
 """Seconds between looks at the file when following."""
+_KINDS = {"replica", "scale", "restart", "chaos", "daemon", "machine"}
+"""Of which there may be none."""
 _ALL = 1_000_000
 """More lines than the file of events ever has."""
 
@@ -47,12 +58,15 @@ def command(
     """
     refuse_files(services)
     sources = sources_of(files, profile, sets)
-    services = with_shared(services, sources)
     path = places_of(sources).events
     follower = LogFollower(path) if follow else None  # first, so that none falls between what was and what comes
     past = [each for each in map(_read, (line.text for line in tail(path, _ALL))) if each is not None]
     if not past and follower is None:
         fail(f"nothing has happened yet: there is no event in {path}; `svcd up` starts the app", EXIT_NOT_RUNNING)
+    for name in services:
+        if name.lower() not in _KINDS and not any(_is_meant(event, with_shared([name], sources)) for event in past):
+            _missing(name, past, go_on=follow)
+    services = with_shared(services, sources)
     chosen = [event for event in past if _is_meant(event, services) and (start is None or event["time"] >= start)]
     count = len(chosen) if start is not None else 100
     count = count if lines is None else lines
@@ -65,6 +79,17 @@ def command(
                 time.sleep(_POLL)
     except KeyboardInterrupt:
         return
+
+
+def _missing(wanted: str, past: list[dict[str, Any]], *, go_on: bool) -> None:
+    """Each service has an event from the start on; one that is declared since has none yet."""
+    known = sorted({event["service"] for event in past if event["service"]})
+    meant = nearest(wanted.partition("/")[0], known)
+    hint = f"; did you mean {meant}?" if meant else ""
+    message = f"nothing has happened to {wanted}; there are events of {', '.join(known) or 'no service'}{hint}"
+    if not go_on:
+        fail(message, EXIT_NO_SUCH_SERVICE)
+    click.echo(f"svcd: {message}", err=True)
 
 
 def _read(text: str) -> dict[str, Any] | None:

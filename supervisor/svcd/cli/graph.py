@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from svcd.cli.common import fail
 from svcd.config import ConfigError, check_box, resolve
 from svcd.values.errors import DiscoveryError
@@ -31,13 +33,19 @@ def graph_of(documents: Documents) -> tuple[dict[str, Any], str]:
 def app_of(documents: Documents, *, for_this_box: bool = False) -> AppSpec:
     """Return the whole app as it is to run, or end the command with all that is wrong with it.
 
-    `for_this_box` also compares what services ask for with what the machine has.
+    `for_this_box` also compares what services ask for with what the machine has. That it has no GPUs is said, but
+    is no error, as what needs none runs all the same.
     """
     graph, python = graph_of(documents)
     try:
         app = resolve(documents, graph, default_python=python)
-        if for_this_box and any(service.resources.gpu_type for service in app.services.values()):
-            check_box(documents, graph, read_inventory())
+        if for_this_box and (needing := [it.name for it in app.services.values() if it.resources.gpu]):
+            inventory = read_inventory()
+            check_box(documents, graph, inventory)
+            if not inventory.gpus:
+                click.echo(
+                    f"svcd: no GPUs here, so {', '.join(needing)} will stay pending: {inventory.problem}", err=True
+                )
     except ConfigError as error:
         fail(str(error))
     return app

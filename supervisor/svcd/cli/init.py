@@ -26,7 +26,7 @@ CALLS = {
 def command(template: str, folder: Path) -> None:
     """Write svcd.toml, service.py and test_service.py into DIR, by default this folder.
 
-    The template `command` has a program too, which svcd supervises like the others: put your own in its place.
+    The template `command` has a program too, model.py, which svcd supervises like the others; replace it by your own.
     Files that are there already are never overwritten: nothing is written then.
     """
     texts = {path.name: path.read_text("utf-8") for path in sorted((TEMPLATES / template).iterdir()) if path.is_file()}

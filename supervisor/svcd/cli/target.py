@@ -49,5 +49,6 @@ def body_of(text: str) -> bytes:
         try:
             return Path(text[1:]).read_bytes()
         except OSError as error:
-            fail(f"{text[1:]}: {error.strerror}", EXIT_USAGE)
+            hint = "@FILE reads the body from a file, and - from standard input; an object stands in quotes: '{...}'"
+            fail(f"{text[1:] or '@'}: {error.strerror}\n{hint}", EXIT_USAGE)
     return text.encode()

@@ -31,9 +31,16 @@ def _path(key: str, shown: Sequence[Explained]) -> KeyPath:
     known = {each.path[:length] for each in shown for length in range(1, len(each.path) + 1)}
     if path in known:
         return path
-    meant = nearest(key, [dotted(each) for each in known])
-    hint = f"did you mean {meant}?" if meant else "svcd config shows all there is"
-    raise ValueError(f"{key}: no layer says anything of it; {hint}")
+    raise ValueError(f"{key}: no layer says anything of it; {_hint(key, path, known)}")
+
+
+def _hint(key: str, path: KeyPath, known: set[KeyPath]) -> str:
+    """Say what was meant or, where nothing is near, what there is at the place up to which the key is right."""
+    if meant := nearest(key, [dotted(each) for each in known]):
+        return f"did you mean {meant}?"
+    right = next(path[:length] for length in range(len(path), -1, -1) if not path[:length] or path[:length] in known)
+    below = sorted({each[len(right)] for each in known if len(each) > len(right) and each[: len(right)] == right})
+    return f"{f'below {dotted(right)}' if right else 'there'} is {', '.join(below)}; svcd config shows all there is"
 
 
 def as_toml(shown: Sequence[Explained]) -> Iterator[str]:

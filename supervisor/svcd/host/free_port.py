@@ -26,6 +26,10 @@ class NoFreePortError(OSError):
     """All that were tried are taken."""
 
 
+class PortTakenError(OSError):
+    """The one port that it has to be belongs to somebody else."""
+
+
 def choose_port(host: str, taken: Container[int]) -> int:
     """Return a port that is free now and not in `taken`. Raises NoFreePortError."""
     highest = max(_first_ephemeral() - 1, _LOWEST)

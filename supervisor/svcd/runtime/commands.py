@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from svcd.host.free_port import choose_port, is_free
+from svcd.host.free_port import PortTakenError, choose_port, holder_outside, is_free
 from svcd.runtime.settings import user_ids
 from svcd.values.commands import HOST, Command, Sign, fill
 
@@ -64,12 +64,21 @@ class Commands:
         self._places[name] = Place(number, socket, port)
 
     def order(self, replica: Replica) -> Spawn:
-        """Return the order for the replica's present generation. Raises OSError when no port is to be had."""
+        """Return the order for the replica's present generation.
+
+        Raises OSError when no port is to be had, or the one it was given is taken: it would fail for it, or not even
+        notice and leave its callers to whoever is there.
+        """
         command = command_of(replica)
         is_new = replica.name not in self._places
         place = self._place(replica)
         if command.port:
             place.port = command.port  # an earlier daemon may have known another one
+            if not is_free(HOST, place.port):
+                taken = holder_outside(place.port, None, replica.process_id)
+                raise PortTakenError(
+                    taken or f"its port {place.port} is in use by a process that can't be seen from here"
+                )
         elif not (is_new or is_free(HOST, place.port)):
             place.port = self._choose_port()
         self._launcher.make_place(replica.process_id, place.number, user_ids(replica.spec.process))

@@ -220,7 +220,8 @@ class Replica:
             if happening in {Happening.RESTART, Happening.RETURN}:
                 self.returns = happening is Happening.RESTART and not self.is_leaving
             if happening is Happening.OVERDUE and self._is_lost:
-                self.failure = self._ended_for = "its control channel ended, and it lived on"
+                self._ended_for = "its control channel ended, and it lived on"
+                self.failure = self.failure or self._ended_for  # it may have said why, and be slow to end
             elif happening is Happening.OVERDUE and self.state is State.STARTING:
                 reason = self.failure = self._late()
             elif happening is Happening.WEDGED:

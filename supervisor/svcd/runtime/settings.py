@@ -35,8 +35,11 @@ def check_settings(app: AppSpec) -> None:
 def check_here(app: AppSpec, machine: Machine) -> None:
     """Raise SettingsError also with what is not here now: folders, and shares of the machine."""
     problems = []
+    oneshots = {name for name, service in app.services.items() if service.command and service.command.is_oneshot}
     for service in app.services.values():
         problems += [f"services.{service.name}.{problem}" for problem in _not_here(service, machine)]
+        if oneshots.isdisjoint(service.after):  # else one of them may be what makes it
+            problems += [f"services.{service.name}.{problem}" for problem in _no_program(service, app.root)]
     try:
         check_settings(app)
     except SettingsError as error:
@@ -53,6 +56,17 @@ def _not_here(service: ServiceSpec, machine: Machine) -> Iterator[str]:
         yield f"resources.cpu: {shortage.reason}"
     if wanted.memory is not None and (lacking := share_memory(wanted.memory, machine, ())) is not None:
         yield f"resources.memory: {lacking.reason}"
+
+
+def _no_program(service: ServiceSpec, root: Path) -> Iterator[str]:
+    """A program that is named by its path, and can't be executed there."""
+    if service.command is None or "/" not in service.command.argv[0] or "{" in service.command.argv[0]:
+        return
+    program = Path(service.process.cwd or root, service.command.argv[0])
+    if not program.is_file():
+        yield f"command: {program}: {'not a file' if program.exists() else 'no such file'}"
+    elif not os.access(program, os.X_OK):
+        yield f"command: {program}: not executable; `chmod +x` makes it so"
 
 
 def user_ids(process: Process) -> list[int]:

@@ -126,7 +126,7 @@ class Values:
                 self._read = self._unpacker.tell()
                 yield value
         except (ValueError, TypeError, msgpack.BufferFull) as error:
-            raise _wrong(self._place, f"not msgpack: {error}") from None
+            raise _wrong(self._place, f"not msgpack: {_cause(error)}") from None
         if not piece and self._read != self._fed:
             raise _wrong(self._place, "the last msgpack value is cut off")
 
@@ -145,6 +145,17 @@ class Text:
         except UnicodeDecodeError as error:
             raise _wrong(self._place, f"not UTF-8: {error}") from None
         return [text] if text else []
+
+
+def _cause(error: Exception) -> str:
+    """What msgpack found wrong: some of its errors have a name and no text."""
+    if isinstance(error, msgpack.BufferFull):
+        return f"a value is longer than {LARGEST_ITEM} bytes"
+    if isinstance(error, msgpack.FormatError):
+        return "a byte that begins no value"
+    if isinstance(error, msgpack.StackError):
+        return "nested too deeply"
+    return str(error) or type(error).__name__
 
 
 def _wrong(place: str, message: str) -> InvalidArgument:

@@ -121,7 +121,7 @@ def _unpacked(schema: ApiSchema, body: bytes) -> dict[str, Any]:
     try:
         value = codec.decode(body)
     except ValueError as error:
-        raise _bad_body(schema, f"not msgpack: {error}") from None
+        raise _bad_body(schema, str(error)) from None
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise _bad_body(schema, "the msgpack value should be a map of keyword arguments")
     return value

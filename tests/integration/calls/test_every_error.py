@@ -44,6 +44,10 @@ SERVICE = """
         async def end(self) -> None:
             os._exit(3)
 
+        @svcd.api
+        async def take(self, text: str, few: str) -> None:
+            pass
+
 
     @svcd.service(traffic={"timeout": 2})
     class Top:
@@ -61,6 +65,10 @@ SERVICE = """
         @svcd.api
         async def lose(self) -> None:
             await self.doomed.end()
+
+        @svcd.api
+        async def pass_too_much(self) -> None:
+            await self.doomed.take(few="few", text="x" * 2**26)  # a frame's limit, with the envelope to come
 
         @svcd.api
         async def wait(self, seconds: float) -> None:
@@ -113,6 +121,12 @@ def test_it_can_be_provoked(client: svcd.Client, name: str) -> None:
     with pytest.raises(PUBLIC[name]) as caught:
         PROVOKED[name](client)
     assert type(caught.value) is PUBLIC[name]
+
+
+def test_an_argument_beyond_the_limit_of_a_frame_is_an_invalid_one(client: svcd.Client) -> None:
+    with pytest.raises(svcd.InvalidArgument, match="the limit of a frame is 67108864; send it in pieces") as caught:
+        client.call("pass_too_much")
+    assert [detail["field"] for detail in caught.value.details] == ["text"]
 
 
 @pytest.mark.parametrize("name", PUBLIC.keys() - PROVOKED.keys())

@@ -22,6 +22,8 @@ from svcd.host.free_port import choose_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from conftest import MakeApp
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
@@ -209,6 +211,37 @@ def test_a_port_that_somebody_else_has_makes_nobody_ready(app: RunningApp) -> No
     assert int(told[2]) == os.getpid()
     status, answer = app.post("url", {"name": "squatted"})
     assert (status, answer["error"]["message"].partition(":")[0]) == (503, "Squatted is failed")
+
+
+def test_a_program_whose_port_is_taken_is_not_started_and_says_by_whom(make_app: MakeApp) -> None:
+    """Without a sign of its own to be ready by, it would count as ready."""
+    with squat() as squatter:
+        port = squatter.getsockname()[1]
+        toml = f"""
+            [services.Late]
+            command = ["sh", "-c", "echo started; sleep 3600"]
+            port = {port}
+            readiness.exec = ["true"]
+        """
+        service = """
+            import svcd
+
+            @svcd.service
+            class Front:
+                late = svcd.depends("Late", optional=True)
+
+                @svcd.api
+                async def ping(self) -> int:
+                    return 1
+        """
+        app = make_app(service, toml, entry="Front").up()
+        wait_until(lambda: app.row("Late")["state"] == "failed", "the start to be given up")
+        assert f"cannot be started: its port {port} is in use by " in app.row("Late")["reason"]
+        assert f"(pid {os.getpid()})" in app.row("Late")["reason"]
+        assert app.log("Late.0") == ""
+    app.svcd("restart", "Late")
+    wait_until(lambda: "started" in app.log("Late.0"), "it to run once the port is free")
+    app.svcd("down")
 
 
 def test_fewer_replicas_are_withdrawn_then_stopped_and_a_fixed_port_has_one(app: RunningApp) -> None:

@@ -119,7 +119,8 @@ def test_items_are_what_the_annotation_says(client: httpx.Client) -> None:
     for body, kind, message in (
         (b"1\n2\nx\n", NDJSON, "numbers.2: Invalid JSON"),
         (b'1\n"2"\n', NDJSON, "numbers.1: Input should be a valid number"),
-        (b"\xc1", PACKED, "numbers: not msgpack"),
+        (b"\xc1", PACKED, "numbers: not msgpack: a byte that begins no value"),
+        (b"\x91" * 5000, PACKED, "numbers: not msgpack: nested too deeply"),
         (msgpack.packb("x" * 100)[:50], PACKED, "numbers: the last msgpack value is cut off"),
     ):
         wrong = client.post("/total", content=body, headers=kind)

@@ -134,6 +134,12 @@ def test_defaults_that_are_no_constants():
 def test_a_key_of_which_nobody_speaks():
     with pytest.raises(ValueError, match=r"services.Model.thread: no layer .*; did you mean services.Model.threads\?"):
         select(explanation().all(), ["services.Model.thread"])
+    with pytest.raises(
+        ValueError, match=r"bogus: no layer says anything of it; there is app, instance_types, services; svcd config"
+    ):
+        select(explanation().all(), ["bogus"])
+    with pytest.raises(ValueError, match=r"; below services is Model; svcd config shows all there is"):
+        select(explanation().all(), ["services.Zzzzzzzzzzzzzzzzzzzzzzzzzzz.w"])
     with pytest.raises(ValueError, match="svcd config shows all there is"):
         select(explanation().all(), ["=", "%"])
 

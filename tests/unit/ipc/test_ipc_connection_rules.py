@@ -16,6 +16,7 @@ from svcd_ipc.errors import (
     InvalidArgument,
     LocalProtocolError,
     RemoteProtocolError,
+    TooLarge,
 )
 from svcd_ipc.messages import (
     Call,
@@ -195,8 +196,12 @@ def test_what_is_too_large_names_size_and_limit() -> None:
     caller, callee = greeted(limit=10_000)
     number, call = caller.send_call("api", {})
     feed(callee, call)
-    with pytest.raises(EncodeError, match=r"args: 2000\d\d bytes with its envelope; the limit of a frame is 10000"):
-        caller.send_call("api", {"x": bytes(200_000)})
+    with pytest.raises(
+        TooLarge, match=r"args: 2000\d\d bytes with its envelope; the limit of a frame is 10000"
+    ) as caught:
+        caller.send_call("api", {"a": 1, "x": bytes(200_000), "y": "short", "z": np.zeros(3)})
+    assert isinstance(caught.value, InvalidArgument), "of the caller: another caller gets no other answer"
+    assert [detail["field"] for detail in caught.value.details] == ["x"]
     with pytest.raises(EncodeError, match=r"result: 2000\d\d bytes .* limit of a frame is 10000"):
         callee.send_result(number, np.zeros(25_000))
     assert feed(caller, callee.send_error(number, CallError("x" * 50_000)))[0].message == "x" * 4096  # type: ignore[union-attr] - an error
