@@ -68,8 +68,7 @@ class Replica:
     """The daemon's view of `Classifier/0`, across all its processes."""
 
     def __init__(self, spec: ServiceSpec, index: int, surroundings: Surroundings, chance: Callable[[], float]) -> None:
-        self.spec = spec
-        self.index = index
+        self.spec, self.index = spec, index
         self.state = State.PENDING
         self.reason = ""
         self.generation = 0
