@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svcd.cli.common import (
-    EXIT_NO_SUCH_SERVICE,
-    EXIT_NOT_RUNNING,
-    app_options_without_f,
-    fail,
-    places_of,
-    sources_of,
-    with_shared,
-)
-from svcd.cli.instants import shown, since_option
-from svcd.cli.logs import refuse_files
+from svcd.cli.common import EXIT_NO_SUCH_SERVICE, EXIT_NOT_RUNNING, fail, places_of, with_shared
+from svcd.cli.history import LINES, POLL, Wanted, history_options
+from svcd.cli.instants import shown
 from svcd.cli.table import colour_of, one_line
 from svcd.config.problems import nearest
 from svcd.host.logs import LogFollower, tail
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-_POLL = 0.1
-"""Seconds between looks at the file when following."""
+    from svcd.host.logs import LogLine
+
 _KINDS = {"replica", "scale", "restart", "chaos", "daemon", "machine"}
 """Of which there may be none."""
 _ALL = 1_000_000
@@ -35,48 +27,29 @@ _ALL = 1_000_000
 
 
 @click.command("events")
-@click.argument("services", nargs=-1, metavar="[SERVICE[/N]]...")
-@app_options_without_f
-@click.option("-f", "--follow", is_flag=True, help="Go on as events come, until interrupted.")
-@click.option("-n", "--lines", type=click.IntRange(0), help="The last so many. [default: 100, or all with --since]")
-@since_option
-@click.option("--json", "as_json", is_flag=True, help="Print each event as an object on a line of its own.")
-def command(
-    services: tuple[str, ...],
-    files: tuple[Path, ...],
-    profile: str | None,
-    sets: tuple[str, ...],
-    lines: int | None,
-    start: str | None,
-    *,
-    follow: bool,
-    as_json: bool,
-) -> None:
+@history_options("", "event")
+def command(wanted: Wanted) -> None:
     """Show what happened, to all or to the services named; also after the app has stopped.
 
     Times are UTC. `--file` names the app's TOML file here, since -f follows.
     """
-    refuse_files(services)
-    sources = sources_of(files, profile, sets)
-    path = places_of(sources).events
-    follower = LogFollower(path) if follow else None  # first, so that none falls between what was and what comes
-    past = [each for each in map(_read, (line.text for line in tail(path, _ALL))) if each is not None]
+    path = places_of(wanted.sources).events
+    follower = LogFollower(path) if wanted.follow else None  # first, so that none falls between what was and what comes
+    past = list(_events(tail(path, _ALL)))
     if not past and follower is None:
         fail(f"nothing has happened yet: there is no event in {path}; `svcd up` starts the app", EXIT_NOT_RUNNING)
-    for name in services:
-        if name.lower() not in _KINDS and not any(_is_meant(event, with_shared([name], sources)) for event in past):
-            _missing(name, past, go_on=follow)
-    services = with_shared(services, sources)
-    chosen = [event for event in past if _is_meant(event, services) and (start is None or event["time"] >= start)]
-    count = len(chosen) if start is not None else 100
-    count = count if lines is None else lines
-    _print(chosen[len(chosen) - count if count < len(chosen) else 0 :], as_json=as_json)
+    for name in wanted.services:
+        shared = with_shared([name], wanted.sources)
+        if name.lower() not in _KINDS and not any(_is_meant(event, shared) for event in past):
+            _missing(name, past, go_on=wanted.follow)
+    services = with_shared(wanted.services, wanted.sources)
+    _print(_chosen(past, services, wanted), as_json=wanted.as_json)
     try:
         while follower is not None:
-            new = [each for each in map(_read, (line.text for line in follower.read())) if each is not None]
-            _print([event for event in new if _is_meant(event, services)], as_json=as_json)
+            new = list(_events(follower.read()))
+            _print([event for event in new if _is_meant(event, services)], as_json=wanted.as_json)
             if not new:
-                time.sleep(_POLL)
+                time.sleep(POLL)
     except KeyboardInterrupt:
         return
 
@@ -90,6 +63,17 @@ def _missing(wanted: str, past: list[dict[str, Any]], *, go_on: bool) -> None:
     if not go_on:
         fail(message, EXIT_NO_SUCH_SERVICE)
     click.echo(f"svcd: {message}", err=True)
+
+
+def _chosen(past: list[dict[str, Any]], services: tuple[str, ...], wanted: Wanted) -> list[dict[str, Any]]:
+    start = wanted.start or ""  # any stamp is later
+    chosen = [event for event in past if _is_meant(event, services) and event["time"] >= start]
+    count = wanted.lines if wanted.lines is not None else len(chosen) if wanted.start else LINES
+    return chosen[max(0, len(chosen) - count) :]
+
+
+def _events(lines: Iterable[LogLine]) -> Iterator[dict[str, Any]]:
+    return (event for line in lines if (event := _read(line.text)) is not None)
 
 
 def _read(text: str) -> dict[str, Any] | None:

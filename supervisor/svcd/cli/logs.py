@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import EXIT_NO_SUCH_SERVICE, app_options_without_f, fail, places_of, sources_of, with_shared
-from svcd.cli.instants import since_option
+from svcd.cli.common import EXIT_NO_SUCH_SERVICE, fail, places_of, with_shared
+from svcd.cli.history import LINES, POLL, Wanted, history_options
 from svcd.cli.log_lines import Line, merged, objects, starts_of, texts, title_of, with_starts
 from svcd.host.logs import LogFollower, since, tail
 
@@ -18,70 +18,42 @@ if TYPE_CHECKING:
 
     from svcd.host.logs import LogLine
 
-_POLL = 0.1
-"""Seconds between looks at the files when following."""
-_LINES = 100
-"""Lines of each log, unless said."""
-
 
 @click.command("logs")
-@click.argument("services", nargs=-1, metavar="[SERVICE[/N]]...")
-@app_options_without_f
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines come, until interrupted.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(0), help="The last so many of each log. [default: 100, or all with --since]"
-)
-@since_option
-@click.option("--json", "as_json", is_flag=True, help="Print each line as an object on a line of its own.")
-def command(
-    services: tuple[str, ...],
-    files: tuple[Path, ...],
-    profile: str | None,
-    sets: tuple[str, ...],
-    lines: int | None,
-    start: str | None,
-    *,
-    follow: bool,
-    as_json: bool,
-) -> None:
+@history_options(" of each log", "line")
+def command(wanted: Wanted) -> None:
     """Show the logs of all services, or of those named; also after the app has stopped.
 
     Times are UTC. The daemon's own log is called daemon. `--file` names the app's TOML file here, since -f follows.
     """
-    refuse_files(services)
-    sources = sources_of(files, profile, sets)
-    where = places_of(sources)
+    where = places_of(wanted.sources)
     folder = Path(where.logs)
-    for name in services:
-        if not _choose(folder, with_shared([name], sources)):
-            _missing(folder, name, go_on=follow)
-    services = with_shared(services, sources)
-
-    def past(path: Path) -> list[LogLine]:
-        found = tail(str(path), _LINES if lines is None else lines) if start is None else since(str(path), start)
-        return found if lines is None else found[len(found) - lines if lines < len(found) else 0 :]
+    for name in wanted.services:
+        if not _choose(folder, with_shared([name], wanted.sources)):
+            _missing(folder, name, go_on=wanted.follow)
+    services = with_shared(wanted.services, wanted.sources)
 
     def show(lines: Iterable[Line]) -> None:
         for line in lines:
-            for text in objects(line) if as_json else texts(line):
+            for text in objects(line) if wanted.as_json else texts(line):
                 click.echo(text)
 
     found = _choose(folder, services)
     # Followers first, so that no line falls between what was there and what comes.
-    followers = {path: LogFollower(str(path)) for path in found} if follow else {}
+    followers = {path: LogFollower(str(path)) for path in found} if wanted.follow else {}
     try:
-        show(with_starts(merged((path, past(path)) for path in found), starts_of(where.events)))
-        if follow:
+        show(with_starts(merged((path, _past(path, wanted)) for path in found), starts_of(where.events)))
+        if wanted.follow:
             _follow(folder, services, followers, show)
     except KeyboardInterrupt:
         return
 
 
-def refuse_files(services: Iterable[str]) -> None:
-    """End a command that took the app's file for a service: here -f follows."""
-    for name in services:
-        if name.endswith(".toml"):
-            fail(f"{name} is no service; -f follows here, `--file {name}` names the app's file", EXIT_NO_SUCH_SERVICE)
+def _past(path: Path, wanted: Wanted) -> list[LogLine]:
+    if wanted.start is None:
+        return tail(str(path), LINES if wanted.lines is None else wanted.lines)
+    found = since(str(path), wanted.start)
+    return found if wanted.lines is None else found[max(0, len(found) - wanted.lines) :]
 
 
 def _follow(
@@ -97,7 +69,7 @@ def _follow(
         lines = merged((path, follower.read()) for path, follower in followers.items())
         show(lines)
         if not lines:
-            time.sleep(_POLL)
+            time.sleep(POLL)
 
 
 def _choose(folder: Path, services: tuple[str, ...]) -> list[Path]:

@@ -14,20 +14,21 @@ from svcd.tasks.states import TaskStatus
 from svcd.values.media import JSON, MSGPACK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     Send = Callable[[Request], Any]
-    AsyncSend = Callable[[Request], Awaitable[Any]]
+    """Gives what the answer holds, or an awaitable of that."""
 
 WAIT = 20.0
 """Seconds for which one request waits for the end of a task; the next one goes on waiting."""
 _ANY = (("accept", f"{MSGPACK}, {JSON};q=0.9, */*;q=0.5"),)
 """The form of a result is that which its submitter asked for."""
 _TOLD = (("accept", JSON),)
+_METHODS = {"status": "GET", "get": "GET", "retry": "POST", "cancel": "PUT"}
 
 
-class ClientApi:
-    """One api of the app."""
+class _Api:
+    """What both colours of an api are made of."""
 
     def __init__(self, name: str, call: Callable[..., Any], send: Send, timeout: float) -> None:
         self._call = call
@@ -37,6 +38,28 @@ class ClientApi:
 
     def __repr__(self) -> str:
         return f"<api {self.__name__}>"
+
+
+class _Task:
+    """What both colours of a task are made of."""
+
+    def __init__(self, send: Send, api: str, task_id: str, timeout: float) -> None:
+        self._send = send
+        self._timeout = timeout
+        self.api = api
+        self.id = task_id
+
+    def __repr__(self) -> str:
+        return f"<task {self.id} of {self.api}>"
+
+    def _question(self, what: str, **more: Any) -> Request:
+        target = _target(self.api, what, task_id=self.id, **more)
+        headers = _ANY if what == "get" else _TOLD
+        return Request(self.api, target, method=_METHODS[what], headers=headers, is_safe=True)
+
+
+class ClientApi(_Api):
+    """One api of the app."""
 
     def __call__(self, **args: Any) -> Any:
         """Call it."""
@@ -55,17 +78,8 @@ class ClientApi:
         return Task(self._send, self.__name__, task_id, self._timeout)
 
 
-class Task:
+class Task(_Task):
     """A task of the app: a handle, which may be thrown away and made again from `id`."""
-
-    def __init__(self, send: Send, api: str, task_id: str, timeout: float) -> None:
-        self._send = send
-        self._timeout = timeout
-        self.api = api
-        self.id = task_id
-
-    def __repr__(self) -> str:
-        return f"<task {self.id} of {self.api}>"
 
     def get_status(self) -> TaskStatus:
         """Return how far it is. Raises UnknownTask once it has expired."""
@@ -73,7 +87,7 @@ class Task:
 
     def info(self) -> dict[str, Any]:
         """Return all that is told of it: status, times, attempts, error."""
-        told: dict[str, Any] = self._send(question(self.api, "status", self.id))
+        told: dict[str, Any] = self._send(self._question("status"))
         return told
 
     def get(self, timeout: float | None = None) -> Any:
@@ -92,7 +106,7 @@ class Task:
         patience = Patience(timeout, self._timeout)
         while True:
             try:
-                return self._send(question(self.api, "get", self.id, wait=patience.next()))
+                return self._send(self._question("get", wait=patience.next()))
             except TaskNotDone:
                 if patience.is_over:
                     raise
@@ -102,26 +116,17 @@ class Task:
         return Task(
             self._send,
             self.api,
-            self._send(question(self.api, "retry", self.id, new_id=_new_id()))["task_id"],
+            self._send(self._question("retry", new_id=_new_id()))["task_id"],
             self._timeout,
         )
 
     def cancel(self) -> TaskStatus:
         """Cancel it, and return what it is now: `cancelled`, or what it had become before."""
-        return TaskStatus(self._send(question(self.api, "cancel", self.id))["status"])
+        return TaskStatus(self._send(self._question("cancel"))["status"])
 
 
-class AsyncClientApi:
+class AsyncClientApi(_Api):
     """One api of the app."""
-
-    def __init__(self, name: str, call: Callable[..., Any], send: AsyncSend, timeout: float) -> None:
-        self._call = call
-        self._send = send
-        self._timeout = timeout
-        self.__name__ = name
-
-    def __repr__(self) -> str:
-        return f"<api {self.__name__}>"
 
     def __call__(self, **args: Any) -> Any:
         """Call it: await what this returns, or iterate over it."""
@@ -137,17 +142,8 @@ class AsyncClientApi:
         return AsyncTask(self._send, self.__name__, task_id, self._timeout)
 
 
-class AsyncTask:
+class AsyncTask(_Task):
     """As `Task`, awaited."""
-
-    def __init__(self, send: AsyncSend, api: str, task_id: str, timeout: float) -> None:
-        self._send = send
-        self._timeout = timeout
-        self.api = api
-        self.id = task_id
-
-    def __repr__(self) -> str:
-        return f"<task {self.id} of {self.api}>"
 
     async def get_status(self) -> TaskStatus:
         """As `Task.get_status`."""
@@ -155,7 +151,7 @@ class AsyncTask:
 
     async def info(self) -> dict[str, Any]:
         """As `Task.info`."""
-        told: dict[str, Any] = await self._send(question(self.api, "status", self.id))
+        told: dict[str, Any] = await self._send(self._question("status"))
         return told
 
     async def get(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as the other colour has it
@@ -163,19 +159,19 @@ class AsyncTask:
         patience = Patience(timeout, self._timeout)
         while True:
             try:
-                return await self._send(question(self.api, "get", self.id, wait=patience.next()))
+                return await self._send(self._question("get", wait=patience.next()))
             except TaskNotDone:
                 if patience.is_over:
                     raise
 
     async def retry(self) -> AsyncTask:
         """As `Task.retry`."""
-        told = await self._send(question(self.api, "retry", self.id, new_id=_new_id()))
+        told = await self._send(self._question("retry", new_id=_new_id()))
         return AsyncTask(self._send, self.api, told["task_id"], self._timeout)
 
     async def cancel(self) -> TaskStatus:
         """As `Task.cancel`."""
-        return TaskStatus((await self._send(question(self.api, "cancel", self.id)))["status"])
+        return TaskStatus((await self._send(self._question("cancel")))["status"])
 
 
 def submission(api: str, args: dict[str, Any]) -> Request:
@@ -185,16 +181,6 @@ def submission(api: str, args: dict[str, Any]) -> Request:
     """
     target = _target(api, "submit", task_id=_new_id())
     return Request(api, target, wire.encode(args), is_safe=True)
-
-
-_METHODS = {"status": "GET", "get": "GET", "retry": "POST", "cancel": "PUT"}
-
-
-def question(api: str, what: str, task_id: str, **more: Any) -> Request:
-    """Return a request about a task."""
-    target = _target(api, what, task_id=task_id, **more)
-    headers = _ANY if what == "get" else _TOLD
-    return Request(api, target, method=_METHODS[what], headers=headers, is_safe=True)
 
 
 def _new_id() -> str:
