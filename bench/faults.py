@@ -46,8 +46,12 @@ http = "127.0.0.1:0"
 ingress = { replicas = 2 }
 [services.Work]
 scaling = { min_replicas = 2, max_replicas = 2 }
+liveness = { period = 0.25, timeout = 1, threshold = 2 }
+traffic = { timeout = 10 }
 [services.Entry]
 scaling = { min_replicas = 2, max_replicas = 2 }
+liveness = { period = 0.25, timeout = 1, threshold = 2 }
+traffic = { timeout = 10 }
 """
 
 

@@ -1,4 +1,4 @@
-"""Two services whose replicas bench/faults.py breaks while requests come."""
+"""Two services whose replicas bench/faults.py, and the tests of its faults, break while requests come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 import svcd
 
 
-@svcd.service(liveness={"period": 0.25, "timeout": 1, "threshold": 2}, traffic={"timeout": 10})
+@svcd.service
 class Work:
     """A step of 5 ms."""
 
@@ -24,7 +24,7 @@ class Work:
         return x
 
 
-@svcd.service(liveness={"period": 0.25, "timeout": 1, "threshold": 2}, traffic={"timeout": 10})
+@svcd.service
 class Entry:
     """Hands on."""
 

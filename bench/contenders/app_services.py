@@ -26,14 +26,18 @@ _ITEMS = 2000
 """Of one stream."""
 
 
-@svcd.service(traffic={"max_concurrency": 1024})
-class Echo:
-    """The callee."""
+class _Small:
+    """What answers a small call."""
 
     @svcd.api
     async def small(self, text: str, number: int) -> dict[str, Any]:
         """Return the arguments."""
         return {"text": text, "number": number}
+
+
+@svcd.service(traffic={"max_concurrency": 1024})
+class Echo(_Small):
+    """The callee."""
 
     @svcd.api
     def small_sync(self, text: str, number: int) -> dict[str, Any]:
@@ -116,13 +120,8 @@ class Caller:
 
 
 @svcd.service(traffic={"max_concurrency": 1024})
-class Many:
+class Many(_Small):
     """A service with as many replicas as the run says."""
-
-    @svcd.api
-    async def small(self, text: str, number: int) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"text": text, "number": number}
 
 
 class _Link:

@@ -6,13 +6,12 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import array_work
 from load import ARGUMENTS, TRACE, Order, loop_on_trio
 
-if TYPE_CHECKING:
-    from contenders.servers import Server
+from contenders.servers import OverSocket
 
 
 def serve(path: str) -> None:
@@ -37,21 +36,10 @@ def serve(path: str) -> None:
     trio.run(main)
 
 
-class Session:
+class Session(OverSocket):
     """A server, and a client in this process."""
 
-    up: float
-
-    def __enter__(self) -> Self:
-        from contenders.servers import python_server
-
-        self._server: Server = python_server("channel")
-        self._path = self._server.folder / "s"
-        self.up = self._server.until(self._path.exists)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.__exit__(*exc)
+    module = "channel"
 
     def measure(self, order: Order) -> dict[str, Any]:
         """Take `small` and `array`."""
@@ -66,7 +54,7 @@ class Session:
 
         array, expected = array_work.make(order.size)
         async with trio.open_nursery() as nursery:
-            channel = await connect(str(self._path), nursery=nursery)
+            channel = await connect(str(self.path), nursery=nursery)
 
             # Each call has a deadline and a trace, as a dependency's has.
             async def small() -> bool:

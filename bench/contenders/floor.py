@@ -8,13 +8,12 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import msgpack
 from load import ARGUMENTS, Order, Sample
 
-if TYPE_CHECKING:
-    from contenders.servers import Server
+from contenders.servers import OverSocket
 
 _LENGTH = struct.Struct("<I")
 _ARRAY = struct.Struct("<QQ")  # bytes of the array, expected sum; both 0 when messages follow instead
@@ -69,26 +68,15 @@ def _receive(sock: socket.socket, room: bytearray) -> bytearray:
     return room
 
 
-class Session:
+class Session(OverSocket):
     """A server, and a client in this process."""
 
-    up: float
-
-    def __enter__(self) -> Self:
-        from contenders.servers import python_server
-
-        self._server: Server = python_server("floor")
-        self._path = self._server.folder / "s"
-        self.up = self._server.until(self._path.exists)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.__exit__(*exc)
+    module = "floor"
 
     def measure(self, order: Order) -> dict[str, Any]:
         """Take `small` and `array`."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(self._path))
+            sock.connect(str(self.path))
             if order.what == "array":
                 return _arrays(sock, order).plain()
             sock.sendall(b"m")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import array_work
 import grpc.aio
@@ -13,8 +13,7 @@ import msgpack
 import numpy as np
 from load import ARGUMENTS, Order, loop_on_asyncio
 
-if TYPE_CHECKING:
-    from contenders.servers import Server
+from contenders.servers import OverSocket
 
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 _EXPECTED = struct.Struct("<Q")
@@ -41,21 +40,10 @@ async def serve(path: str) -> None:
     await server.wait_for_termination()
 
 
-class Session:
+class Session(OverSocket):
     """A server, and a client in this process."""
 
-    up: float
-
-    def __enter__(self) -> Self:
-        from contenders.servers import python_server
-
-        self._server: Server = python_server("grpc_aio")
-        self._path = self._server.folder / "s"
-        self.up = self._server.until(self._path.exists)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.__exit__(*exc)
+    module = "grpc_aio"
 
     def measure(self, order: Order) -> dict[str, Any]:
         """Take `small` and `array`."""
@@ -63,7 +51,7 @@ class Session:
 
     async def _measure(self, order: Order) -> dict[str, Any]:
         array, expected = array_work.make(order.size)
-        async with grpc.aio.insecure_channel(f"unix:{self._path}", options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(f"unix:{self.path}", options=OPTIONS) as channel:
             echo = channel.unary_unary("/Bench/Echo", msgpack.packb, msgpack.unpackb)
             add = channel.unary_unary("/Bench/PlusOne")
 

@@ -71,6 +71,24 @@ def python_server(module: str, *args: str) -> Server:
     return Server([sys.executable, "-m", f"contenders.{module}", "{folder}/s", *args])
 
 
+class OverSocket:
+    """A contender that is one server of this interpreter, at a socket of its folder, and a client in this process."""
+
+    module: str
+    """What is served, as `python_server` names it."""
+    up: float
+    """Seconds that the server took to listen."""
+
+    def __enter__(self) -> Self:
+        self._server = python_server(self.module)
+        self.path = self._server.folder / "s"
+        self.up = self._server.until(self.path.exists)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.__exit__(*exc)
+
+
 def free_port() -> int:
     """Return a port that nobody has just now."""
     with socket.socket() as probe:

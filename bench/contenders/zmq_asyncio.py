@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import array_work
 import msgpack
@@ -14,8 +14,7 @@ import zmq
 import zmq.asyncio
 from load import ARGUMENTS, Order, loop_on_asyncio
 
-if TYPE_CHECKING:
-    from contenders.servers import Server
+from contenders.servers import OverSocket
 
 
 async def serve(path: str) -> None:
@@ -65,28 +64,17 @@ class Caller:
         self._socket.close(linger=0)
 
 
-class Session:
+class Session(OverSocket):
     """A server, and a client in this process."""
 
-    up: float
-
-    def __enter__(self) -> Self:
-        from contenders.servers import python_server
-
-        self._server: Server = python_server("zmq_asyncio")
-        self._path = self._server.folder / "s"
-        self.up = self._server.until(self._path.exists)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.__exit__(*exc)
+    module = "zmq_asyncio"
 
     def measure(self, order: Order) -> dict[str, Any]:
         """Take `small` and `array`."""
         return asyncio.run(self._measure(order))
 
     async def _measure(self, order: Order) -> dict[str, Any]:
-        caller = Caller(str(self._path))
+        caller = Caller(str(self.path))
         array, expected = array_work.make(order.size)
 
         async def small() -> bool:

@@ -6,6 +6,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svcd.measure.chaos import Plan, run
@@ -19,34 +20,7 @@ RATE = 350.0 if SECONDS >= 60 else 60.0
 """Requests per second: more than 20,000 in the long run."""
 SEED = int(os.environ.get("SVCD_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 
-SERVICE = """
-    import svcd
-    import trio
-
-    @svcd.service
-    class Work:
-        @svcd.api(idempotent=True)
-        async def again(self, x: int) -> int:
-            await trio.sleep(0.005)
-            return x
-
-        @svcd.api
-        async def once(self, x: int) -> int:
-            await trio.sleep(0.005)
-            return x
-
-    @svcd.service
-    class Entry:
-        work = svcd.depends(Work)
-
-        @svcd.api(idempotent=True)
-        async def again(self, x: int) -> int:
-            return await self.work.again(x=x)
-
-        @svcd.api
-        async def once(self, x: int) -> int:
-            return await self.work.once(x=x)
-"""
+SERVICE = (Path(__file__).parents[2] / "bench" / "faults_services.py").read_text()
 TWO_OF_EACH = """
     [services.Work]
     scaling = { min_replicas = 2, max_replicas = 2 }

@@ -11,6 +11,7 @@ import shutil
 import socket
 import time
 from contextlib import ExitStack, suppress
+from textwrap import dedent
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -65,7 +66,7 @@ LOUD = f"""
 
 
 def test_a_flood_and_a_log_directory_that_is_gone(make_app: MakeApp) -> None:
-    app = make_app(SERVICE + LOUD, entry="Front").up()
+    app = make_app(SERVICE + dedent(LOUD), entry="Front").up()
     keeper = app.guard_and_keeper()[1]
     with HttpLoad(app.url, "again", {"x": 1}, rate=RATE / 4) as load:
         began = time.monotonic()
