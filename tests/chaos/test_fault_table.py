@@ -15,7 +15,7 @@ repeats a run. These are the faults, and where each is shown (files without a fo
 | the zoo of ill-behaved children | `test_zoo.py`, `../integration/keeper/test_keeper_children.py` |
 | 1 GB on stdout, no log directory, 256 descriptors | `test_scarcity.py` |
 | a full disk | `../integration/test_machine_ails.py`, `../integration/keeper/test_keeper_logs.py` |
-| commands of many shells at once | `test_twenty_shells.py`, `test_shells.py` |
+| commands of many shells at once | `test_twenty_shells.py` |
 | 200 idle replicas | `test_idle_crowd.py` |
 | a crash loop beside healthy services | `test_a_crash_loop_beside_healthy_services` |
 """
@@ -26,6 +26,7 @@ import json
 import os
 import time
 from collections import Counter
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,7 +151,7 @@ CRASHES = """
 
 def test_a_crash_loop_beside_healthy_services(make_app: MakeApp) -> None:
     """They never notice, the loop ends with its budget, and costs daemon and keeper next to nothing."""
-    app = make_app(SERVICE + CRASHES, entry="Front").up()
+    app = make_app(SERVICE + dedent(CRASHES), entry="Front").up()
     assert app.daemon is not None
     ours = (app.daemon.pid, *app.guard_and_keeper())
     began, before = time.monotonic(), _cpu_seconds(ours)
