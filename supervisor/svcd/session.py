@@ -211,16 +211,7 @@ class Session:
             processes.send(Linger(spec.orphan_grace, self._places.keeper, __version__))
         facts = self._facts(spec)
         ledger = Ledger(machine=facts.machine)
-        app = App(
-            spec,
-            processes=processes,
-            launcher=Launcher(spec, self._places, self._program, os.environ, facts),
-            ledger=ledger,
-            chance=random.random,
-            tell=self._tell,
-            scaled=self._scaled,
-            heritage=self._heritage,
-        )
+        app = self._app(spec, facts, ledger, processes)
         info = self._info(spec)
         self._summary = partial(summary, app, info["url"])
         ends = Ends(lambda: self.stop("svcd down"), lambda: self.leave(spec))
@@ -238,35 +229,56 @@ class Session:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(control.run, control_socket)
                 nursery.start_soon(app.run, link)
-                nursery.start_soon(LivenessWatch(app.replicas, app.pulse_of, state_of).run)
-                if any(service.resources.gpu for service in spec.services.values()):
-                    read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
-                    nursery.start_soon(keep_read, ledger, read_gpus, self._say)
-                if not facts.groups.memory and (
-                    limited := [s.name for s in spec.services.values() if s.resources.memory]
-                ):
-                    self._say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
-                    nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
+                self._watch(nursery, app, facts, ledger)
                 self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
                 self._reporter.started(info)
                 nursery.start_soon(self._condition.run)
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)
                 await self._stop.wait()
-                if self._directory.is_left:
-                    self._journal.note("daemon", "left", reason=self._why_stop)
-                    self._reporter.note(self._why_stop)
-                    self.code = EXIT_LEFT
-                    nursery.cancel_scope.cancel()
-                    return
-                self._journal.note("daemon", "stopping", reason=self._why_stop)
-                self._reporter.stopping(self._why_stop)
-                notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
-                nursery.start_soon(_ask_for_time)
-                await app.stop()
-                self._journal.note("daemon", "stopped", reason=self._why_stop)
-                notify(os.environ, STATUS=f"stopped: {self._why_stop}")
+                await self._end(app)
                 nursery.cancel_scope.cancel()
+
+    def _app(self, spec: AppSpec, facts: Facts, ledger: Ledger, processes: Processes) -> App:
+        return App(
+            spec,
+            processes=processes,
+            launcher=Launcher(spec, self._places, self._program, os.environ, facts),
+            ledger=ledger,
+            chance=random.random,
+            tell=self._tell,
+            scaled=self._scaled,
+            heritage=self._heritage,
+        )
+
+    def _watch(self, nursery: trio.Nursery, app: App, facts: Facts, ledger: Ledger) -> None:
+        """Look after the replicas, and after what they take where the kernel does not."""
+        services = app.spec.services.values()
+        nursery.start_soon(LivenessWatch(app.replicas, app.pulse_of, state_of).run)
+        if any(service.resources.gpu for service in services):
+            read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
+            nursery.start_soon(keep_read, ledger, read_gpus, self._say)
+        limited = [service.name for service in services if service.resources.memory]
+        if limited and not facts.groups.memory:
+            self._say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
+            nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
+
+    async def _end(self, app: App) -> None:
+        """Stop the app, or leave it as it is."""
+        if self._directory.is_left:
+            self._journal.note("daemon", "left", reason=self._why_stop)
+            self._reporter.note(self._why_stop)
+            self.code = EXIT_LEFT
+            return
+        self._journal.note("daemon", "stopping", reason=self._why_stop)
+        self._reporter.stopping(self._why_stop)
+        notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_ask_for_time)
+            await app.stop()
+            nursery.cancel_scope.cancel()
+        self._journal.note("daemon", "stopped", reason=self._why_stop)
+        notify(os.environ, STATUS=f"stopped: {self._why_stop}")
 
     def _facts(self, spec: AppSpec) -> Facts:
         with_groups = any(map(needs_groups, spec.services.values()))
