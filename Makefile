@@ -60,7 +60,7 @@ test: $(STAMP)   ## run all tests; the summary says what was skipped and why
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 soak: $(STAMP)   ## ten minutes of full load and 10,000 clients that go away: does anything grow, is anything left?
-	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_soak.py
+	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest -s tests/integration/test_soak.py
 	SVCD_SOAK=10000 $(BIN)/python -m pytest tests/integration/http/test_http_disconnects.py
 
 # Atheris is a compiled module that needs no other; svcd's own environment stays without it.

@@ -7,7 +7,7 @@ method, and then nothing was said. After a RemoteProtocolError only `send_goodby
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from svcd_ipc import frames
 from svcd_ipc.codec import DecodeError, UndecodableError, unpack_body
@@ -56,6 +56,9 @@ _ABANDONED = -1
 """In place of a window: the caller has let go."""
 
 _NO_LOAD = (0, 0)
+_EXPECT: Final = 8 << 20
+"""Bytes of what a call refers to for which it pays to be ready: new pages for an answer take 6 ms."""
+
 _HELLO, _CALL, _RESULT, _BUSY, _ITEM = int(Kind.HELLO), int(Kind.CALL), int(Kind.RESULT), int(Kind.BUSY), int(Kind.ITEM)
 _ERROR, _END, _CREDIT, _CANCEL = int(Kind.ERROR), int(Kind.END), int(Kind.CREDIT), int(Kind.CANCEL)
 _PING, _PONG, _DRAIN = int(Kind.PING), int(Kind.PONG), int(Kind.DRAIN)
@@ -163,6 +166,8 @@ class Connection(MemoryTalk):
         raise RemoteProtocolError("the peer said hello twice")
 
     def _open_theirs(self, call: Call) -> bool:
+        if self._borrowed is not None and self._borrowed.size >= _EXPECT and self._lender is not None:
+            self._lender.expect(self._borrowed.size)
         if call.id <= self._last_theirs:
             raise RemoteProtocolError(f"the peer made call {call.id} after call {self._last_theirs}")
         self._last_theirs = call.id

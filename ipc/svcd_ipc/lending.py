@@ -39,6 +39,9 @@ class Lender(Protocol):
     def refuse(self, reference: bytes) -> None:
         """Give back what a reference speaks of."""
 
+    def expect(self, size: int) -> None:
+        """Be ready to lend as much as was borrowed for a call."""
+
     def take_returns(self, slots: list[int]) -> None:
         """Let go of what the peer gives back."""
 

@@ -44,6 +44,11 @@ as long as a copy, and several threads get them side by side. Without pages of 2
 
 _MOST_THREADS: Final = 4
 
+AHEAD: Final = 64 << 20
+"""Bytes of pages that are got before they are needed, at most: they stay, whether they are needed or not."""
+
+_STEP: Final = 2 << 20
+
 _FAILED: Final = ctypes.c_void_p(-1).value
 
 
@@ -78,6 +83,8 @@ class Mapping:
         self._all: memoryview | None = None
         self._populated = 0
         """Bytes at the low end whose pages are there; what is used is used from there."""
+        self._ahead: Thread | None = None
+        """Gets pages."""
         self._kind = _window_kind(size)
         if is_writable:  # Far fewer page faults where the machine allows it; elsewhere it says no, which is no matter.
             _libc.madvise(address, size, _MADV_HUGEPAGE)
@@ -121,6 +128,34 @@ class Mapping:
         _libc.madvise(*stripes[0], _MADV_POPULATE_WRITE)
         for thread in threads:
             thread.join()
+
+    def is_populated(self, end: int) -> bool:
+        """Whether all pages up to there are in place."""
+        return end <= self._populated
+
+    def populate_ahead(self, end: int) -> None:
+        """Get pages on a thread of their own, up to `end` and no more than AHEAD, unless they are there or on the way.
+
+        What is filled meanwhile is not waited for: it gets its own pages, and the thread ends.
+        """
+        end = min(end, AHEAD)
+        if end > self._populated and (self._ahead is None or not self._ahead.is_alive()):
+            self._ahead = Thread(target=self._populate_in_steps, args=(end,), daemon=True)
+            self._ahead.start()
+
+    def settle(self) -> None:
+        """Get no more pages ahead, and wait for the step that is being made."""
+        self._populated = self.size
+        if self._ahead is not None:
+            self._ahead.join()
+
+    def _populate_in_steps(self, end: int) -> None:
+        address = self.address or 0
+        while (at := self._populated) < end:
+            # Short steps: who maps or unmaps memory of this process waits for one.
+            _libc.madvise(address + at, min(_STEP, end - at), _MADV_POPULATE_WRITE)
+            if self._populated == at:
+                self._populated = min(at + _STEP, end)
 
     def offset_of(self, value: Any) -> int:
         """Return where within the mapping the bytes of a contiguous view or array of it begin."""

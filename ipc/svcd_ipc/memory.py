@@ -113,6 +113,15 @@ class Memory:
         if self._mapping is not None:
             self._mapping.populate(slot.start, slot.size)
 
+    def is_populated(self, slot: Slot) -> bool:
+        """Whether the pages of a slot are there."""
+        return self._mapping is not None and self._mapping.is_populated(slot.start + slot.size)
+
+    def expect(self, size: int) -> None:
+        """Get pages for so many bytes ahead, aside; see `Mapping.populate_ahead`."""
+        if (mapping := self._open()) is not None:
+            mapping.populate_ahead(min(size, self.size))
+
     def slot_of(self, value: Any) -> Slot | None:
         """Return the slot in which the bytes of a view or array lie, or None when they do not lie in this arena."""
         window = window_of(value)
@@ -151,6 +160,8 @@ class Memory:
         """Forget the arena: nothing more is lent. What shows it stays as it is."""
         with self._lock:
             self.reason = self.reason or "the arena was closed"
+            if self._mapping is not None:
+                self._mapping.settle()
             self._mapping = None
             for departed in self._departed:
                 os.close(departed.lifeline)

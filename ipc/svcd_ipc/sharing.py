@@ -69,8 +69,7 @@ class Sharing:
 
         None when they have to travel with the frame.
         """
-        is_flat = value.c_contiguous if isinstance(value, memoryview) else value.flags.c_contiguous
-        window = window_of(value) if is_flat else None
+        window = window_of(value) if is_flat(value) else None
         if window is not None and window.mapping is self._theirs:
             return REFERENCE.pack(_YOURS, window.number, window.mapping.offset_of(value), value.nbytes)
         if not self.may_lend or value.nbytes < LEND:
@@ -82,7 +81,7 @@ class Sharing:
         if found is None:
             return None
         slot, room = found
-        _fill(room, value)
+        fill(room, value)
         return self._reference(slot.number, slot.start, value.nbytes)
 
     def take_back(self, references: Iterable[bytes]) -> None:
@@ -122,6 +121,11 @@ class Sharing:
             self.has_borrowed.ring()
         self.borrowed += 1
         return theirs.view(start, size, number, self.notes)
+
+    def expect(self, size: int) -> None:
+        """Get pages of our arena ready, aside: whoever is called with a large array is likely to answer with one."""
+        if self.may_lend:
+            self.memory.expect(size)
 
     def refuse(self, reference: bytes | memoryview) -> None:
         """Give back what came in a message that cannot be read here."""
@@ -165,22 +169,19 @@ def _unpack(reference: bytes | memoryview) -> tuple[int, int, int, int]:
     return REFERENCE.unpack(reference)
 
 
-def copy(memory: Memory, value: Any) -> Any:
-    """Return a copy of an array or of a flat memoryview in the arena, or None when there is no room."""
-    found = memory.allocate(value.nbytes)
-    if found is None:
-        return None
-    slot, view = found
-    memory.populate(slot)
-    return _fill(view, value)
+def is_flat(value: Any) -> bool:
+    """Whether the bytes of an array or memoryview lie in one piece, in C order."""
+    return bool(value.c_contiguous if isinstance(value, memoryview) else value.flags.c_contiguous)
 
 
-def _fill(room: memoryview, value: Any) -> Any:
-    """Copy an array or a flat memoryview to memory of its size; return what lies there now, of the same kind."""
+def fill(room: memoryview, value: Any, *, is_there: bool = False) -> Any:
+    """Copy an array or a flat memoryview to memory of its size, unless it is there; return that as the same kind."""
     if isinstance(value, memoryview):
-        move(address_of(room), value)  # Unlike an assignment it lets go of the GIL.
+        if not is_there:
+            move(address_of(room), value)  # Unlike an assignment it lets go of the GIL.
         return room
     numpy = sys.modules["numpy"]
     copied = numpy.frombuffer(room, value.dtype).reshape(value.shape)
-    numpy.copyto(copied, value)
+    if not is_there:
+        numpy.copyto(copied, value)
     return copied

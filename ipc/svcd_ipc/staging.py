@@ -1,8 +1,6 @@
-"""Large arrays are copied into the arena on a thread, so that the event loop goes on meanwhile.
+"""Large arrays are brought into the arena before they are sent, so that the event loop goes on meanwhile.
 
-numpy lets go of the GIL while it copies. A thread costs some 100 µs, which is what 1 MB takes to copy: from LARGE on it
-adds a tenth at most, and the loop is spared 10 ms for 64 MB. Smaller arrays, and those deep inside other values, are
-copied where the message is made.
+Smaller ones, and those deep inside other values, are copied where the message is made.
 """
 
 from __future__ import annotations
@@ -14,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from svcd_ipc.buffers import BUFFERS, LEND, with_buffers
-from svcd_ipc.sharing import copy
+from svcd_ipc.filling import place
 from svcd_ipc.tensors import Flat, flat, is_tensor
 
 if TYPE_CHECKING:
     from svcd_ipc.sharing import Sharing
 
 LARGE: Final = 8 * 1024 * 1024
-"""Bytes of an array from which on it is copied on a thread."""
+"""Bytes of an array whose copy would hold up the event loop: half a millisecond."""
 
 _PATIENCE, _PAUSE = 10.0, 0.01
 """Seconds for which an array that is larger than a frame waits for room in the arena, and between two looks."""
@@ -80,11 +78,11 @@ class Staging:
     async def _copied(self, value: Any) -> Any:
         """Return a copy of an array or a flat memoryview in the arena, or None when there is no room."""
         memory = self._sharing.memory
-        copied = await trio.to_thread.run_sync(copy, memory, value)
+        copied = await place(memory, value)
         if copied is None and self._limit <= value.nbytes <= memory.size:  # There is no other way for it.
             while copied is None and self._sharing.may_lend:
                 await trio.sleep(_PAUSE)
-                copied = await trio.to_thread.run_sync(copy, memory, value)
+                copied = await place(memory, value)
         return copied
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,9 +18,12 @@ import trio
 from svcd_ipc.client import connect
 from svcd_ipc.errors import ReplicaLost, ServiceUnavailable
 from svcd_ipc.memory import Memory
+from svcd_ipc.server import listen, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from svcd_ipc.calls import IncomingCall
 
 MANY = 1 << 20
 
@@ -105,13 +108,65 @@ trio.run(main)
 """
 
 
+INTRUDER = """
+import array, mmap, os, socket, struct, sys
+import msgpack
+from svcd_ipc import exttypes, frames, mapping
+from svcd_ipc.messages import MAGIC, MEMORY, VERSION
+
+descriptor, _ = mapping.create(1 << 20)
+os.setresuid(65534, 65534, 65534)
+attack = sys.argv[2]
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.settimeout(60)
+stream = sock.makefile("rb")
+
+def send(message, descriptors=()):
+    data = frames.pack(msgpack.packb(message))
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else [])
+
+def receive():
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    return msgpack.unpackb(stream.read(struct.unpack("<I", head)[0]))
+
+send([0, MAGIC, VERSION, {"service": "Intruder", "replica": 0}, [MEMORY]])
+hello = receive()
+if MEMORY in hello[4]:
+    sys.exit("memory was offered")
+if attack == "arena":
+    reading, writing = os.pipe()
+    send([15, 1 << 20], [descriptor, writing])
+elif attack == "reference":
+    for side in (0, 1):
+        told = b"|u1|4096|".ljust(16) + struct.pack("<BQQQ", side, 1, 0, 4096)
+        send([1, side + 1, "same", {"x": msgpack.ExtType(exttypes.SHARED, told)}, None, None, 0, 0])
+elif attack == "giant":
+    sock.sendall(struct.pack("<I", 0xFFFFFFF0))
+elif attack == "half":
+    sock.sendall(struct.pack("<I", 1 << 20) + bytes(1000))
+    print("sent", flush=True)
+    sys.stdin.read()
+for _ in range(2):
+    print(receive(), flush=True)
+"""
+
+
 @contextmanager
 def peer(path: Path, kind: str = "", program: str = PEER) -> Iterator[subprocess.Popen[str]]:
     """Run a peer that serves at `path`."""
-    command = [sys.executable, "-c", program, str(path), kind]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with running([sys.executable, "-c", program, str(path), kind]) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        yield process
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that is killed in the end."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -229,3 +284,60 @@ async def test_a_peer_of_another_user_gets_copies(nursery: trio.Nursery, tmp_pat
         assert memory.used == 0
         assert (await channel.call("memory", {}))[0] == 0
         channel.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that others may look into."""
+    for each in (tmp_path, *tmp_path.parents[:2]):
+        each.chmod(0o711)
+    return tmp_path
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("attack", "answer"),
+    [
+        ("arena", "when it was not its turn to"),
+        ("reference", "ext type 8 is not registered here"),
+        ("giant", "a frame of 4294967280 bytes"),
+        ("half", "sent"),
+    ],
+)
+async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
+    folder: Path, memory: Memory, attack: str, answer: str
+) -> None:
+    """It says that it shares memory, as it may not; the answer says what is wrong, and others are served meanwhile."""
+    called = []
+
+    async def same(call: IncomingCall) -> Any:
+        called.append(call.peer.identity["service"])
+        return call.args
+
+    listener = listen(folder / "s", mode=0o666)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            lambda task_status: serve(
+                listener, same, identity={"service": "Host"}, memory=memory, task_status=task_status
+            )
+        )
+        friend_memory = Memory(64 * MANY)
+        friend = await connect(folder / "s", nursery=nursery, memory=friend_memory, identity={"service": "Friend"})
+        x = np.arange(MANY, dtype="u4")
+        view = (await friend.call("same", {"x": x}))["x"]  # so that there is something to read
+        mapped = arenas_mapped()
+        command = [sys.executable, "-c", INTRUDER, str(folder / "s"), attack]
+        with running(command) as intruder:
+            assert intruder.stdout is not None
+            said = await trio.to_thread.run_sync(intruder.stdout.readline)
+            assert answer in said
+            assert "Intruder" not in called
+            assert ((await friend.call("same", {"x": x}))["x"] == x).all()
+            assert arenas_mapped() == mapped
+        del view
+        friend.close()
+        while friend_memory.used:
+            gc.collect()
+            await trio.sleep(0.01)
+        friend_memory.close()
+        nursery.cancel_scope.cancel()

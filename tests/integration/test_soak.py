@@ -189,10 +189,18 @@ def test_nothing_grows(make_app: Callable[..., RunningApp]) -> None:
         assert not any(row["restarts"] for row in app.rows())
 
 
+def row(name: str, samples: list[Watched]) -> str:
+    """Return the medians of some samples for people; `make soak` shows them."""
+    private, descriptors, shared = (median(column) for column in zip(*samples, strict=True))
+    return f"\n{name:14} {private / 1e6:7.1f} MB private {shared / 1e6:7.1f} MB shared {descriptors:5.0f} descriptors"
+
+
 def check(name: str, samples: list[Watched]) -> None:
     """Compare the second half of a process's samples with the first, of which the first tenth is left out."""
     first, second = samples[len(samples) // 10 : len(samples) // 2], samples[len(samples) // 2 :]
     report = "\n".join(map(str, samples[:: max(1, len(samples) // 10)]))
+    first_minute, last = samples[: len(samples) // 10], samples[-len(samples) // 10 :]
+    print(row(name, first_minute), row("  at the end", last))  # noqa: T201 - `make soak` shows it
     grown = median(one.private for one in second) - max(one.private for one in first)
     assert grown < GROWTH, f"{name}: {grown:,} bytes more in the second half\n{report}"
     assert median(one.descriptors for one in second) <= max(one.descriptors for one in first) + SPARE, (

@@ -201,7 +201,7 @@ async def test_items_of_streams_and_of_inputs(pair: Any) -> None:
     await until_free(two.mine, two.theirs)
 
 
-async def test_large_arrays_are_copied_on_a_thread(pair: Any) -> None:
+async def test_large_arrays_are_copied_while_the_loop_goes_on(pair: Any) -> None:
     two = await pair(64 * 1024 * 1024)
     x = np.arange(1 << 20)  # 8 MiB
     answer = await two.call("echo", {"x": x, "rest": [x[::-1]]})
