@@ -63,7 +63,7 @@ soak: $(STAMP)   ## ten minutes of full load and 10,000 clients that go away: do
 	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest -s tests/integration/test_soak.py
 	SVCD_SOAK=10000 $(BIN)/python -m pytest tests/integration/http/test_http_disconnects.py
 
-# Atheris is a compiled module that needs no other; svcd's own environment stays without it.
+# Atheris sees what Python runs, and so wants the pure core. It is a compiled module that needs no other; svcd's own environment stays without it.
 $(FUZZ)/.ready: | $(STAMP)
 	@$(BIN)/python -m venv --clear $(FUZZ)
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check atheris msgpack numpy trio
@@ -72,7 +72,7 @@ $(FUZZ)/.ready: | $(STAMP)
 
 fuzz: $(STAMP) $(FUZZ)/.ready  ## feed the protocol with hostile inputs; RUNS=10000000 is the long form (half an hour)
 	$(BIN)/python -m pytest tests/properties/ipc tests/fuzz --hypothesis-profile=fuzz --timeout=0
-	PYTHONPATH=ipc $(FUZZ)/bin/python tests/fuzz/run_fuzz.py -atheris_runs=$(RUNS) -max_len=512 \
+	SVCD_PURE=1 PYTHONPATH=ipc $(FUZZ)/bin/python tests/fuzz/run_fuzz.py -atheris_runs=$(RUNS) -max_len=512 \
 	    -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus
 
 faults: $(STAMP) ## break everything for a minute each under load, a quarter of an hour; SVCD_SEED=N repeats a run
