@@ -315,13 +315,13 @@ async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
         return call.args
 
     listener = listen(folder / "s", mode=0o666)
+    friend_memory = Memory(64 * MANY)
     async with trio.open_nursery() as nursery:
         await nursery.start(
             lambda task_status: serve(
                 listener, same, identity={"service": "Host"}, memory=memory, task_status=task_status
             )
         )
-        friend_memory = Memory(64 * MANY)
         friend = await connect(folder / "s", nursery=nursery, memory=friend_memory, identity={"service": "Friend"})
         x = np.arange(MANY, dtype="u4")
         view = (await friend.call("same", {"x": x}))["x"]  # so that there is something to read
@@ -336,8 +336,6 @@ async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
             assert arenas_mapped() == mapped
         del view
         friend.close()
-        while friend_memory.used:
-            gc.collect()
-            await trio.sleep(0.01)
-        friend_memory.close()
+        await until_free(friend_memory)
         nursery.cancel_scope.cancel()
+    friend_memory.close()  # after the ends of the connections, which keep a lifeline each
