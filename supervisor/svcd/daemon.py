@@ -23,6 +23,7 @@ from svcd.runtime.discovery import readings
 from svcd.values import boot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import socket
     from subprocess import Popen
 
@@ -51,13 +52,21 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
             if directory.is_left:
                 guard, link = take_over(places.keeper)
             else:
-                guard, link = start_keeper(program.keeper, env=part_environment(), stderr=log)
+                guard, link = start_keeper(program.keeper, runtime=places.runtime, env=part_environment(), stderr=log)
+        at_last: list[Callable[[], None]] = []
+        stack.callback(_do_all, at_last, directory)
         stack.callback(_end, directory, guard, link.dup(), documents.app_name)
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
-        code: int = session.run(documents, directory, program, reporter, link, signals, descriptors, began)
+        parts = documents, directory, program, reporter, link, signals, descriptors
+        code: int = session.run(*parts, at_last=at_last, began=began)
     return code
+
+
+def _do_all(at_last: list[Callable[[], None]], directory: RuntimeDirectory) -> None:
+    for each in () if directory.is_left else at_last:
+        each()
 
 
 def _end(directory: RuntimeDirectory, guard: Popen[bytes] | KeptGuard, link: socket, app: str) -> None:

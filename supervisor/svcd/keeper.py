@@ -1,7 +1,8 @@
 """The keeper: parent of every process of one app. It spawns on order, waits, reaps, kills and writes the logs.
 
-`python -m svcd.keeper [DESCRIPTOR]`, with the link to the daemon as that descriptor (3 unless said); values/orders.py
-is the protocol. Single-threaded, without trio: it has to be small, quick to start, and alive when all else is not.
+`python -m svcd.keeper [DESCRIPTOR [FOLDER]]`, with the link to the daemon as that descriptor (3 unless said), and the
+app's runtime directory, which is removed when the daemon cannot do that. values/orders.py is the protocol.
+Single-threaded, without trio: it has to be small, quick to start, and alive when all else is not.
 
 Law: it blocks in one place, its selector; it waits for no process and not for the daemon.
 """
@@ -22,6 +23,7 @@ from svcd.host.descent import mark_descendants
 from svcd.host.guard import GuardLine, fork_under_guard
 from svcd.host.ports import ListenError, listen
 from svcd.host.processes import kill_pass
+from svcd.host.remains import Remains, family_of
 from svcd.host.successor import Succession
 from svcd.values import orders
 from svcd_ipc.errors import ProtocolError
@@ -41,12 +43,13 @@ _READ_SIZE = 64 * 1024
 class Keeper:
     """The state of one keeper, and its loop."""
 
-    def __init__(self, link: socket.socket, guard: GuardLine, mark: int | None = None) -> None:
-        """Take the socket to the daemon, the line to the guard, and what `mark_descendants` returned."""
+    def __init__(self, link: socket.socket, guard: GuardLine, remains: Remains, mark: int | None = None) -> None:
+        """Take the socket to the daemon, the line to the guard, what may be left, and what `mark_descendants` gave."""
         self._link = link
         self._is_alone = False
         """The daemon has gone, and another may come."""
         self._guard = guard
+        self._remains = remains
         self._selector = selectors.DefaultSelector()
         self._reader = FrameReader()
         self._outgoing = bytearray()
@@ -80,6 +83,7 @@ class Keeper:
             if self._exit_code is not None:
                 if not some_left:
                     self._children.remove_cgroups()
+                    self._remains.sweep()  # a daemon that lives has the lock, and does that itself
                     return self._leave(self._exit_code)
                 kill_pass(os.getpid())
 
@@ -166,6 +170,7 @@ class Keeper:
     def _obey(self, order: orders.Order | orders.Event) -> None:
         match order:
             case orders.Spawn():
+                self._note_groups(order)
                 self._children.spawn(order, self._sockets)
             case orders.Signal():
                 self._children.signal(order.id, order.signum)
@@ -181,6 +186,11 @@ class Keeper:
                 self._finish(0)
             case _:
                 raise ValueError(f"{type(order).__name__} is not an order")
+
+    def _note_groups(self, order: orders.Spawn) -> None:
+        for folder, _ in order.cgroups:
+            if self._remains.add(family := family_of(folder)):
+                self._guard.remember(family)
 
     def _listen(self, order: orders.Listen) -> None:
         held = self._sockets.get(order.name)
@@ -241,8 +251,9 @@ def main(argv: Sequence[str] = ()) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _nothing)
     mark = mark_descendants()
-    guard = fork_under_guard(link)
-    return Keeper(socket.socket(fileno=link), guard, mark).run()
+    remains = Remains(argv[1] if len(argv) > 1 else "")
+    guard = fork_under_guard(link, remains)
+    return Keeper(socket.socket(fileno=link), guard, remains, mark).run()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +15,10 @@ import trio
 
 from svcd import __version__
 from svcd.config import check_box, resolve
+from svcd.control.door import Door
+from svcd.control.interim import Interim
 from svcd.control.server import Control, Ends
+from svcd.control.story import outline
 from svcd.host.condition import read_condition
 from svcd.host.facts import Facts
 from svcd.host.gpus import read_inventory
@@ -25,6 +28,7 @@ from svcd.host.memory import own_memory, resident
 from svcd.host.notify import notify
 from svcd.host.program import part_environment
 from svcd.host.pulses import state_of
+from svcd.host.remains import GROUPS_LIMIT
 from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
 from svcd.runtime.adoption import retire
@@ -92,13 +96,16 @@ def run(
     link: socket.socket,
     signals: StopSignals,
     descriptors: Descriptors,
+    *,
+    at_last: list[Callable[[], None]],
     began: float,
 ) -> int:
     """Run the app until it is stopped; return the exit code.
 
     directory: says whether there is an app that has outlived its daemon, and, afterwards, whether it goes on.
+    at_last: takes what is to be done when nothing of the app is left.
     """
-    session = Session(documents, directory, program, reporter, link, signals, descriptors, began)
+    session = Session(documents, directory, program, reporter, link, signals, descriptors, at_last=at_last, began=began)
     with _one_error():
         trio.run(session.main)
     return session.code
@@ -116,6 +123,8 @@ class Session:
         link: socket.socket,
         signals: StopSignals,
         descriptors: Descriptors,
+        *,
+        at_last: list[Callable[[], None]],
         began: float,
     ) -> None:
         self.code = EXIT_OK
@@ -128,6 +137,7 @@ class Session:
         self._socket = link
         self._signals = signals
         self._descriptors = descriptors
+        self._at_last = at_last
         self._began = began
         self._bus = Bus()
         self._stop = trio.Event()
@@ -139,18 +149,23 @@ class Session:
         self._journal = Journal(*own, self._bus)
         look = partial(read_condition, (places.logs, places.runtime), own)
         self._condition = ConditionWatch(look, self._journal, reporter.note)
+        self._door = Door(documents.app_name, lambda: self.stop("svcd down"))
 
     async def main(self) -> None:
         """Live."""
         link = KeeperLink(self._socket)
         processes = Processes(link.send)
-        with trio.open_signal_receiver(*self._signals.numbers) as signals:
+        with trio.open_signal_receiver(*self._signals.numbers) as signals, ExitStack() as stack:
             for number in self._signals.early:
                 self.stop(signal.Signals(number).name)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
                 if self._directory.is_left:
                     self._heritage = await Heritage.receive(link.events)
+                    interim = Interim(self._heritage, UsageMeter().look, self._condition.wrong)
+                    if self._heritage.info:
+                        self._door.open_early(interim.answer, Interim.requests)
+                    nursery.start_soon(self._door.run, stack.enter_context(listen(self._places.control, mode=0o600)))
                 nursery.start_soon(self._hear, link, processes)
                 nursery.start_soon(self._obey, signals, nursery.cancel_scope)
                 await self._prepare_and_live(processes)
@@ -221,13 +236,14 @@ class Session:
         has_users = any(user_ids(service.process) for service in spec.services.values())
         if has_users:
             open_to_users(self._places)
-        with (
+        with ExitStack() as stack:
             # Who is let in at the link is a matter of nonces.
-            listen(self._places.link, mode=0o666 if has_users else 0o600) as link,
-            listen(self._places.control, mode=0o600) as control_socket,
-        ):
+            link = stack.enter_context(listen(self._places.link, mode=0o666 if has_users else 0o600))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(control.run, control_socket)
+                if self._heritage is None:
+                    nursery.start_soon(self._door.run, stack.enter_context(listen(self._places.control, mode=0o600)))
+                self._door.open(control.answer)
+                app.notes.write_told(info, {name: outline(app, unit) for name, unit in app.units.items()})
                 nursery.start_soon(app.run, link)
                 self._watch(nursery, app, facts, ledger)
                 self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
@@ -282,7 +298,9 @@ class Session:
 
     def _facts(self, spec: AppSpec) -> Facts:
         with_groups = any(map(needs_groups, spec.services.values()))
-        return Facts.read(spec.name, self._descriptors, with_groups=with_groups)
+        facts = Facts.read(spec.name, self._descriptors, with_groups=with_groups)
+        self._at_last.append(partial(facts.groups.sweep, spec.name, GROUPS_LIMIT))
+        return facts
 
     def _info(self, spec: AppSpec) -> dict[str, Any]:
         host = f"[{spec.http.host}]" if ":" in spec.http.host else spec.http.host

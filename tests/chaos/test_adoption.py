@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -176,6 +177,53 @@ def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_
     assert app.post("who")[1] == after["Other/0"]
 
 
+HELD = (
+    """
+    from pathlib import Path
+
+    if (Path(__file__).parent / "hold").exists():
+        (Path(__file__).parent / "hold").read_bytes()  # a FIFO: it waits for who writes to it
+"""
+    + SERVICE
+)
+
+
+def test_commands_work_while_the_graph_is_being_read(make_app: MakeApp) -> None:
+    app = make_app(HELD, TOML, entry="Entry").up()
+    os.kill(app.row("Other")["pid"], signal.SIGKILL)
+    wait_until(lambda: app.row("Other")["restarts"] == 1 and app.row("Other")["state"] == "ready", "it to be back")
+    before = {(row["service"], row["replica"]): row for row in app.rows()}
+    (story,) = json.loads(app.svcd("status", "--json", "Other").stdout)["services"]
+    kill_daemon(app)
+    os.mkfifo(app.folder / "hold")
+    app.up(wait=False)
+    wait_until(lambda: answers(app), "commands to work")
+
+    now = {(row["service"], row["replica"]): row for row in json.loads(app.svcd("ps", "--json").stdout)}
+    assert all(row["reason"] == "it is being taken over" for row in now.values())
+    moving = {"cpu_percent", "rss_bytes", "in_flight", "queued", "reason"}
+    assert {who: row.keys() for who, row in now.items()} == {who: row.keys() for who, row in before.items()}
+    for who, row in before.items():
+        assert {key: now[who][key] for key in row.keys() - moving} == {key: row[key] for key in row.keys() - moving}
+    (told,) = json.loads(app.svcd("status", "--json", "Other").stdout)["services"]
+    assert told.keys() == story.keys()
+    assert told["replicas"][0]["endings"] == story["replicas"][0]["endings"]
+    assert "Other is ready: 1 of 1 replicas ready" in app.svcd("status").stdout
+    assert app.svcd("status", "Nobody", code=4).stderr.startswith("svcd: no service Nobody; this app has Entry, Other")
+    assert app.svcd("logs", "-n", "1", "daemon").returncode == 0
+    # What only the app itself can do waits for it.
+    with subprocess.Popen([*SVCD, "scale", *app.options, "Other=2"], env=app.env, cwd=app.base) as scale:
+        assert app.rows() is not None
+        assert scale.poll() is None
+        (app.folder / "hold").write_bytes(b"")
+        (app.folder / "hold").unlink()
+        assert scale.wait(PATIENCE) == 0
+    wait_until(lambda: len(pids(app)) == len(before) + 1, "the second Other")
+    assert all(pids(app)[f"{service}/{index}"] == row["pid"] for (service, index), row in before.items())
+    after = json.loads(app.svcd("status", "--json", "Other").stdout)["services"][0]
+    assert after["replicas"][0]["endings"] == story["replicas"][0]["endings"], "the story goes on"
+
+
 SLOW = """
     from pathlib import Path
 
@@ -326,10 +374,11 @@ def test_without_a_grace_a_daemon_does_not_leave(make_app: MakeApp) -> None:
     assert app.post("work", {"x": 2}) == (200, 4)
 
 
-def test_a_keeper_of_another_version_is_named_and_left_alone(make_app: MakeApp) -> None:
+@pytest.mark.parametrize("version", [LINK_VERSION - 1, LINK_VERSION + 1], ids=["older", "newer"])
+def test_a_keeper_of_another_version_is_named_and_left_alone(make_app: MakeApp, version: int) -> None:
     app = make_app(SERVICE, TOML, entry="Entry")
     app.runtime.mkdir(mode=0o700)
-    told: list[Any] = ["Greeting", LINK_VERSION + 1, "9.9", os.getppid(), "more that a later version says"]
+    told: list[Any] = ["Greeting", version, "9.9", os.getppid(), "more that a later version says"]
     with socket.socket(socket.AF_UNIX) as keeper:
         keeper.bind(str(app.runtime / "keeper.sock"))
         keeper.listen()

@@ -16,10 +16,8 @@ from svcd.control.strikes import Fault, strike
 from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
 from svcd_ipc.errors import InvalidArgument, ServiceUnavailable, UnknownApi
-from svcd_ipc.server import serve
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable
 
     from svcd.control.status import Look
@@ -71,11 +69,7 @@ class Control:
         self._ends = ends
         self._wrong = wrong
 
-    async def run(self, listener: socket.socket) -> None:
-        """Serve the control socket until cancelled."""
-        await serve(listener, self.handle, identity={"role": "daemon", "app": self._app.spec.name})
-
-    async def handle(self, call: IncomingCall) -> Any:
+    async def answer(self, call: IncomingCall) -> Any:
         """Answer one request."""
         if call.api not in REQUESTS:
             raise UnknownApi(f"the daemon has no request {call.api!r}; it is of another version than this svcd")

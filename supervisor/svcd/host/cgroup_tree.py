@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from svcd.host.processes import descendants
+from svcd.host.remains import remove_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,12 +176,10 @@ class ControlGroups:
             return [["cpu.cfs_period_us", str(PERIOD), True], ["cpu.cfs_quota_us", str(max(quota, 1000)), True]]
         return [["cpu.max", f"{max(quota, 1000)} {PERIOD}", True]]  # the kernel takes no less than a millisecond
 
-    def sweep(self, app: str) -> None:
-        """Remove what a keeper left that was killed together with its guard; what is in use stays."""
+    def sweep(self, app: str, limit: float = 0.0) -> None:
+        """Remove what a keeper left that was killed; what is in use after `limit` seconds stays."""
         for parent in {self.memory, self.cpu} - {None}:
-            for folder in list(parent.glob(f"svcd.{app}.*.*.*")) if parent else ():
-                with suppress(OSError):
-                    folder.rmdir()
+            remove_groups(f"{parent}/svcd.{app}", limit)
 
 
 class _Undelegated(Exception):  # noqa: N818 - news, and expected on most machines

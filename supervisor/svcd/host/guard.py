@@ -15,10 +15,14 @@ from contextlib import suppress
 
 from svcd.host.processes import become_subreaper, kill_descendants
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from svcd.host.remains import Remains
+
 GRACE = 0.5
 """Seconds that the keeper has to end everything in order when the daemon has gone."""
-_LONGEST = 64
-"""Bytes of a message: seconds as text."""
+_LONGEST = 4096
+"""Bytes of a message: what it is about, and a path or seconds as text."""
 
 
 class GuardLine:
@@ -30,7 +34,11 @@ class GuardLine:
 
     def allow(self, seconds: float) -> None:
         """Have it wait for so many seconds more when the daemon goes."""
-        self._send(str(seconds).encode(), [])
+        self._send(f"allow {seconds}".encode(), [])
+
+    def remember(self, family: str) -> None:
+        """Have it know of a family of control groups that may be left."""
+        self._send(os.fsencode(f"family {family}"), [])
 
     def watch(self, link: socket.socket) -> None:
         """Have it watch this link, that of a new daemon, in place of the last."""
@@ -41,10 +49,11 @@ class GuardLine:
             socket.send_fds(self._line, [text], descriptors)
 
 
-def fork_under_guard(link: int) -> GuardLine:
+def fork_under_guard(link: int, remains: Remains) -> GuardLine:
     """Fork the keeper and stay behind as its guard, never to return; in the keeper, return the line to the guard.
 
-    `link` is the descriptor of the socket to the daemon: its hang-up says that the daemon has gone.
+    `link` is the descriptor of the socket to the daemon: its hang-up says that the daemon has gone. `remains` are swept
+    by the guard when it has ended all else.
     """
     become_subreaper()
     guard = os.pidfd_open(os.getpid())
@@ -57,21 +66,24 @@ def fork_under_guard(link: int) -> GuardLine:
     try:
         ours.close()
         os.close(guard)
-        status = _Watch(keeper, link, theirs).run()
+        status = _Watch(keeper, link, theirs, remains).run()
     except BaseException:  # noqa: BLE001 - nothing may unwind into the frames that both halves share
         status = 1
     finally:
         kill_descendants()
+        with suppress(BaseException):  # as above
+            remains.sweep()
         os._exit(status)
 
 
 class _Watch:
     """What the guard waits for."""
 
-    def __init__(self, keeper: int, link: int, line: socket.socket) -> None:
+    def __init__(self, keeper: int, link: int, line: socket.socket, remains: Remains) -> None:
         self._keeper = keeper
         self._link = link
         self._line = line
+        self._remains = remains
         self._grace = 0.0
         self._end: float | None = None
         """When the keeper has to have ended, once the daemon is gone."""
@@ -86,6 +98,9 @@ class _Watch:
         while True:
             ready = dict(self._poll.poll(None if self._end is None else max(0.0, self._end - time.monotonic()) * 1000))
             if keeper_ended in ready:
+                with suppress(OSError):
+                    while self._hear(socket.MSG_DONTWAIT):  # what it said last
+                        pass
                 break
             if not ready:
                 return 1
@@ -101,9 +116,9 @@ class _Watch:
             return 0 if status == 0 else 1
         return 1
 
-    def _hear(self) -> None:
-        """Take the keeper's word."""
-        text, descriptors, *_ = socket.recv_fds(self._line, _LONGEST, 1)
+    def _hear(self, flags: int = 0) -> bool:
+        """Take a word of the keeper's; False when there is to be no other. Raises OSError."""
+        text, descriptors, *_ = socket.recv_fds(self._line, _LONGEST, 1, flags)
         if descriptors:
             with suppress(KeyError):  # its hang-up was seen
                 self._poll.unregister(self._link)
@@ -111,7 +126,15 @@ class _Watch:
             (self._link,) = descriptors
             self._end = None
             self._poll.register(self._link, select.POLLRDHUP)
-        elif text:
-            self._grace = float(text)
-        else:
-            self._poll.unregister(self._line)
+            return True
+        what, _, value = os.fsdecode(text).partition(" ")
+        match what:
+            case "allow":
+                self._grace = float(value)
+            case "family":
+                self._remains.add(value)
+            case "":
+                with suppress(KeyError):  # heard before
+                    self._poll.unregister(self._line)
+                return False
+        return True

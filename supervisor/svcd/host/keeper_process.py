@@ -20,6 +20,7 @@ KEEPER_ARGV: Final = (sys.executable, "-P", "-m", "svcd.keeper")
 def start_keeper(
     argv_prefix: Sequence[str] = KEEPER_ARGV,
     *,
+    runtime: str = "",
     env: Mapping[str, str] | None = None,
     stderr: int | IO[bytes] | None = None,
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -37,7 +38,7 @@ def start_keeper(
     with theirs:
         try:
             guard = subprocess.Popen(
-                [*argv_prefix, str(theirs.fileno())],
+                [*argv_prefix, str(theirs.fileno()), runtime],
                 pass_fds=[theirs.fileno()],
                 env=env,
                 stdin=subprocess.DEVNULL,

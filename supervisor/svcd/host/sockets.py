@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from svcd.values.pulse import beside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from svcd.values.places import Places
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path: sun_path has 108, and one is for the NUL (unix(7))."""
 _MOST_SOCKETS = 99_999
+SWEEP_LIMIT = 5.0
+"""Seconds for which somebody may hold the lock to clean up after a daemon that was killed, see `sweep`."""
+_PAUSE = 0.005
 
 
 class RuntimeDirectoryError(Exception):
@@ -74,6 +79,26 @@ class RuntimeDirectory:
         self._clean()
         self._let_go()
 
+    def sweep(self, more: Callable[[], None]) -> None:
+        """Remove what a daemon left that was killed, and do `more`; for who has not entered.
+
+        Nothing is done where another daemon has the app, or may take it over. Raises OSError.
+        """
+        try:
+            descriptor = os.open(self.places.lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # it ended in order
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, self.places.lock) and not is_answering(self.places.keeper):
+                more()
+                self._clean()
+                _remove_lock(self.places)
+        except BlockingIOError:
+            return
+        finally:
+            os.close(descriptor)
+
     def _check_lengths(self) -> None:
         longest = max(
             (self.places.control, self.places.link, self.places.data_socket(_MOST_SOCKETS)),
@@ -86,6 +111,7 @@ class RuntimeDirectory:
             )
 
     def _take_lock(self) -> int:
+        end = time.monotonic() + SWEEP_LIMIT
         while True:
             _make_private(Path(self.places.runtime))
             try:
@@ -100,8 +126,9 @@ class RuntimeDirectory:
             except BlockingIOError:
                 pid, is_held = _read_pid(descriptor), not _shares(descriptor)
                 os.close(descriptor)
-                if is_held:
+                if is_held and (pid is None or _is_alive(pid) or time.monotonic() > end):
                     raise AlreadyRunningError(self.places.runtime, pid) from None
+                time.sleep(_PAUSE)
                 continue
             except BaseException:
                 os.close(descriptor)
@@ -125,12 +152,17 @@ class RuntimeDirectory:
     def _let_go(self) -> None:
         if self._lock is None:
             return
-        # Under the lock, so that the next holder either sees the file gone or never had this one.
-        Path(self.places.lock).unlink(missing_ok=True)
-        with suppress(OSError):  # not ours to remove when somebody else put something there
-            Path(self.places.runtime).rmdir()
+        _remove_lock(self.places)
         os.close(self._lock)
         self._lock = None
+
+
+def _remove_lock(places: Places) -> None:
+    """Remove the lock, which is held, and the directory with it."""
+    # Under the lock, so that the next holder either sees the file gone or never had this one.
+    Path(places.lock).unlink(missing_ok=True)
+    with suppress(OSError):  # not ours to remove when somebody else put something there
+        Path(places.runtime).rmdir()
 
 
 def is_answering(path: str) -> bool:
@@ -184,6 +216,16 @@ def _remove(entry: os.DirEntry[str]) -> None:
         shutil.rmtree(entry.path, ignore_errors=True)  # another user may be at work in it still
     else:
         Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def daemon_pid(places: Places) -> int | None:

@@ -87,6 +87,8 @@ class Adoption:
                 if note.state in _RUNNING and (kept is None or kept.has_ended):
                     replica.missed(self._heritage.endings.get(note.process_id))
                 replica.begin()
+        for name in self._heritage.units.keys() - self._app.units.keys():
+            self._app.notes.drop_unit(name)
         if outdated:
             self._nursery.start_soon(self._replace_all, outdated)
         for process_id in self._kept:
@@ -103,6 +105,7 @@ class Adoption:
         """Return a replica with what is known of it; nothing of it runs yet."""
         replica = self._app.add(unit, note.index)
         replica.recall(note.generation, note.failures, note.last_exit)
+        replica.endings.extend(note.changes)
         if note.place is not None:
             self._tools.programs.keep_place(note.name, *note.place)
         return replica

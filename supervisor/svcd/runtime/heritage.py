@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from svcd.values.errors import KeeperDiedError
+from svcd.values.events import Change
 from svcd.values.orders import Attached, Exited, Kept, Recalled, Remember
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from svcd.values.specs import ServiceSpec
 
 _APP = "app"
+_INFO = "info"
+_UNIT = "unit:"
+"""What the keys of notes that are of no replica are, or begin with; no name of a service has a colon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,11 @@ class ReplicaNote:
     """Of the code that it was started with, by service."""
     failures: int = 0
     last_exit: str | None = None
+    endings: list[dict[str, Any]] = field(default_factory=list)
+    """The last times that a process ended unasked, each as a `Change`."""
+    since: float = 0.0
+    """When it came to that state, in seconds since the epoch."""
+    reason: str = ""
     nonce: str = ""
     addresses: dict[str, list[str]] = field(default_factory=dict)
     """Path and secret of each of its services."""
@@ -54,6 +63,11 @@ class ReplicaNote:
     def name(self) -> str:
         """`Classifier/0`."""
         return f"{self.service}/{self.index}"
+
+    @property
+    def changes(self) -> list[Change]:
+        """Its last endings."""
+        return [Change(**each | {"last_lines": tuple(each["last_lines"])}) for each in self.endings]
 
     @property
     def process_id(self) -> str:
@@ -91,7 +105,20 @@ class Notes:
         if self._send is not None:
             scaled = {name: unit.wanted for name, unit in units.items() if unit.is_scaled}
             fixed = [name for name, unit in units.items() if unit.is_fixed]
-            self._put(_APP, AppNote(count=launcher.count, wanted=scaled, fixed=fixed))
+            self._put(_APP, asdict(AppNote(count=launcher.count, wanted=scaled, fixed=fixed)))
+
+    def write_told(self, info: Mapping[str, Any], units: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have it remember what operators are told of the app, and of each unit, whatever its replicas do.
+
+        The next daemon answers with that until it has read the graph.
+        """
+        self._put(_INFO, info)
+        for name, told in units.items():
+            self._put(f"{_UNIT}{name}", told)
+
+    def drop_unit(self, name: str) -> None:
+        """Have it forget a unit that there is no longer."""
+        self._put(f"{_UNIT}{name}", None)
 
     def started(self, replica: Replica, sameness: str, versions: Mapping[str, str] | None = None) -> None:
         """Know what the replica's present process was started with.
@@ -125,6 +152,9 @@ class Notes:
             versions=versions,
             failures=replica.failures,
             last_exit=replica.last_exit,
+            endings=[asdict(each) for each in replica.endings],
+            since=replica.since,
+            reason=replica.reason,
             nonce=nonce,
             addresses={name: [*where] for name, where in addresses.items()},
             gpus=[*held.gpus] if held else [],
@@ -132,7 +162,7 @@ class Notes:
             memory=held.memory if held else 0,
             place=place,
         )
-        self._put(note.name, note)
+        self._put(note.name, asdict(note))
 
     def drop(self, replica: Replica) -> None:
         """Have it forget a replica."""
@@ -141,8 +171,8 @@ class Notes:
             self._put(replica.name, None)
             del self._last[replica.name]
 
-    def _put(self, key: str, note: ReplicaNote | AppNote | None) -> None:
-        value = json.dumps(asdict(note)).encode() if note else b""
+    def _put(self, key: str, note: Mapping[str, Any] | None) -> None:
+        value = json.dumps(note).encode() if note else b""
         if self._send is not None and self._last.get(key) != value:
             self._last[key] = value
             self._send(Remember(key, value))
@@ -158,6 +188,9 @@ class Heritage:
     """How processes ended, by id."""
     replicas: list[ReplicaNote] = field(default_factory=list)
     app: AppNote = field(default_factory=AppNote)
+    info: dict[str, Any] = field(default_factory=dict)
+    units: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the last daemon told of the app, and of each unit, see `Notes.write_told`; nothing where it had not yet."""
 
     @classmethod
     async def receive(cls, events: AsyncIterable[Event]) -> Heritage:
@@ -171,6 +204,10 @@ class Heritage:
                     found.endings[event.id] = event
                 case Recalled(key, value) if key == _APP:
                     found.app = AppNote(**_known(AppNote, value))
+                case Recalled(key, value) if key == _INFO:
+                    found.info = json.loads(value)
+                case Recalled(key, value) if key.startswith(_UNIT):
+                    found.units[key.removeprefix(_UNIT)] = json.loads(value)
                 case Recalled(_, value):
                     found.replicas.append(ReplicaNote(**_known(ReplicaNote, value)))
                 case Attached():
