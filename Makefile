@@ -75,11 +75,12 @@ fuzz: $(STAMP) $(FUZZ)/.ready  ## feed the protocol with hostile inputs; RUNS=10
 	SVCD_PURE=1 PYTHONPATH=ipc $(FUZZ)/bin/python tests/fuzz/run_fuzz.py -atheris_runs=$(RUNS) -max_len=512 \
 	    -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus tests/fuzz/corpus
 
-faults: $(STAMP) ## break everything for a minute each under load, a quarter of an hour; SVCD_SEED=N repeats a run
+faults: $(STAMP) ## break everything for a minute each under load, half an hour; SVCD_SEED=N repeats a run
 	SVCD_FAULTS=500 $(BIN)/python -m pytest -s tests/chaos/test_task_deaths.py
 	SVCD_FAULT_SECONDS=60 $(BIN)/python -m pytest -s \
 	    tests/chaos/test_fault_table.py tests/chaos/test_probes.py tests/chaos/test_scarcity.py tests/chaos/test_zoo.py \
 	    tests/chaos/test_twenty_shells.py tests/chaos/test_idle_crowd.py
+	SVCD_FAULT_SECONDS=60 $(BIN)/python -m pytest -n 3 tests/chaos/test_every_transition.py
 	$(BIN)/python bench/faults.py --seconds 60
 
 check: $(STAMP)  ## lint, format, types, import contracts
