@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import source_hash
-from pathlib import Path
 from typing import Final
 
 SUFFIX: Final = EXTENSION_SUFFIXES[0]
@@ -18,8 +17,9 @@ SUFFIX: Final = EXTENSION_SUFFIXES[0]
 STAMP: Final = f"stamp{SUFFIX}.txt"
 """A line for each module: its name, and the hash of its source."""
 
-_PACKAGE = Path(__file__).parent
-_COMPILED = _PACKAGE / "compiled"
+# Text and not pathlib.Path, which is a tenth of the keeper's start.
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - see above
+_COMPILED = f"{_PACKAGE}/compiled"
 
 
 def why_pure() -> str:
@@ -27,15 +27,20 @@ def why_pure() -> str:
     if os.environ.get("SVCD_PURE"):
         return "SVCD_PURE is set"
     try:
-        stamp = (_COMPILED / STAMP).read_text()
+        stamp = _read(f"{_COMPILED}/{STAMP}").decode()
     except OSError:
         return "not compiled for this interpreter"
     for line in stamp.splitlines():
         name, _, expected = line.partition(" ")
-        source = _PACKAGE / f"{name}.py"
-        if source.exists() and source_hash(source.read_bytes()).hex() != expected:
+        source = f"{_PACKAGE}/{name}.py"
+        if os.access(source, os.F_OK) and source_hash(_read(source)).hex() != expected:
             return f"{source} has changed since it was compiled; make native"
     return ""
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - see above
+        return file.read()
 
 
 PURE: Final = why_pure()
@@ -46,4 +51,4 @@ KIND: Final = "pure" if PURE else "compiled"
 
 def search_path() -> list[str]:
     """Return where this package's modules are looked for."""
-    return [str(_PACKAGE)] if PURE else [str(_COMPILED), str(_PACKAGE)]
+    return [_PACKAGE] if PURE else [_COMPILED, _PACKAGE]
