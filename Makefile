@@ -34,11 +34,9 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP)  ## make .venv with svcd and what its tests need
 
-# The build for CPUs: PyPI's brings 2 GB of CUDA along. Where another index or folder has it, nothing else is asked.
+# The build for CPUs: PyPI's brings 2 GB of CUDA along. pip finds it where PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS says.
 torch: $(STAMP)  ## add torch for CPUs to .venv, for the tests that need it
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' 2>/dev/null || \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	        --index-url https://download.pytorch.org/whl/cpu '$(TORCH)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 
 demo: $(STAMP)   ## run the digits example in the foreground
 	@echo "When it is ready, post a picture from another terminal in this folder (0013_3.png shows a 3):"
