@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +17,11 @@ from svcd.host.cgroup_tree import Around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+for number in (signal.SIGINT, signal.SIGHUP):
+    # A shell ignores these for what it runs in the background, and all that the tests start would ignore them too.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 pytest_plugins = ["fakenvml.fixtures"]
 settings.register_profile("fuzz", max_examples=5_000, deadline=None)  # for `make fuzz`

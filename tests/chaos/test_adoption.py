@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from svcd_ipc.frames import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import MakeApp
     from running import RunningApp
@@ -182,7 +184,7 @@ HELD = (
     from pathlib import Path
 
     if (Path(__file__).parent / "hold").exists():
-        (Path(__file__).parent / "hold").read_bytes()  # a FIFO: it waits for who writes to it
+        (Path(__file__).parent / "hold").read_bytes()  # a FIFO: it waits until who opened it to write closes it
 """
     + SERVICE
 )
@@ -248,6 +250,16 @@ SLOW = """
 """
 
 
+def write_end(fifo: Path) -> int | None:
+    """Open a FIFO to write; None while nobody reads from it."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_was_starting_goes_on_starting(make_app: MakeApp, when: str) -> None:
     """Slow becomes ready before there is a daemon that it could tell, or after."""
@@ -257,13 +269,14 @@ def test_what_was_starting_goes_on_starting(make_app: MakeApp, when: str) -> Non
     wait_until(lambda: answers(app) and None not in pids(app).values(), "all to be started")
     wait_until(lambda: app.row("Entry")["reason"] == "waiting for Slow", "Entry to wait")
     before = pids(app)
+    go = wait_until(lambda: write_end(app.folder / "go"), "Slow to have begun")
     kill_daemon(app)
     if when == "before":
-        (app.folder / "go").write_bytes(b"")
+        os.close(go)
     app.up(wait=False)
     wait_until(lambda: answers(app), "commands to work")
     if when == "after":
-        (app.folder / "go").write_bytes(b"")
+        os.close(go)
     wait_until(lambda: "ready after" in app.stderr, "the app to be ready")
     assert pids(app) == before
     assert app.post("work", {"x": 2}) == (200, 2)

@@ -103,6 +103,11 @@ def daemon_limits(seen: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return limits(Path(f"/proc/{seen['app'].daemon.pid}/limits").read_text())
 
 
+OWN_LIMITS = {"Max open files", "Max realtime timeout"}
+"""Those that svcd raises for itself, and marks its processes with (svcd.host.descent)."""
+YEAR = 365 * 24 * 3600 * 10**6
+"""Microseconds."""
+
 LEAKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "a variable of the shell": lacks("STRAY", "TMOUT", "MALLOC_ARENA_MAX"),
     "svcd's own settings": lacks("SVCD_RUNTIME_DIR", "SVCD_LOG_DIR", "SVCD__SERVICES__PROBE__THREADS"),
@@ -140,8 +145,11 @@ LEAKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "pending signals": lambda seen: mask(seen, "SigPnd") | mask(seen, "ShdPnd") == set(),
     "the raised limit of descriptors": lambda seen: limits(seen["limits"])["Max open files"][0] == "512",
     "another limit": lambda seen: (
-        {name: limit for name, limit in limits(seen["limits"]).items() if name != "Max open files"}
-        == {name: limit for name, limit in daemon_limits(seen).items() if name != "Max open files"}
+        {name: limit for name, limit in limits(seen["limits"]).items() if name not in OWN_LIMITS}
+        == {name: limit for name, limit in daemon_limits(seen).items() if name not in OWN_LIMITS}
+    ),
+    "a limit that could be met": lambda seen: (
+        min(map(int, limits(seen["limits"])["Max realtime timeout"])) > 70_000 * YEAR
     ),
     "the terminal": lambda seen: seen["tty"] == 0,
     "the session": lambda seen: seen["session"] == seen["app"].guard_and_keeper()[0] != os.getsid(0),
