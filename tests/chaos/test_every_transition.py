@@ -7,6 +7,7 @@ draws a few, by `SVCD_SEED`.
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sys
@@ -130,6 +131,8 @@ def die(app: RunningApp, case: Case, delay: float | None) -> float:
 
 def left_behind(app: RunningApp) -> list[str]:
     """Files of sockets, control groups and shared memory."""
-    runtime = [str(path) for path in app.runtime.rglob("*")] if app.runtime.exists() else []
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/svcd.{app.name}.*")]
+    runtime = [f"{folder}/{name}" for folder, folders, files in os.walk(app.runtime) for name in folders + files]
+    # Not by Path.glob, which does not bear it that folders of others go meanwhile.
+    all_groups = (f"{folder}/{name}" for folder, folders, _ in os.walk("/sys/fs/cgroup") for name in folders)
+    groups = [path for path in all_groups if f"/svcd.{app.name}." in path]
     return runtime + groups + [str(path) for path in Path("/dev/shm").glob("*svcd*")]

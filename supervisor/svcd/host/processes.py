@@ -68,6 +68,12 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
+_EXITING = 0x4
+"""PF_EXITING of the kernel's include/linux/sched.h, among the flags in /proc/PID/stat."""
+_KILLED = 1 << (signal.SIGKILL - 1)
+"""Its bit among the pending signals, see proc_pid_status(5)."""
+
+
 def read_stat(pid: int) -> ProcessStat | None:
     """Return what /proc says of a process, or None when there is no such process."""
     try:
@@ -90,6 +96,17 @@ def read_stat(pid: int) -> ProcessStat | None:
         start=int(rest[19]),
         resident=int(rest[21]),
     )
+
+
+def is_ending(pid: int) -> bool:
+    """Whether a process has ended, or is about to: it has been killed, and the kernel takes it apart."""
+    try:
+        flags = int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[6])
+        status = _read(f"/proc/{pid}/status")
+    except (OSError, IndexError):
+        return True
+    pending = next((line.split()[1] for line in status.splitlines() if line.startswith(b"ShdPnd:")), b"0")
+    return bool(flags & _EXITING or int(pending, 16) & _KILLED)
 
 
 def environment_of(pid: int, name: str) -> str | None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from svcd.host.processes import is_ending
 from svcd.values.pulse import beside
 
 if TYPE_CHECKING:
@@ -82,20 +83,20 @@ class RuntimeDirectory:
     def sweep(self, more: Callable[[], None]) -> None:
         """Remove what a daemon left that was killed, and do `more`; for who has not entered.
 
-        Nothing is done where another daemon has the app, or may take it over. Raises OSError.
+        Nothing is done where another daemon has the app, or may take it over. One that has just been killed is waited
+        for: until the kernel is through with it, it holds the lock. Raises OSError.
         """
         try:
             descriptor = os.open(self.places.lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # it ended in order
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _lock_after_the_dead(descriptor):
+                return
             if _is_at(descriptor, self.places.lock) and not is_answering(self.places.keeper):
                 more()
                 self._clean()
                 _remove_lock(self.places)
-        except BlockingIOError:
-            return
         finally:
             os.close(descriptor)
 
@@ -247,6 +248,20 @@ def _shares(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _lock_after_the_dead(descriptor: int) -> bool:
+    """Take a lock that nobody holds, or only who looks, or who is at its end; False where somebody else has it."""
+    end = time.monotonic() + SWEEP_LIMIT
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        pid = _read_pid(descriptor)
+        passes = _shares(descriptor) or (pid is not None and is_ending(pid))
+        if not passes or time.monotonic() > end:
+            return False
+        time.sleep(_PAUSE)
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -118,6 +118,19 @@ def test_a_second_daemon_is_refused_and_a_killed_one_is_cleaned_up_after(here: P
         assert not Path(here.data_socket(3)).exists()
 
 
+def test_a_sweep_waits_for_a_daemon_that_is_being_killed(here: Places) -> None:
+    argv = [sys.executable, "-c", HOLD, here.runtime, here.logs]
+    for _ in range(5):
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as daemon:
+            assert daemon.stdout is not None
+            assert daemon.stdout.readline() == "held\n"
+            RuntimeDirectory(here).sweep(lambda: None)
+            assert Path(here.lock).exists(), "it is left to who holds it"
+            daemon.kill()
+            RuntimeDirectory(here).sweep(lambda: None)
+            assert not Path(here.runtime).exists()
+
+
 def test_many_daemons_race_and_one_wins(here: Places) -> None:
     argv = [sys.executable, "-c", HOLD, here.runtime, here.logs]
     racers = [
