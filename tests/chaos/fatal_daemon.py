@@ -89,9 +89,16 @@ class Fate:
 
 def _keeper_and_guard() -> tuple[int, int]:
     ours = [pid for pid in all_pids() if environment_of(pid, MARK) == os.environ[MARK]]
-    keepers = [pid for pid in ours if b"svcd.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    keepers = [pid for pid in ours if b"svcd.keeper" in _command(pid)]
     parents = {pid: stat.parent for pid in keepers if (stat := read_stat(pid))}
     return next((pid, parent) for pid, parent in parents.items() if parent in keepers)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # one of the others has ended meanwhile
+        return b""
 
 
 if __name__ == "__main__":
