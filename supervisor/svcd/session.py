@@ -242,12 +242,12 @@ class Session:
             async with trio.open_nursery() as nursery:
                 if self._heritage is None:
                     nursery.start_soon(self._door.run, stack.enter_context(listen(self._places.control, mode=0o600)))
-                self._door.open(control.answer)
                 app.notes.write_told(info, {name: outline(app, unit) for name, unit in app.units.items()})
-                nursery.start_soon(app.run, link)
-                self._watch(nursery, app, facts, ledger)
                 self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
                 self._reporter.started(info)
+                await nursery.start(app.run, link)
+                self._door.open(control.answer)
+                self._watch(nursery, app, facts, ledger)
                 nursery.start_soon(self._condition.run)
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)

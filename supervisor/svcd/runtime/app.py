@@ -100,8 +100,13 @@ class App:
         """Whether it ran before there was this daemon."""
         return self._heritage is not None
 
-    async def run(self, listener: socket.socket) -> None:
-        """Start everything and live until cancelled or stopped. listener: the socket for control channels."""
+    async def run(
+        self, listener: socket.socket, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Start everything and live until cancelled or stopped. listener: the socket for control channels.
+
+        Started, for `nursery.start`, once it takes orders.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.links.run, listener)
             nursery.start_soon(self.autoscaler.run)
@@ -116,6 +121,7 @@ class App:
                     Adoption(self, self._heritage, tools, replicas).run()
                 for service in self.units.values():
                     self._fit(service)
+                task_status.started()
             nursery.cancel_scope.cancel()
 
     def add(self, service: Service, index: int) -> Replica:
