@@ -106,7 +106,7 @@ class Control:
         outcome = self._app.outcome
 
         async def news() -> AsyncIterator[dict[str, Any]]:
-            until = lambda: outcome.ready.is_set() or outcome.broken.is_set()  # noqa: E731
+            until = lambda: outcome.ready.is_set() or outcome.broken.is_set()  # noqa: E731 - one condition, used once
             async with aclosing(self._bus.listen(past=True, until=until)) as changes:
                 async for change in changes:
                     yield {"change": asdict(change)}
