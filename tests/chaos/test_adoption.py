@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import pytest
-from chaos_apps import SOURCES, bring_to, toml_of
+from adoption_app import SERVICE, TOML, kill_daemon
 from steady_stream import SteadyStream
 
 from running import PATIENCE, SVCD, wait_until
@@ -30,41 +30,6 @@ if TYPE_CHECKING:
     from conftest import MakeApp
     from running import RunningApp
 
-SERVICE = """
-    import os
-
-    import svcd
-
-    @svcd.service
-    class Twice:
-        @svcd.api
-        def double(self, x: int) -> int:
-            return 2 * x
-
-    @svcd.service
-    class Other:
-        @svcd.api
-        async def who(self) -> int:
-            return os.getpid()
-
-    @svcd.service
-    class Entry:
-        twice = svcd.depends(Twice)
-        other = svcd.depends(Other)
-
-        @svcd.api
-        async def work(self, x: int) -> int:
-            return await self.twice.to_async.double(x=x)
-
-        @svcd.api
-        async def who(self) -> int:
-            return await self.other.who()
-"""
-TOML = """
-    orphan_grace = "30s"
-    [services.Twice]
-    scaling = { min_replicas = 2 }
-"""
 PROGRAMS = """
     import urllib.request
 
@@ -102,13 +67,6 @@ def no_request_lost(app: RunningApp) -> Iterator[SteadyStream]:
         yield stream
         stream.wait_for(20, after=time.monotonic())
     assert {answer.status for answer in stream.answers} == {200}, [a for a in stream.answers if a.status != 200][:5]
-
-
-def kill_daemon(app: RunningApp) -> None:
-    assert app.daemon is not None
-    app.processes()  # from now on they are known by pid
-    app.daemon.kill()
-    app.daemon.wait(PATIENCE)
 
 
 def test_a_daemon_that_is_killed_is_followed_by_another_and_nobody_notices(
@@ -312,73 +270,6 @@ def test_an_up_that_fails_leaves_all_as_it_is(make_app: MakeApp) -> None:
         (app.folder / "service.py").write_text(good)
         app.up()
         assert pids(app) == before
-
-
-@pytest.mark.parametrize(
-    "victims", [("keeper",), ("guard",), ("guard", "keeper"), ("daemon", "keeper"), ("daemon", "guard")]
-)
-def test_after_a_take_over_nothing_is_left_either(make_app: MakeApp, victims: tuple[str, ...]) -> None:
-    """Among what there is are strays that have left their parents, their session and their environment."""
-    app = make_app(SOURCES["ready"], 'orphan_grace = "30s"\n', entry="Entry")
-    bring_to(app, "ready")
-    app.processes()
-    guard, keeper = app.guard_and_keeper()
-    kill_daemon(app)
-    app.up()
-    app.processes()
-    assert app.daemon is not None
-    known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
-    for victim in victims:
-        os.kill(known[victim], signal.SIGKILL)
-    app.assert_gone(within=5)
-    assert app.daemon.wait(PATIENCE) == (-signal.SIGKILL if "daemon" in victims else 1)
-
-
-def test_when_the_grace_runs_out_everything_ends(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, 'orphan_grace = "1s"\n', entry="Entry").up()
-    kill_daemon(app)
-    assert app.post("work", {"x": 2}) == (200, 4)
-    app.assert_gone(within=5)
-
-
-@pytest.mark.parametrize("phase", SOURCES)
-def test_nothing_is_left_after_the_grace_whatever_the_app_was_doing(make_app: MakeApp, phase: str) -> None:
-    app = make_app(SOURCES[phase], 'orphan_grace = "0.5s"\n' + toml_of(phase), entry="Entry")
-    bring_to(app, phase)
-    kill_daemon(app)
-    app.assert_gone(within=5)
-
-
-BEFORE = [("daemon", "guard"), ("daemon", "keeper"), ("guard", "keeper")]
-
-
-@pytest.mark.parametrize("victims", BEFORE, ids="+".join)
-def test_a_grace_protects_from_the_end_of_the_daemon_alone(make_app: MakeApp, victims: tuple[str, ...]) -> None:
-    app = make_app(SOURCES["ready"], 'orphan_grace = "100s"\n', entry="Entry")
-    bring_to(app, "ready")
-    assert app.daemon is not None
-    app.processes()
-    guard, keeper = app.guard_and_keeper()
-    known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
-    for victim in victims:
-        os.kill(known[victim], signal.SIGKILL)
-    app.assert_gone(within=5)
-
-
-def test_a_keeper_that_hangs_is_ended_by_its_guard_after_the_grace(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, 'orphan_grace = "0.5s"\n', entry="Entry").up()
-    _, keeper = app.guard_and_keeper()
-    os.kill(keeper, signal.SIGSTOP)
-    kill_daemon(app)
-    app.assert_gone(within=5)
-
-
-def test_down_ends_what_goes_on_without_a_daemon(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, TOML, entry="Entry").up()
-    kill_daemon(app)
-    assert app.svcd("down").stdout == "its daemon was gone; ended the rest at once\n"
-    app.assert_gone(within=5)
-    assert not app.runtime.exists()
 
 
 def test_without_a_grace_a_daemon_does_not_leave(make_app: MakeApp) -> None:

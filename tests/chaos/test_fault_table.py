@@ -10,7 +10,7 @@ repeats a run. These are the faults, and where each is shown (files without a fo
 | a replica stopped | `test_replicas_are_stopped_and_their_calls_go_to_others` |
 | stopped, stuck in C code, looping; a call that holds the GIL within its deadline | `test_probes.py` |
 | `kill -9` of a daemon that another one follows | `test_adoption.py` |
-| `kill -9` of daemon, keeper or both, at every transition | `test_daemon_deaths.py`, `test_adoption.py` |
+| `kill -9` of daemon, keeper or both, at every transition | `test_every_transition.py`, `test_adoption_ends.py` |
 | `kill -9` of a replica in each of its states, of one with tasks | `test_replica_deaths.py`, `test_task_deaths.py` |
 | the zoo of ill-behaved children | `test_zoo.py`, `../integration/keeper/test_keeper_children.py` |
 | 1 GB on stdout, no log directory, 256 descriptors | `test_scarcity.py` |

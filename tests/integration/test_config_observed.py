@@ -215,7 +215,7 @@ OBSERVERS: dict[str, Callable[[RunningApp], None] | str] = {
     "app.service": entry,
     "app.name": name,
     "app.http": address,
-    "app.orphan_grace": "tests/chaos/test_adoption.py::test_when_the_grace_runs_out_everything_ends",
+    "app.orphan_grace": "tests/chaos/test_adoption_ends.py::test_when_the_grace_runs_out_everything_ends",
     "app.max_body": max_body,
     "app.max_header": max_header,
     "app.max_connections": max_connections,
