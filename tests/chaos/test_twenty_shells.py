@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -55,7 +59,7 @@ class Census(threading.Thread):
         """Look until told to end."""
         while not self._ending.wait(0.01):
             self.looks += 1
-            if len(generations := self._twice()) and (again := self._twice()):
+            if len(generations := self.twice_now()) and (again := self.twice_now()):
                 # What is seen in two looks in a row is no process that had just ended while it was looked at.
                 self.twice += [both for both in generations if both in again]
 
@@ -64,16 +68,38 @@ class Census(threading.Thread):
         self._ending.set()
         self.join()
 
-    def _twice(self) -> list[set[str]]:
+    def twice_now(self) -> list[set[str]]:
+        """The processes, and what they are of, of each replica that has more than one just now."""
         found: dict[str, set[str]] = defaultdict(set)
         for pid in all_pids():
             stat = read_stat(pid)
             if stat is None or stat.state in {"Z", "X"} or environment_of(pid, "SVCD_APP") != self._app.name:
                 continue
             process = environment_of(pid, "SVCD_REPLICA") or ""
-            if "/" in process:  # else it reads the graph
+            # Without "/" it reads the graph. What a replica started itself is no replica: trio, when it is imported,
+            # runs `ldconfig`, and a child shows the environment of whoever forked it until its exec.
+            if "/" in process and environment_of(stat.parent, "SVCD_REPLICA") != process:
                 found[process.partition("#")[0]].add(f"{process} of {pid}")
         return [processes for processes in found.values() if len(processes) > 1]
+
+
+def test_a_second_process_of_a_replica_is_seen_and_its_own_children_are_not(make_app: MakeApp) -> None:
+    app = make_app(SERVICE, entry="Entry")
+    env = {"SVCD_APP": app.name, "SVCD_REPLICA": "Work/0#1", **app.mark}
+    parent = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", "sleep", "60"]
+    census = Census(app)
+    with subprocess.Popen(parent, env=env) as first:
+        try:
+            wait_until(lambda: len(app.processes()) == 2, "the parent and its child")
+            assert census.twice_now() == []
+            with subprocess.Popen(["sleep", "60"], env={**env, "SVCD_REPLICA": "Work/0#2"}) as second:
+                both = {f"Work/0#1 of {first.pid}", f"Work/0#2 of {second.pid}"}
+                wait_until(lambda: census.twice_now() == [both], "the second to be seen")
+                second.kill()
+            assert census.twice_now() == []
+        finally:
+            for pid in app.processes():
+                os.kill(pid, signal.SIGKILL)
 
 
 def shell(app: RunningApp, seed: int, outcomes: Counter[str], wrong: list[str]) -> None:
