@@ -19,6 +19,8 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 """A W3C traceparent, as a request over HTTP gives to the calls that it makes: svcd times the hops of such calls."""
 WARM_UP = 0.1
 """Share of the calls that are made before the clock starts: they fill caches and settle the clock of the core."""
+HANG = 30.0
+"""Seconds after the end of a measurement at which calls that are not answered are given up."""
 _NAMED = 3
 """Errors of one measurement that are printed; the others are only counted."""
 
@@ -110,7 +112,10 @@ async def loop_on_asyncio(call: Callable[[], Awaitable[bool]], order: Order) -> 
     sample = Sample()
     for each in (order.warm_up(), order):
         sample, start = Sample(), time.perf_counter()
-        await asyncio.gather(*(work(call, sample, each, share, start + each.seconds) for share in shares(each)))
+        tasks = [asyncio.ensure_future(work(call, sample, each, share, start + each.seconds)) for share in shares(each)]
+        _, hanging = await asyncio.wait(tasks, timeout=each.seconds + HANG)
+        if hanging:
+            raise TimeoutError(f"{len(hanging)} of {each.in_flight} calls in flight were never answered")
         sample.elapsed = time.perf_counter() - start
     return sample
 

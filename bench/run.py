@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,8 @@ from contenders import CONTENDERS, Contender
 from figures import Key, Row, sum_up
 from orders import orders
 
+from svcd.host.processes import become_subreaper, kill_descendants
+
 if TYPE_CHECKING:
     from load import Order
 
@@ -36,6 +39,8 @@ RESULTS = HERE / "results"
 ROUNDS = 3
 LIMIT = 900.0
 """Seconds after which one contender's turn counts as hung."""
+STOP_LIMIT = 10.0
+"""Seconds for the kernel to take apart what a contender has left behind."""
 OURS = {"channel", "app", "app_shape", "app_http"}
 """Of which a run without loss needs all; those with the compiled core are left out where nothing is compiled."""
 _VERSIONS = """
@@ -79,22 +84,29 @@ def take_turn(contender: Contender, place: str, asked: list[Order]) -> tuple[flo
     cpus = ",".join(map(str, available[:1] if place == "one core" else available))
     command = [interpreter(contender), HERE / "driver.py", contender.name, cpus]
     lines = "".join(json.dumps(asdict(order)) + "\n" for order in asked)
-    try:
-        done = subprocess.run(
-            command,
-            env=environment(contender),
-            input=lines,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"hung for {LIMIT:g} s") from None
-    if done.returncode:
-        raise RuntimeError("\n".join(done.stderr.strip().splitlines()[-5:]))
-    started, *samples = map(json.loads, done.stdout.splitlines())
-    return started["up"], samples
+    # Files, as a framework's worker that outlives its server would hold a pipe open.
+    with tempfile.TemporaryFile("w+") as answers, tempfile.TemporaryFile("w+") as said:
+        try:
+            done = subprocess.run(
+                command,
+                env=environment(contender),
+                input=lines,
+                stdout=answers,
+                stderr=said,
+                text=True,
+                timeout=LIMIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"hung for {LIMIT:g} s") from None
+        finally:
+            kill_descendants(timeout=STOP_LIMIT)
+        answers.seek(0)
+        said.seek(0)
+        if done.returncode:
+            raise RuntimeError("\n".join(said.read().strip().splitlines()[-5:]))
+        started, *samples = map(json.loads, answers)
+        return started["up"], samples
 
 
 class Run:
@@ -171,6 +183,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", metavar="NAME", choices=[each.name for each in CONTENDERS])
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="where to write (bench/results)")
     options = parser.parse_args()
+    become_subreaper()
     wanted = [each for each in CONTENDERS if not options.only or each.name in options.only]
     why = {each.name: missing(each) for each in wanted}
     chosen = [each for each in wanted if not why[each.name]]
