@@ -23,22 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from socket import socket
 
+    from svcd.host.descent import Mark
+    from svcd.host.spawn import SpawnedChild
     from svcd.values.orders import Event, Spawn
 
 
 class Child:
     """One spawned id, from its fork until nothing of it is left."""
 
-    def __init__(self, order: Spawn, cgroups: Cgroups, pid: int, report: int, pump: LogPump) -> None:
+    def __init__(self, order: Spawn, cgroups: Cgroups, forked: SpawnedChild, pump: LogPump) -> None:
         self.id = order.id
         self.argv = order.argv
         self.cwd = order.cwd
         self.user = order.user
         self.cgroups = cgroups
-        self.pid = pid
-        self.report: int | None = report
+        self.pid = forked.pid
+        self.report: int | None = forked.report
         """Where the outcome of its exec is read from; None once it was."""
-        self.notify: int | None = None
+        self.notify = forked.notify
         """Where it is read that the process is ready; None where it does not say so by a descriptor."""
         self.is_notified = False
         self.pump = pump
@@ -84,50 +86,32 @@ class Children:
 
     def spawn(self, order: Spawn, sockets: Mapping[str, socket]) -> None:
         """Fork; whether the exec succeeded is said later, as no exec is waited for."""
-        if order.id in self._by_id:
-            self._emit(SpawnFailed(order.id, errno.EEXIST, f"{order.id} is not gone yet"))
-            return
-        for name in order.sockets:
-            if name not in sockets:
-                self._emit(SpawnFailed(order.id, errno.ENOTSOCK, f"no listening socket is named {name}"))
-                return
         cgroups = Cgroups(order.cgroups)
         try:
-            cgroups.make()
+            self._check(order, sockets)
+            _make(cgroups)
+            mark = self._strays.next_mark()
+            forked = _fork(order, sockets, cgroups, mark)
         except OSError as error:
-            why = f"cannot make its control group {error.filename}: {error.strerror}"
-            self._emit(SpawnFailed(order.id, error.errno or 0, why))
-            return
-        mark = self._strays.next_mark()
-        try:
-            forked = spawn(
-                order.argv,
-                env=order.env,
-                cwd=order.cwd,
-                stdin=order.stdin,
-                descriptors=[sockets[name].fileno() for name in order.sockets],
-                notify_fd=order.notify_fd,
-                settings=Settings.of(order, more_rlimits=mark.rlimits if mark else {}),
-            )
-        except OSError as error:
-            cgroups.remove()
-            self._emit(SpawnFailed(order.id, error.errno or 0, f"cannot fork a process: {error.strerror}"))
+            self._emit(SpawnFailed(order.id, error.errno or 0, error.strerror or str(error)))
             return
         limits = LogLimits(*order.log_limits)
-        child = Child(
-            order,
-            cgroups,
-            forked.pid,
-            forked.report,
-            LogPump(forked.output, self._logs.open(order.log, limits), limits),
-        )
+        pump = LogPump(forked.output, self._logs.open(order.log, limits), limits)
+        child = Child(order, cgroups, forked, pump)
         self._by_id[child.id] = self._mains[child.pid] = child
         self._strays.expect(child.pid, child.id, mark)
         self._selector.register(forked.report, selectors.EVENT_READ, lambda: self._executed(child))
         self._selector.register(forked.output, selectors.EVENT_READ, lambda: self._pump(child))
         if forked.notify is not None:
-            child.notify = forked.notify
             self._selector.register(forked.notify, selectors.EVENT_READ, lambda: self._hear(child))
+
+    def _check(self, order: Spawn, sockets: Mapping[str, socket]) -> None:
+        """Raise OSError for an order that cannot be carried out."""
+        if order.id in self._by_id:
+            raise OSError(errno.EEXIST, f"{order.id} is not gone yet")
+        for name in order.sockets:
+            if name not in sockets:
+                raise OSError(errno.ENOTSOCK, f"no listening socket is named {name}")
 
     def signal(self, name: str, signum: int) -> None:
         """Signal a main process; ids that are unknown or have ended are ignored."""
@@ -243,3 +227,29 @@ class Children:
         self._logs.release(child.pump.log)
         self._strays.forget(child.pid, child.id)
         del self._by_id[child.id]
+
+
+def _make(cgroups: Cgroups) -> None:
+    """Make the control groups of a process that is to come. Raises OSError that names the one that cannot be made."""
+    try:
+        cgroups.make()
+    except OSError as error:
+        why = f"cannot make its control group {error.filename}: {error.strerror}"
+        raise OSError(error.errno or 0, why) from error
+
+
+def _fork(order: Spawn, sockets: Mapping[str, socket], cgroups: Cgroups, mark: Mark | None) -> SpawnedChild:
+    """Fork what is ordered; where even that fails its control groups go again, and OSError says why."""
+    try:
+        return spawn(
+            order.argv,
+            env=order.env,
+            cwd=order.cwd,
+            stdin=order.stdin,
+            descriptors=[sockets[name].fileno() for name in order.sockets],
+            notify_fd=order.notify_fd,
+            settings=Settings.of(order, more_rlimits=mark.rlimits if mark else {}),
+        )
+    except OSError as error:
+        cgroups.remove()
+        raise OSError(error.errno or 0, f"cannot fork a process: {error.strerror}") from error
