@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,9 @@ from svcd.values.specs import (
 from svcd.values.tasks import TaskSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from _typeshed import DataclassInstance
 
     from svcd.config.layers import Entry, Stack
     from svcd.config.load import Documents
@@ -64,21 +67,20 @@ def resolve(documents: Documents, graph: Report, *, default_python: str) -> AppS
     problems += check_groups(stack, services)
     if problems:
         raise ConfigError(problems)
+    app = partial(_of_app, stack)
     return AppSpec(
         name=documents.app_name,
         root=documents.root,
         entry=graph["entry"],
-        http=_http(stack),
-        orphan_grace=_value(stack, "app.orphan_grace", ("app", "orphan_grace")),
-        tasks=_tasks(stack, documents.task_store),
-        logs=Logs(
-            **{each.name: _value(stack, f"app.logs.{each.name}", ("app", "logs", each.name)) for each in fields(Logs)}
-        ),
-        start_parallelism=_value(stack, "app.start_parallelism", ("app", "start_parallelism")),
+        http=_http(app),
+        orphan_grace=app("orphan_grace"),
+        tasks=TaskSettings(**_each(TaskSettings, app, "tasks.") | {"store": documents.task_store}),
+        logs=Logs(**_each(Logs, app, "logs.")),
+        start_parallelism=app("start_parallelism"),
         services=services,
         groups=groups_of(stack),
-        spin=_value(stack, "app.spin", ("app", "spin")),
-        arena=_value(stack, "app.arena", ("app", "arena")),
+        spin=app("spin"),
+        arena=app("arena"),
     )
 
 
@@ -151,68 +153,58 @@ def _with_env_files(layers: list[Layer], problems: list[Problem]) -> list[Layer]
     return expanded
 
 
+def _of_app(stack: Stack, key: str) -> Any:
+    """Return what is in force for a key of `[app]`."""
+    return _value(stack, f"app.{key}", ("app", *key.split(".")))
+
+
+def _of_service(stack: Stack, name: str, key: str) -> Any:
+    """Return what is in force for a key of `[services.NAME]`."""
+    return _value(stack, f"services.*.{key}", ("services", name, *key.split(".")))
+
+
 def _value(stack: Stack, key: str, path: schema.KeyPath) -> Any:
     entries = stack.get(path)
     return entries[-1].value if entries else schema.default(key)
 
 
-def _http(stack: Stack) -> Http:
-    def value(*path: str) -> Any:
-        return _value(stack, ".".join(("app", *path)), ("app", *path))
+def _each(kind: type[DataclassInstance], value: Callable[[str], Any], table: str) -> dict[str, Any]:
+    """Return what is in force for every field of a class, each being a key of `table`."""
+    return {field.name: value(table + field.name) for field in fields(kind)}
 
-    host, port = value("http")
+
+def _http(app: Callable[[str], Any]) -> Http:
+    host, port = app("http")
     return Http(
         host=host,
         port=port,
-        replicas=value("ingress", "replicas"),
-        limits=HttpLimits(**{each.name: value(each.name) for each in fields(HttpLimits)}),
-        cors=Cors(**{each.name: value("cors", each.name) for each in fields(Cors)}),
+        replicas=app("ingress.replicas"),
+        limits=HttpLimits(**_each(HttpLimits, app, "")),
+        cors=Cors(**_each(Cors, app, "cors.")),
     )
-
-
-def _tasks(stack: Stack, store: str) -> TaskSettings:
-    said = {
-        each.name: _value(stack, f"app.tasks.{each.name}", ("app", "tasks", each.name)) for each in fields(TaskSettings)
-    }
-    return TaskSettings(**said | {"store": store})
 
 
 def _service(
     documents: Documents, stack: Stack, report: Report, default_python: str, problems: list[Problem]
 ) -> ServiceSpec:
     name = report["name"]
-
-    def value(key: str) -> Any:
-        return _value(stack, f"services.*.{key}", ("services", name, *key.split(".")))
-
-    least = value("scaling.min_replicas")
+    value = partial(_of_service, stack, name)
     apis = tuple(ApiSpec(**_only(ApiSpec, api)) for api in report.get("apis", ()))
-    python = python_entry(stack, name)
     envs = {path[3]: entries[-1] for path, entries in stack.items() if path[:3] == ("services", name, "envs")}
     variables = variables_of(envs, documents.sources.environ, problems)
     return ServiceSpec(
         name=name,
         target=report["target"],
-        python=interpreter(python, documents.sources.environ) if python else os.path.abspath(default_python),  # noqa: PTH100 - resolves no link
+        python=_python(documents, stack, name, default_python),
         version=value("version") or report.get("version") or "",
-        resources=Resources(**{each.name: value(f"resources.{each.name}") for each in fields(Resources)}),
-        traffic=Traffic(
-            timeout=value("traffic.timeout"),
-            concurrency=value("traffic.concurrency"),
-            max_concurrency=value("traffic.max_concurrency")
-            or default_concurrency(max((api.max_batch_size for api in apis), default=0)),
-            max_queue=value("traffic.max_queue"),
-        ),
-        scaling=Scaling(
-            min_replicas=least,
-            max_replicas=value("scaling.max_replicas") or least,
-            down_after=value("scaling.down_after"),
-        ),
+        resources=Resources(**_each(Resources, value, "resources.")),
+        traffic=_traffic(value, apis),
+        scaling=_scaling(value),
         limits=Limits(start=value("start_timeout"), drain=value("drain_timeout"), stop=value("stop_timeout")),
-        liveness=Probe(**{each.name: value(f"liveness.{each.name}") for each in fields(Probe)}),
-        readiness=Probe(**{each.name: value(f"readiness.{each.name}") for each in fields(Probe)}),
+        liveness=Probe(**_each(Probe, value, "liveness.")),
+        readiness=Probe(**_each(Probe, value, "readiness.")),
         threads=value("threads"),
-        async_backend=value("async_backend") or _value(stack, "app.async_backend", ("app", "async_backend")),
+        async_backend=value("async_backend") or _of_app(stack, "async_backend"),
         process=_process(stack, name),
         envs=variables.values,
         secret_envs=tuple(sorted(variables.secret)),
@@ -221,6 +213,24 @@ def _service(
         command=command_of(stack, name),
         dependencies=tuple(DependencySpec(**_only(DependencySpec, edge)) for edge in report.get("dependencies", ())),
     )
+
+
+def _python(documents: Documents, stack: Stack, service: str, default: str) -> str:
+    named = python_entry(stack, service)
+    if named is None:
+        return os.path.abspath(default)  # noqa: PTH100 - resolves no link
+    return interpreter(named, documents.sources.environ)
+
+
+def _traffic(value: Callable[[str], Any], apis: tuple[ApiSpec, ...]) -> Traffic:
+    said = _each(Traffic, value, "traffic.")
+    largest = max((api.max_batch_size for api in apis), default=0)
+    return Traffic(**said | {"max_concurrency": said["max_concurrency"] or default_concurrency(largest)})
+
+
+def _scaling(value: Callable[[str], Any]) -> Scaling:
+    said = _each(Scaling, value, "scaling.")
+    return Scaling(**said | {"max_replicas": said["max_replicas"] or said["min_replicas"]})
 
 
 def _process(stack: Stack, service: str) -> Process:
@@ -234,6 +244,6 @@ def _process(stack: Stack, service: str) -> Process:
     )
 
 
-def _only(kind: type[ApiSpec | DependencySpec], said: Mapping[str, Any]) -> dict[str, Any]:
+def _only(kind: type[DataclassInstance], said: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what a class has a field for; the report may say more."""
     return {field.name: said[field.name] for field in fields(kind) if field.name in said}
