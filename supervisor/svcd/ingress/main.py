@@ -61,48 +61,56 @@ class IngressProcess:
 
     async def run(self) -> int:
         """Serve until told to stop. Raises OSError, ProtocolError or CallError when the daemon cannot be reached."""
-        boot = self._boot
+        identity = self._boot.identity
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                client = Client(nursery, {"service": boot.identity.service, "replica": boot.identity.replica})
-                self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
-                limits = self._limits()
-                self._runner = self._make_runner()
-                app = Ingress(
-                    self._entry,
-                    limits=limits,
-                    cors=boot.cors,
-                    log=self._log,
-                    runner=self._runner,
-                )
-                self._connections = Connections(app, limits, self._log)
-
-                def take_routes(services: dict[str, Any]) -> None:
-                    client.update(services)
-                    app.version = services[boot.entry].get("version", "")
-                    nursery.start_soon(self._entry.learn_news)
-
-                control = Control(
-                    boot.identity,
-                    boot.role,
-                    outlives=boot.outlives,
-                    routes=take_routes,
-                    health=lambda: self._health(app),
-                    drain=self._drain,
-                    drop=self._connections.abandon,
-                )
-                await control.connect(boot.link, nursery)
-                if boot.pulse:
-                    nursery.start_soon(Pulse(boot.pulse).beat, boot.beat, list)
-                nursery.start_soon(report_demand, client, control)
-                nursery.start_soon(self._serve)
-                if self._runner is not None:
-                    nursery.start_soon(self._runner.run)
+                client = Client(nursery, {"service": identity.service, "replica": identity.replica})
+                app = self._make_app(client)
+                control = self._make_control(app, client, nursery)
+                await control.connect(self._boot.link, nursery)
+                self._start(nursery, client, control)
                 await control.ready()
                 status = await _first_of(signals, control)
                 await self._finish()
                 nursery.cancel_scope.cancel()
         return status
+
+    def _make_app(self, client: Client) -> Ingress:
+        """Make what answers requests: the entry, the tasks, and the connections that requests come over."""
+        boot, limits = self._boot, self._limits()
+        self._entry = Entry(client.route(boot.entry, default_timeout=boot.timeout, max_queue=boot.max_queue))
+        self._runner = self._make_runner()
+        app = Ingress(self._entry, limits=limits, cors=boot.cors, log=self._log, runner=self._runner)
+        self._connections = Connections(app, limits, self._log)
+        return app
+
+    def _make_control(self, app: Ingress, client: Client, nursery: trio.Nursery) -> Control:
+        """Make this process's end of the control channel: what the daemon tells it, and asks of it."""
+        boot = self._boot
+
+        def take_routes(services: dict[str, Any]) -> None:
+            client.update(services)
+            app.version = services[boot.entry].get("version", "")
+            nursery.start_soon(self._entry.learn_news)
+
+        return Control(
+            boot.identity,
+            boot.role,
+            outlives=boot.outlives,
+            routes=take_routes,
+            health=lambda: self._health(app),
+            drain=self._drain,
+            drop=self._connections.abandon,
+        )
+
+    def _start(self, nursery: trio.Nursery, client: Client, control: Control) -> None:
+        """Start what goes on for as long as the process lives."""
+        if self._boot.pulse:
+            nursery.start_soon(Pulse(self._boot.pulse).beat, self._boot.beat, list)
+        nursery.start_soon(report_demand, client, control)
+        nursery.start_soon(self._serve)
+        if self._runner is not None:
+            nursery.start_soon(self._runner.run)
 
     def _make_runner(self) -> Runner | None:
         if self._boot.tasks is None:

@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 
 STATUSES = (409, 507)
 """What only tasks are answered with."""
+_USUAL = (400, 404, 405, 408, 413, 431, 500, 503)
+"""What any request about a task may be answered with."""
 ID_PATTERN = "^[A-Za-z0-9_-]{8,64}$"
 
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -33,74 +35,41 @@ TASK: Schema = {
 _TOLD: Schema = {JSON: {"schema": {"$ref": "#/components/schemas/Task"}}}
 
 
+def _parameter(name: str, text: str, *, required: bool = False, schema: Schema | None = None) -> Schema:
+    schema = schema or {"type": "string", "pattern": ID_PATTERN}
+    return {"name": name, "in": "query", "required": required, "description": text, "schema": schema}
+
+
+def _answers(status: int, text: str, content: Schema, *problems: int) -> Schema:
+    """Return the responses of an operation: the good one, the problems any of them has, and those of its own."""
+    good = {str(status): {"description": text, "content": content}}
+    return good | {str(problem): {"$ref": f"#/components/responses/{problem}"} for problem in (*_USUAL, *problems)}
+
+
+_ID = _parameter("task_id", "Of the task.", required=True)
+_CHOSEN = _parameter("task_id", "Its id, unless one is to be chosen; an id is accepted once.")
+_NEW_ID = _parameter("new_id", "Its id, unless one is to be chosen.")
+_WAIT = _parameter("wait", "Seconds to wait for its end, 60 at most.", schema={"type": "number", "minimum": 0})
+_TAKEN = _answers(202, "On disk; it will run.", _TOLD, 406, 409, 415, 429, 502, 504, 507)
+_TAKEN_AGAIN = _answers(202, "On disk; it will run.", _TOLD, 409, 429, 507)
+
+
 def task_paths(name: str, called: Schema) -> dict[str, Schema]:
     """Return the paths of one task. `called` is the operation that calls it as an api."""
-    body, answers = called["requestBody"], called["responses"]["200"]["content"]
-    id_, new_id = _parameter("task_id"), _parameter("new_id", "Its id, unless one is to be chosen.")
-    wait = _parameter("wait", "Seconds to wait for its end, 60 at most.", {"type": "number", "minimum": 0})
-    usual = (400, 404, 405, 408, 413, 431, 500, 503)
-    here = f"/{name}"
-    mine = {**id_, "required": False, "description": "Its id, unless one is to be chosen; an id is accepted once."}
+
+    def path(what: str, method: str, summary: str, parameters: list[Schema], answers: Schema, **more: Schema) -> Schema:
+        operation = {"operationId": f"{name}.{what}", "tags": called["tags"], "summary": summary}
+        return {f"/{name}/{what}": {method: operation | {"parameters": parameters, **more, "responses": answers}}}
+
+    result = _answers(200, "The result.", called["responses"]["200"]["content"], 406, 409, 429, 502, 504, 507)
     return {
-        f"{here}/submit": {
-            "post": {
-                **_head(called, name, "submit", f"Have {name} run in the background"),
-                "parameters": [mine],
-                "requestBody": body,
-                "responses": _responses(
-                    (*usual, 406, 409, 415, 429, 502, 504, 507), 202, "On disk; it will run.", _TOLD
-                ),
-            }
-        },
-        f"{here}/status": {
-            "get": {
-                **_head(called, name, "status", "Tell how far a task is"),
-                "parameters": [id_],
-                "responses": _responses((*usual, 507), 200, "How far it is.", _TOLD),
-            }
-        },
-        f"{here}/get": {
-            "get": {
-                **_head(called, name, "get", "Give the result of a task, or what became of it instead"),
-                "parameters": [id_, wait],
-                "responses": _responses((*usual, 406, 409, 429, 502, 504, 507), 200, "The result.", answers),
-            }
-        },
-        f"{here}/retry": {
-            "post": {
-                **_head(called, name, "retry", "Submit the input of a task that has ended once more"),
-                "parameters": [id_, new_id],
-                "responses": _responses((*usual, 409, 429, 507), 202, "On disk; it will run.", _TOLD),
-            }
-        },
-        f"{here}/cancel": {
-            "put": {
-                **_head(called, name, "cancel", "Cancel a task that has not ended"),
-                "parameters": [id_],
-                "responses": _responses((*usual, 507), 200, "What it is now.", _TOLD),
-            }
-        },
+        **path(
+            "submit", "post", f"Have {name} run in the background", [_CHOSEN], _TAKEN, requestBody=called["requestBody"]
+        ),
+        **path("status", "get", "Tell how far a task is", [_ID], _answers(200, "How far it is.", _TOLD, 507)),
+        **path("get", "get", "Give the result of a task, or what became of it instead", [_ID, _WAIT], result),
+        **path("retry", "post", "Submit the input of a task that has ended once more", [_ID, _NEW_ID], _TAKEN_AGAIN),
+        **path(
+            "cancel", "put", "Cancel a task that has not ended", [_ID], _answers(200, "What it is now.", _TOLD, 507)
+        ),
     }
-
-
-def _head(called: Schema, name: str, what: str, summary: str) -> Schema:
-    return {"operationId": f"{name}.{what}", "tags": called["tags"], "summary": summary}
-
-
-def _parameter(name: str, text: str = "Of the task.", schema: Schema | None = None) -> Schema:
-    return {
-        "name": name,
-        "in": "query",
-        "required": name == "task_id",
-        "description": text,
-        "schema": schema or {"type": "string", "pattern": ID_PATTERN},
-    }
-
-
-def _problem(status: int) -> Schema:
-    return {"$ref": f"#/components/responses/{status}"}
-
-
-def _responses(problems: tuple[int, ...], status: int, text: str, content: Schema) -> Schema:
-    good = {str(status): {"description": text, "content": content}}
-    return good | {str(problem): _problem(problem) for problem in problems}
