@@ -175,8 +175,8 @@ async def test_what_the_service_says_is_fatal_waits_for_its_calls(
 ) -> None:
     world = await a_world(nursery)
     world.now(busy_until=20)
-    world.replica.fatal = "__is_alive__ returned False"
-    world.replica.ail("Model.__is_alive__", world.replica.fatal)
+    world.replica.attempt.fatal = "__is_alive__ returned False"
+    world.replica.ail("Model.__is_alive__", world.replica.attempt.fatal)
     await trio.sleep(15)
     assert [what for _, what in world.story] == ["unready"]
     await trio.sleep(10)

@@ -235,7 +235,7 @@ async def test_one_that_is_too_late_says_what_it_lacks_and_gets_no_sigquit(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with running(tmp_path, program("Db")) as scene:
-        scene.replica("Db/0").hint = "GET /health was answered 503"
+        scene.replica("Db/0").attempt.hint = "GET /health was answered 503"
         await trio.sleep(61)
         assert "Db/0: starting -> backoff" in scene.told
         assert scene.replica("Db/0").last_exit == "killed by SIGTERM"  # as the scripted keeper has it

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from svcd.policy.lifecycle import Happening, State
+from svcd.policy.lifecycle import Action, Happening, State
 from svcd.policy.restart import BUDGET
 from svcd.runtime.replica import KILL_LIMIT, LAST_WORDS, Replica
 from svcd.values.exits import describe_exit
@@ -175,7 +175,7 @@ async def test_a_restart_waits_for_a_process_that_outlives_sigkill(autojump_cloc
 async def test_a_start_that_takes_too_long_is_killed_and_says_so(autojump_clock: MockClock, world: World) -> None:
     await trio.sleep(60.51)
     assert [order for order in world.orders if order[0] >= 60][:2] == [(60, "ask where"), (60.5, "kill")]
-    assert world.replica.failure == "not ready within its start limit of 60 s"
+    assert world.replica.attempt.failure == "not ready within its start limit of 60 s"
     world.replica.post(Happening.STOP)
 
 
@@ -186,7 +186,7 @@ async def test_a_process_that_becomes_ready_at_the_last_moment_is_let_live(
     world.replica.post(Happening.READY)
     await trio.sleep(1000)
     assert world.names()[2:] == ["ask where"]
-    assert world.replica.failure is None
+    assert world.replica.attempt.failure is None
     world.replica.post(Happening.STOP)
     world.replica.post(Happening.DRAINED)
 
@@ -248,7 +248,7 @@ async def test_no_new_process_before_the_old_tree_is_gone(autojump_clock: MockCl
 async def test_the_budget_ends_in_failed_with_the_last_reason(autojump_clock: MockClock, world: World) -> None:
     for _ in range(BUDGET):
         assert world.replica.state is State.STARTING
-        world.replica.failure = "init failed: ValueError: no weights"
+        world.replica.attempt.failure = "init failed: ValueError: no weights"
         world.exit(1)
         await trio.sleep(60)
     assert world.replica.state is State.FAILED
@@ -321,7 +321,7 @@ async def test_one_in_backoff_says_when_it_is_tried_again_and_a_restart_does_not
 
 async def test_secrets_are_taken_out_of_reasons_and_last_lines(autojump_clock: MockClock, world: World) -> None:
     world.replica.secrets = frozenset({"hunter2", "hunter2-and-more", "x"})
-    world.replica.failure = "init failed: the key hunter2-and-more is wrong, see https://me:pw@host/x"
+    world.replica.attempt.failure = "init failed: the key hunter2-and-more is wrong, see https://me:pw@host/x"
     world.replica.exited(Exited(world.replica.process_id, 1, 1, ["key=hunter2"]))
     await settle()
     assert world.replica.reason == "init failed: the key (not shown) is wrong, see https://(not shown)@host/x"
@@ -374,6 +374,10 @@ async def test_words_of_an_earlier_process_change_nothing(autojump_clock: MockCl
     await settle()
     assert world.replica.state is State.BACKOFF
     world.replica.post(Happening.STOP)
+
+
+def test_it_knows_how_to_perform_every_action_of_the_table() -> None:
+    assert set(Replica.ACTIONS) == set(Action)
 
 
 def test_exits_are_described_in_words() -> None:

@@ -148,7 +148,7 @@ class Adoption:
         for replica in replicas:
             with trio.move_on_after(BACK):
                 if replica.spec.command is None:
-                    await replica.joined.wait()
+                    await replica.attempt.joined.wait()
             generation = outcome.replacing.get(replica)
             if generation is None:
                 continue  # it ended by itself, and came back as it is to be; or an earlier one did not
@@ -178,7 +178,7 @@ async def _until_back(replica: Replica, generation: int) -> None:
 async def _expect_back(replica: Replica) -> None:
     process_id = replica.process_id
     with trio.move_on_after(BACK):
-        await replica.joined.wait()
+        await replica.attempt.joined.wait()
         return
     if replica.process_id == process_id:
         replica.post(Happening.LOST, f"it did not find its new daemon within {BACK:g} s")

@@ -373,7 +373,7 @@ class App:
             case SpawnFailed():
                 self._forget(event.id)
                 self._launcher.clear(event.id)
-                replica.failure = event.message
+                replica.attempt.failure = event.message
                 replica.post(Happening.EXITED, event.message)
                 replica.post(Happening.GONE)
 

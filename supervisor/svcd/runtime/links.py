@@ -106,7 +106,7 @@ class Links:
             return
         replica = self._known(channel.peer)
         replica.channel = channel
-        replica.joined.set()
+        replica.attempt.joined.set()
         self._dirty[channel] = trio.Event()
         self._dirty[channel].set()
         self._settled[channel] = trio.Event()
@@ -174,12 +174,12 @@ class Links:
     async def _probed(self, replica: Replica, args: dict[str, Any]) -> None:
         service, hook, trouble = args["service"], args["hook"], args["trouble"]
         if hook == ALIVE:
-            replica.fatal = trouble
+            replica.attempt.fatal = trouble
         whose = f"{service}: " if trouble and service != replica.spec.name else ""
         replica.ail(f"{service}.{hook}", whose + trouble)
 
     async def _failed(self, replica: Replica, args: dict[str, Any]) -> None:
-        replica.failure = f"{args['phase']} failed: {args['error']}"
+        replica.attempt.failure = f"{args['phase']} failed: {args['error']}"
 
 
 async def _quietly(channel: Channel, api: str, args: dict[str, Any], limit: float) -> None:

@@ -104,7 +104,7 @@ class LivenessWatch:
             replica.ail(CAUSE, finding.reason)
         elif finding is None:
             replica.ail(CAUSE, "")
-            if reason := replica.fatal:
+            if reason := replica.attempt.fatal:
                 finding = Finding(reason, may_end(pulse, now))
-        if finding is not None and finding.may_end and replica.ailments:
+        if finding is not None and finding.may_end and replica.attempt.ailments:
             replica.give_up(finding.reason)

@@ -102,7 +102,7 @@ class Readiness:
         began = trio.current_time()
         pause = SOON
         while amiss := await self._look(probing.timeout):
-            self._replica.hint = amiss
+            self._replica.attempt.hint = amiss
             if trio.current_time() - began > PATIENCE:
                 self._replica.waiting(amiss)
             await trio.sleep(pause)
@@ -137,7 +137,7 @@ class Readiness:
             if said.get("READY") == "1":
                 self._is_ready()
             elif status := said.get("STATUS"):
-                self._replica.hint = status
+                self._replica.attempt.hint = status
                 self._replica.waiting(status)
 
 

@@ -9,12 +9,13 @@ import math
 import time
 from collections import deque
 from signal import SIGKILL
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
 from svcd.policy.lifecycle import Action, Happening, State, step
 from svcd.policy.restart import BUDGET, History
+from svcd.runtime.attempt import Attempt
 from svcd.values.commands import Restart
 from svcd.values.events import Change
 from svcd.values.exits import describe_exit, describe_oom
@@ -22,9 +23,10 @@ from svcd.values.records import plain_lines
 from svcd.values.secrets import veil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from svcd.policy.placement import Assignment
+    from svcd.runtime.surroundings import Surroundings
     from svcd.values.orders import Exited
     from svcd.values.specs import ServiceSpec
     from svcd_ipc.channel import Channel
@@ -34,34 +36,6 @@ LAST_WORDS = 0.5
 """Seconds that a process has to write down where it hangs, or why it ends, before it is killed."""
 KILL_LIMIT = 10.0
 """Seconds after SIGKILL that a process which is to go is waited for: only one that sleeps in a driver lives on."""
-
-
-class Surroundings(Protocol):
-    """What a replica asks of the world around it; none of it blocks."""
-
-    def request(self, replica: Replica) -> None:
-        """Ask for resources; PLACED is posted, now or later."""
-
-    def release(self, replica: Replica) -> None:
-        """Give resources back; giving back nothing is fine."""
-
-    def spawn(self, replica: Replica) -> None:
-        """Order a process for the replica's present generation."""
-
-    def terminate(self, replica: Replica) -> None:
-        """SIGTERM to the main process."""
-
-    def ask_where(self, replica: Replica) -> None:
-        """Have the worker log what each of its threads does just now."""
-
-    def kill(self, replica: Replica) -> None:
-        """SIGKILL to the whole tree."""
-
-    def drain(self, replica: Replica) -> None:
-        """Withdraw it from callers and ask it to finish; DRAINED is posted when it has."""
-
-    def changed(self, replica: Replica, change: Change) -> None:
-        """Hear of a change of state."""
 
 
 class Replica:
@@ -78,10 +52,8 @@ class Replica:
         self.assignment: Assignment | None = None
         self.last_exit: str | None = None
         self.last_lines: tuple[str, ...] = ()
-        self.failure: str | None = None
-        """What the worker itself reported before it gave up, such as the error its `__init__` raised."""
-        self.hint = ""
-        """What its program was last found to lack for being ready."""
+        self.attempt = Attempt()
+        """Its present process, or the last one."""
         self.endings: deque[Change] = deque(maxlen=5)
         """The last times that a process ended unasked."""
         self.retry_at: float | None = None
@@ -92,15 +64,9 @@ class Replica:
         """Whether it was told to stop: before its state shows it, and for good."""
         self.secrets: frozenset[str] = frozenset()
         """What must not be told of the present process."""
-        self.ailments: dict[str, str] = {}
-        """What keeps callers away from the present process: reasons by cause."""
-        self.fatal = ""
-        """Why the service itself says that its process should be replaced."""
         self.is_abandoned = False
         """Whether a process of it outlives SIGKILL, and nobody waits for it any longer."""
         self.since = time.time()
-        self.joined = trio.Event()
-        """Set once the present process has a control channel."""
         self.news = trio.Event()
         """Set with the next change; take it before looking at what may change."""
         self.stopped = trio.Event()
@@ -108,9 +74,6 @@ class Replica:
         self._chance = chance
         self._history = History()
         self._entered, self._alarm = trio.current_time(), math.inf
-        self._terminated = self._killed = self._expired = self._is_lost = False
-        self._was_killed = False  # by neither svcd nor the kernel
-        self._ended_for = ""
         self._ready_for: float | None = None  # seconds the last process had been ready
         self._alive = False  # a process was ordered and Gone has not been heard
         self._post, self._inbox = trio.open_memory_channel[tuple[Happening, str]](math.inf)
@@ -137,7 +100,7 @@ class Replica:
     @property
     def is_given_up(self) -> bool:
         """Whether the present process is being ended for a reason."""
-        return bool(self._ended_for)
+        return bool(self.attempt.ended_for)
 
     def post(self, happening: Happening, reason: str = "") -> None:
         """Tell the replica what happened."""
@@ -147,29 +110,31 @@ class Replica:
 
     def exited(self, event: Exited) -> None:
         """Tell the replica how its process ended."""
+        attempt, command = self.attempt, self.spec.command
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
-        self.last_exit = self._ended_for or how
-        self._was_killed = event.code == -SIGKILL and not event.oom and not self._ended_for
+        self.last_exit = attempt.ended_for or how
+        attempt.was_struck = event.code == -SIGKILL and not event.oom and not attempt.ended_for
         lines = [line for each in event.last_lines for line in plain_lines(each)]
         self.last_lines = tuple(veil(line, self.secrets) for line in lines)
-        is_done = self.spec.command is not None and self.spec.command.is_done(event.code) and not self._ended_for
-        self.post(Happening.FINISHED if is_done else Happening.EXITED, self.failure or self.last_exit)
+        is_done = command is not None and command.is_done(event.code) and not attempt.ended_for
+        self.post(Happening.FINISHED if is_done else Happening.EXITED, attempt.failure or self.last_exit)
 
     def end(self, reason: str) -> None:
         """Kill the present process for a reason, which is given as that of its end."""
-        if self._alive and not self._ended_for:
-            self.failure = self._ended_for = reason
+        if self._alive and not self.attempt.ended_for:
+            self.attempt.failure = self.attempt.ended_for = reason
             self._surroundings.kill(self)
 
     def ail(self, cause: str, reason: str) -> None:
         """Keep callers away for a cause; with no reason that cause is over, and without causes they come back."""
-        if reason == self.ailments.get(cause, ""):
+        ailments = self.attempt.ailments
+        if reason == ailments.get(cause, ""):
             return
-        self.ailments[cause] = reason
+        ailments[cause] = reason
         if not reason:
-            del self.ailments[cause]
-        told = "; ".join(self.ailments.values())
+            del ailments[cause]
+        told = "; ".join(ailments.values())
         if self.state is State.UNREADY and told:
             self._enter(State.UNREADY, told)
         elif self.state is State.STARTING:
@@ -179,7 +144,7 @@ class Replica:
 
     def give_up(self, reason: str) -> None:
         """Replace a process that is beyond help, once it has had the chance to say where it hangs."""
-        if self._alive and not self._ended_for:
+        if self._alive and not self.attempt.ended_for:
             self.post(Happening.WEDGED, reason)
 
     def waiting(self, reason: str) -> None:
@@ -218,17 +183,28 @@ class Replica:
                 continue
             if happening in {Happening.RESTART, Happening.RETURN}:
                 self.returns = happening is Happening.RESTART and not self.is_leaving
-            if happening is Happening.OVERDUE and self._is_lost:
-                self._ended_for = "its control channel ended, and it lived on"
-                self.failure = self.failure or self._ended_for  # it may have said why, and be slow to end
-            elif happening is Happening.OVERDUE and self.state is State.STARTING:
-                reason = self.failure = self._late()
-            elif happening is Happening.WEDGED:
-                self.failure = self._ended_for = reason
+            reason = self._cause(happening, reason)
             if transition.state is not self.state:
                 self._enter(transition.state, reason)
-            self._perform(transition.action)
+            self.ACTIONS[transition.action](self)
         self.stopped.set()
+
+    def _cause(self, happening: Happening, reason: str) -> str:
+        """Note why the present process is to be ended, where what happens means that; return the reason to show."""
+        attempt = self.attempt
+        if happening is Happening.WEDGED:
+            attempt.failure = attempt.ended_for = reason
+        elif happening is Happening.OVERDUE and attempt.is_lost:
+            attempt.ended_for = "its control channel ended, and it lived on"
+            attempt.failure = attempt.failure or attempt.ended_for  # it may have said why, and be slow to end
+        elif happening is Happening.OVERDUE and self.state is State.STARTING:
+            reason = attempt.failure = self._late()
+        return reason
+
+    def _late(self) -> str:
+        is_oneshot = self.spec.command is not None and self.spec.command.is_oneshot
+        late = f"not {'done' if is_oneshot else 'ready'} within its start limit of {self.spec.limits.start:g} s"
+        return f"{late}: {self.attempt.hint}" if self.attempt.hint else late
 
     async def _next(self) -> tuple[Happening, str]:
         with trio.move_on_at(self._alarm):
@@ -272,83 +248,50 @@ class Replica:
         if state is not State.BACKOFF or self.state is State.BACKOFF:
             return 0, 0
         ready_for = trio.current_time() - self._entered if self.state is State.READY else None
-        return self._history.failed(ready_for, was_killed=self._was_killed).failures, BUDGET
+        return self._history.failed(ready_for, was_killed=self.attempt.was_struck).failures, BUDGET
 
-    def _perform(self, action: Action) -> None:  # noqa: C901, PLR0912 - one arm for each action of the table
-        match action:
-            case Action.ANNOUNCE:
-                self.failure, self._ended_for, self._expired = None, "", False  # it may have been late
-            case Action.WITHDRAW:
-                pass  # the change of state said it
-            case Action.ADOPT:
-                self._set_alarm(self.spec.limits.start)
-            case Action.REQUEST:
-                self._surroundings.request(self)
-            case Action.SPAWN:
-                self._spawn()
-            case Action.SUSPEND_LIMIT:
-                self._alarm = math.inf
-            case Action.BEGIN_LIMIT:
-                self._set_alarm(self.spec.limits.start)
-            case Action.RECORD_EXIT:
-                self._record_exit()
-            case Action.COMPLETE:
-                self.pid, self.channel = None, None
-            case Action.RELEASE:
-                self._gone()
-            case Action.WAIT_RETRY:
-                self._wait_retry()
-            case Action.DRAIN:
-                self._set_alarm(self.spec.limits.drain)
-                self._surroundings.drain(self)
-            case Action.TERMINATE:
-                self._terminate()
-            case Action.ESCALATE:
-                self._escalate()
-            case Action.EXPIRE:
-                self._expire()
-            case Action.AWAIT_END:
-                self._is_lost = self._expired = True
-                self._set_alarm(LAST_WORDS)
-            case Action.RENEW:
-                self._alive, self._history = False, History()
-                self._surroundings.request(self)
-            case Action.FINISH:
-                if not self._alive:
-                    self.post(Happening.GONE)
+    # One method for each action of the table.
+
+    def _announce(self) -> None:
+        self.attempt.failure, self.attempt.ended_for, self.attempt.is_expired = None, "", False  # it may have been late
+
+    def _withdraw(self) -> None:
+        """Nothing more: the change of state said it."""
+
+    def _request(self) -> None:
+        self._surroundings.request(self)
 
     def _spawn(self) -> None:
         self.generation += 1
         self.restarts = self.generation - 1
-        self.failure, self.hint, self.last_lines = None, "", ()
+        self.attempt, self.last_lines = Attempt(), ()
         self._alive = True
-        self._terminated = self._killed = self._expired = self._is_lost = self._was_killed = False
-        self.ailments.clear()
-        self.fatal = self._ended_for = ""
-        self.joined = trio.Event()
         self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 
-    def _late(self) -> str:
-        limit = f"{self.spec.limits.start:g} s"
-        is_oneshot = self.spec.command is not None and self.spec.command.is_oneshot
-        return f"not {'done' if is_oneshot else 'ready'} within its start limit of {limit}" + (
-            f": {self.hint}" if self.hint else ""
-        )
+    def _begin_limit(self) -> None:
+        self._set_alarm(self.spec.limits.start)
+
+    def _suspend_limit(self) -> None:
+        self._alarm = math.inf
+
+    def _drain(self) -> None:
+        self._set_alarm(self.spec.limits.drain)
+        self._surroundings.drain(self)
 
     def _terminate(self) -> None:
-        if self._terminated:
+        if self.attempt.is_terminated:
             return
-        self._terminated = True
+        self.attempt.is_terminated = True
         self._set_alarm(self.spec.limits.stop)
         self._surroundings.terminate(self)
 
     def _escalate(self) -> None:
         limits = self.spec.limits
-        if self._killed:
+        if self.attempt.is_killed:
             self._abandon()
-        elif self._terminated:
-            self._killed = True
+        elif self.attempt.is_terminated:
+            self.attempt.is_killed = True
             self._enter(self.state, f"not gone within its stop_timeout of {limits.stop:g} s; killed by SIGKILL")
             self._set_alarm(KILL_LIMIT)
             self._surroundings.kill(self)
@@ -367,22 +310,29 @@ class Replica:
         self.post(Happening.GONE)
 
     def _expire(self) -> None:
-        if self._expired:
+        if self.attempt.is_expired:
             self._surroundings.kill(self)
             return
-        self._expired = True
+        self.attempt.is_expired = True
         self._set_alarm(LAST_WORDS)
         self._surroundings.ask_where(self)
+
+    def _await_end(self) -> None:
+        self.attempt.is_lost = self.attempt.is_expired = True
+        self._set_alarm(LAST_WORDS)
 
     def _record_exit(self) -> None:
         self.pid, self.channel = None, None
         if self.state is State.DRAINING:
             return
-        self._history = self._history.failed(self._ready_for, was_killed=self._was_killed)
+        self._history = self._history.failed(self._ready_for, was_killed=self.attempt.was_struck)
         if self.spec.command and self.spec.command.restart is Restart.NEVER:
             self.post(Happening.SPENT, f"{self.reason}, and it is never started again")
         elif self._history.spent:
             self.post(Happening.SPENT, f"{self._history.failures} failures in a row; last: {self.reason}")
+
+    def _complete(self) -> None:
+        self.pid, self.channel = None, None
 
     def _wait_retry(self) -> None:
         self._alive = False
@@ -390,10 +340,39 @@ class Replica:
         self._set_alarm(delay)
         self.retry_at = time.time() + delay
 
-    def _gone(self) -> None:
+    def _release(self) -> None:
         self._alive = False
         if not self.is_abandoned:
             self._surroundings.release(self)
 
+    def _renew(self) -> None:
+        self._alive, self._history = False, History()
+        self._surroundings.request(self)
+
+    def _finish(self) -> None:
+        if not self._alive:
+            self.post(Happening.GONE)
+
     def _set_alarm(self, seconds: float) -> None:
         self._alarm = trio.current_time() + seconds
+
+    ACTIONS: ClassVar[Mapping[Action, Callable[[Replica], None]]] = {
+        Action.REQUEST: _request,
+        Action.SPAWN: _spawn,
+        Action.SUSPEND_LIMIT: _suspend_limit,
+        Action.BEGIN_LIMIT: _begin_limit,
+        Action.ANNOUNCE: _announce,
+        Action.WITHDRAW: _withdraw,
+        Action.ADOPT: _begin_limit,
+        Action.RECORD_EXIT: _record_exit,
+        Action.COMPLETE: _complete,
+        Action.RELEASE: _release,
+        Action.WAIT_RETRY: _wait_retry,
+        Action.DRAIN: _drain,
+        Action.TERMINATE: _terminate,
+        Action.ESCALATE: _escalate,
+        Action.EXPIRE: _expire,
+        Action.AWAIT_END: _await_end,
+        Action.RENEW: _renew,
+        Action.FINISH: _finish,
+    }
