@@ -270,7 +270,7 @@ class Session:
     def _watch(self, nursery: trio.Nursery, app: App, facts: Facts, ledger: Ledger) -> None:
         """Look after the replicas, and after what they take where the kernel does not."""
         services = app.spec.services.values()
-        nursery.start_soon(LivenessWatch(app.replicas, app.pulse_of, state_of).run)
+        nursery.start_soon(LivenessWatch(app.replicas, app.whereabouts.pulse, state_of).run)
         if any(service.resources.gpu for service in services):
             read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
             nursery.start_soon(keep_read, ledger, read_gpus, self._say)

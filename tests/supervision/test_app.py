@@ -189,7 +189,7 @@ async def test_a_replica_without_a_gpu_is_pending_and_starts_when_one_is_release
 
 async def test_starts_take_turns_and_a_failure_gives_its_turn_on(tmp_path: Path, autojump_clock: MockClock) -> None:
     scene = Scene(service("A"), service("B"), service("C"))
-    scene.app._starts = Starts(1)
+    scene.app._starts = Starts(scene.app.services, 1)
     async with running(scene, tmp_path) as scene, trio.open_nursery() as nursery:
         begun: list[str] = []
 

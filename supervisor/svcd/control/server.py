@@ -129,7 +129,7 @@ class Control:
                 if replica.state is State.READY:
                     apis = [asdict(api) for api in spec.apis]
                     timeout = spec.traffic.timeout
-                    path, secret = self._app.address_of(replica, name)
+                    path, secret = self._app.whereabouts.of(replica)[name]
                     return {"service": name, "socket": path, "secret": secret, "apis": apis, "timeout": timeout}
             if found.state != "starting":
                 raise ServiceUnavailable(f"{name} is {found.state}" + (f": {found.reason}" if found.reason else ""))
@@ -142,7 +142,7 @@ class Control:
             told: dict[str, Any] = {}
             while True:
                 changed = self._bus.news
-                route = self._app.route_to(service)
+                route = self._app.whereabouts.route_to(service)
                 if route != told:
                     told = route
                     yield {service: route}

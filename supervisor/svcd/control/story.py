@@ -36,7 +36,7 @@ def story(app: App, service: Service, rows: list[dict[str, Any]]) -> dict[str, A
         "reason": service.reason,
         "wanted": service.wanted,
         "ready": sum(replica.state is State.READY for replica in service.replicas),
-        "urls": [veil(url, ()) for url in app.urls_of(service)],
+        "urls": [veil(url, ()) for url in app.whereabouts.urls(service)],
         "replicas": replicas,
     }
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd.host.pulses import read_pulse
 from svcd.policy.environment import secret_names
 from svcd.policy.groups import units_of
 from svcd.policy.lifecycle import Happening, State
-from svcd.policy.order import callees, needed, required, stop_waves
+from svcd.policy.order import callees, needed, stop_waves
 from svcd.policy.sameness import fingerprint
 from svcd.runtime.adoption import Adoption, Tools
 from svcd.runtime.autoscaler import Autoscaler
@@ -27,13 +26,12 @@ from svcd.runtime.programs import Programs
 from svcd.runtime.replica import Replica
 from svcd.runtime.service import Service
 from svcd.runtime.starts import Starts
+from svcd.runtime.whereabouts import Whereabouts
 from svcd.values.orders import Event, Exited, Gone, Spawn, Spawned, SpawnFailed
-from svcd.values.pulse import beside
-from svcd.values.specs import INGRESS
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from svcd.policy.autoscaling import Decision
     from svcd.runtime.heritage import Heritage
@@ -42,8 +40,7 @@ if TYPE_CHECKING:
     from svcd.runtime.processes import Processes
     from svcd.values.boot import Address, Identity
     from svcd.values.events import Change
-    from svcd.values.pulse import Pulse
-    from svcd.values.specs import AppSpec, ServiceSpec
+    from svcd.values.specs import AppSpec
 
 
 class App:
@@ -74,7 +71,7 @@ class App:
         self.outcome = Outcome(self.units, needed({name: unit.spec for name, unit in self.units.items()}))
         self.autoscaler = Autoscaler(self.units, self._follow)
         self.links = Links(self)
-        self._starts = Starts(spec.start_parallelism)
+        self._starts = Starts(self.services, spec.start_parallelism)
         self.is_stopping = False
         """Whether nothing more is started, however many there should be."""
         self._processes = processes
@@ -83,9 +80,9 @@ class App:
         self._chance = chance
         self._tell = tell
         self._scaled = scaled
-        self._addresses: dict[str, Mapping[str, Address]] = {}
-        self._programs: Programs
         self._replicas: trio.Nursery
+        self._programs = Programs(spec.services.values(), launcher, processes, self._start_soon)
+        self.whereabouts = Whereabouts(spec, self.services, self._programs)
         self._heritage = heritage
         self.notes = Notes(processes.send if spec.orphan_grace else None)
         self.outdated: set[Replica] = set()
@@ -94,6 +91,9 @@ class App:
     def __repr__(self) -> str:
         """Name and services."""
         return f"<App {self.spec.name} {list(self.units.values())}>"
+
+    def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        self._replicas.start_soon(task)  # which comes with `run`
 
     @property
     def was_taken_over(self) -> bool:
@@ -113,9 +113,6 @@ class App:
             nursery.start_soon(self.outcome.run)
             async with trio.open_nursery() as replicas:
                 self._replicas = replicas
-                self._programs = Programs(
-                    self.spec.services.values(), self._launcher, self._processes, replicas.start_soon
-                )
                 if self._heritage is not None:
                     tools = Tools(self._launcher, self._ledger, self._programs, self._processes)
                     Adoption(self, self._heritage, tools, replicas).run()
@@ -133,7 +130,7 @@ class App:
 
     def expect(self, replica: Replica, identity: Identity, addresses: Mapping[str, Address]) -> None:
         """Let the replica's process in at the link, and callers know where it is."""
-        self._addresses[replica.process_id] = addresses
+        self.whereabouts.keep(replica.process_id, addresses)
         self.links.expect(identity, replica)
 
     def follow(self, replica: Replica) -> None:
@@ -186,15 +183,6 @@ class App:
         of = self._programs if replica.spec.command else self._launcher
         return of.environment(replica)
 
-    def address_of(self, replica: Replica, service: str) -> Address:
-        """Where the replica's present process takes calls to a service."""
-        return self._addresses[replica.process_id][service]
-
-    def pulse_of(self, replica: Replica) -> Pulse | None:
-        """What the replica's present process last noted of itself."""
-        addresses = self._addresses.get(replica.process_id)
-        return read_pulse(beside(next(iter(addresses.values())).path)) if addresses else None
-
     def _follow(self, service: Service, decision: Decision) -> None:
         before, service.wanted = service.wanted, decision.replicas
         self._scaled(service, before, decision.reason)
@@ -208,49 +196,15 @@ class App:
 
     def routes(self, caller: str) -> dict[str, Any]:
         """Routes of everything that the services of the unit `caller` may call in other processes."""
-        within = self.units[caller].spec.all
-        names = {name for service in within for name in callees(self.spec.services[service.name])}
-        outside = sorted(names - {service.name for service in within})
-        return {name: self._route(name) for name in outside}
-
-    def _route(self, name: str) -> dict[str, Any]:
-        unit = self.services[name]
-        route = unit.route(name, self._addresses)
-        return route | {"urls": self.urls_of(unit)} if unit.spec.command else route
-
-    def urls_of(self, unit: Service) -> list[str]:
-        """Where the replicas of a program that are ready take connections; none for a class."""
-        return self._programs.urls(unit.ready) if unit.spec.command else []
-
-    def route_to(self, service: str) -> dict[str, Any]:
-        """Route of one service, for a caller that is none of the app's."""
-        return self.services[service].route(service, self._addresses)
+        return self.whereabouts.routes(caller)
 
     async def dependencies_ready(self, replica: Replica) -> None:
         """Hold a replica that has imported its code until all it requires has been ready, and it is its turn."""
-        if self._may_start(replica):
+        if self._starts.take(replica):
             return
         replica.post(Happening.HELD)
-        await self._wait_to_start(replica)
+        await self._starts.wait(replica)
         replica.post(Happening.BEGUN)
-
-    def _may_start(self, replica: Replica) -> bool:
-        """Whether it need not wait, neither for others nor for its turn, which it has then."""
-        return not self._missing(replica.spec) and (not _takes_turns(replica.spec) or self._starts.take(replica))
-
-    async def _wait_to_start(self, replica: Replica) -> None:
-        await self._wait_for_missing(replica)
-        if _takes_turns(replica.spec):
-            await self._starts.turn(replica)
-
-    async def _wait_for_missing(self, replica: Replica) -> None:
-        while missing := self._missing(replica.spec):
-            replica.waiting(f"waiting for {', '.join(missing)}")
-            await self.services[missing[0]].was_ready.wait()
-        replica.waiting("")
-
-    def _missing(self, spec: ServiceSpec) -> list[str]:
-        return [name for name in sorted(required(spec)) if not self.services[name].was_ready.is_set()]
 
     # What replicas ask: see svcd.runtime.replica.Surroundings.
 
@@ -259,7 +213,7 @@ class App:
         if replica in self.outdated:
             self.outdated.remove(replica)
             self._ledger.release(replica)
-        if replica.spec.command and not self._may_start(replica):
+        if replica.spec.command and not self._starts.take(replica):
             self._replicas.start_soon(self._request_later, replica)
         else:
             self._request(replica)
@@ -273,7 +227,7 @@ class App:
         async with trio.open_nursery() as nursery:
 
             async def wait() -> None:
-                await self._wait_to_start(replica)
+                await self._starts.wait(replica)
                 if replica.state is State.PENDING:
                     self._request(replica)
                 nursery.cancel_scope.cancel()
@@ -354,8 +308,8 @@ class App:
         """Leave to the next daemon what it has to know of a replica."""
         if self.spec.orphan_grace:
             place = self._programs.place(replica) if replica.spec.command else None
-            nonce, addresses = self.links.nonce_of(replica.process_id), self._addresses.get(replica.process_id, {})
-            self.notes.write(replica, nonce=nonce, addresses=addresses, place=place)
+            nonce = self.links.nonce_of(replica.process_id)
+            self.notes.write(replica, nonce=nonce, addresses=self.whereabouts.of(replica), place=place)
 
     def _heard(self, replica: Replica, event: Event) -> None:
         self._programs.heard(event, replica.process_id)
@@ -380,9 +334,4 @@ class App:
     def _forget(self, process_id: str) -> None:
         self.links.forget(process_id)
         self._programs.forget(process_id)
-        self._addresses.pop(process_id, None)
-
-
-def _takes_turns(spec: ServiceSpec) -> bool:
-    """Whether its start is one of those that `start_parallelism` counts: the ingress and oneshots load no model."""
-    return spec.name != INGRESS and not (spec.command and spec.command.is_oneshot)
+        self.whereabouts.forget(process_id)
