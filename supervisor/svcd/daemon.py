@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from svcd.config import Documents
     from svcd.host.program import Program
-    from svcd.session import Reporter
+    from svcd.runtime.voice import Reporter
     from svcd.values.places import Places
     from svcd.values.specs import AppSpec
 
@@ -59,8 +59,18 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
         session = import_module("svcd.session")
-        parts = documents, directory, program, reporter, link, signals, descriptors
-        code: int = session.run(*parts, at_last=at_last, began=began)
+        means = session.Means(
+            documents=documents,
+            directory=directory,
+            program=program,
+            reporter=reporter,
+            link=link,
+            signals=signals,
+            descriptors=descriptors,
+            at_last=at_last,
+            began=began,
+        )
+        code: int = session.run(means)
     return code
 
 

@@ -9,12 +9,11 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
 from svcd import __version__
-from svcd.config import check_box, resolve
 from svcd.control.door import Door
 from svcd.control.interim import Interim
 from svcd.control.server import Control, Ends
@@ -37,16 +36,16 @@ from svcd.runtime.bus import Bus
 from svcd.runtime.condition import ConditionWatch
 from svcd.runtime.gpus import keep_read
 from svcd.runtime.heritage import Heritage
-from svcd.runtime.ingress import with_ingress
 from svcd.runtime.journal import Journal
-from svcd.runtime.launch import DISCOVERY, HTTP_SOCKET, Launcher, needs_groups
+from svcd.runtime.launch import DISCOVERY, Launcher, needs_groups
 from svcd.runtime.ledger import Ledger
 from svcd.runtime.liveness import LivenessWatch
 from svcd.runtime.memory import MemoryWatch
+from svcd.runtime.preparation import prepare
 from svcd.runtime.processes import Processes
-from svcd.runtime.reading import read_graph
-from svcd.runtime.settings import check_settings, user_ids
+from svcd.runtime.settings import user_ids
 from svcd.runtime.summary import summary
+from svcd.runtime.voice import Voice
 from svcd.values.errors import KeeperDiedError
 from svcd.values.orders import Linger, News
 from svcd_ipc.server import listen
@@ -60,8 +59,7 @@ if TYPE_CHECKING:
     from svcd.host.program import Program
     from svcd.host.sockets import RuntimeDirectory
     from svcd.host.stop_signals import StopSignals
-    from svcd.runtime.service import Service
-    from svcd.values.events import Change
+    from svcd.runtime.voice import Reporter
     from svcd.values.specs import AppSpec
 
 EXIT_OK, EXIT_FAILED = 0, 1
@@ -69,43 +67,28 @@ EXIT_LEFT = 75
 """The app goes on without this daemon: EX_TEMPFAIL of sysexits.h, so that a service manager starts the next one."""
 
 
-class Reporter(Protocol):
-    """Hears how the start goes and what happens; writes it for people."""
+class Means(NamedTuple):
+    """What a run is given."""
 
-    def started(self, info: dict[str, Any]) -> None:
-        """The configuration is good and the sockets are bound; replicas are being started."""
+    documents: Documents
+    directory: RuntimeDirectory
+    """Says whether there is an app that has outlived its daemon, and, afterwards, whether it goes on."""
+    program: Program
+    reporter: Reporter
+    link: socket.socket
+    """To the keeper."""
+    signals: StopSignals
+    descriptors: Descriptors
+    """The limit that svcd was started with."""
+    at_last: list[Callable[[], None]]
+    """Takes what is to be done when nothing of the app is left."""
+    began: float
+    """When the command was given, by time.monotonic."""
 
-    def change(self, change: Change) -> None:
-        """A replica changed."""
 
-    def ready(self, info: dict[str, Any], seconds: float) -> None:
-        """The app is ready, so many seconds after the command was given."""
-
-    def stopping(self, reason: str) -> None:
-        """Stopping has begun."""
-
-    def note(self, text: str) -> None:
-        """Something takes its time."""
-
-
-def run(
-    documents: Documents,
-    directory: RuntimeDirectory,
-    program: Program,
-    reporter: Reporter,
-    link: socket.socket,
-    signals: StopSignals,
-    descriptors: Descriptors,
-    *,
-    at_last: list[Callable[[], None]],
-    began: float,
-) -> int:
-    """Run the app until it is stopped; return the exit code.
-
-    directory: says whether there is an app that has outlived its daemon, and, afterwards, whether it goes on.
-    at_last: takes what is to be done when nothing of the app is left.
-    """
-    session = Session(documents, directory, program, reporter, link, signals, descriptors, at_last=at_last, began=began)
+def run(means: Means) -> int:
+    """Run the app until it is stopped; return the exit code."""
+    session = Session(means)
     with _one_error():
         trio.run(session.main)
     return session.code
@@ -114,49 +97,29 @@ def run(
 class Session:
     """All of one run."""
 
-    def __init__(
-        self,
-        documents: Documents,
-        directory: RuntimeDirectory,
-        program: Program,
-        reporter: Reporter,
-        link: socket.socket,
-        signals: StopSignals,
-        descriptors: Descriptors,
-        *,
-        at_last: list[Callable[[], None]],
-        began: float,
-    ) -> None:
+    def __init__(self, means: Means) -> None:
         self.code = EXIT_OK
-        self._directory = directory
+        self._means = means
+        self._directory = means.directory
         self._heritage: Heritage | None = None
-        self._documents = documents
-        self._places = places = directory.places
-        self._program = program
-        self._reporter = reporter
-        self._socket = link
-        self._signals = signals
-        self._descriptors = descriptors
-        self._at_last = at_last
-        self._began = began
+        self._places = places = means.directory.places
         self._bus = Bus()
         self._stop = trio.Event()
         self._why_stop = ""
-        self._summary: Callable[[], str] = str
-        """The app in one line, once there is one."""
         self._logs = LogFiles()
         own = self._logs.open(places.daemon_log), LogFile(places.events, size=EVENTS_SIZE, stamped=False)
         self._journal = Journal(*own, self._bus)
+        self._voice = Voice(self._journal, means.reporter, os.environ)
         look = partial(read_condition, (places.logs, places.runtime), own)
-        self._condition = ConditionWatch(look, self._journal, reporter.note)
-        self._door = Door(documents.app_name, lambda: self.stop("svcd down"))
+        self._condition = ConditionWatch(look, self._journal, means.reporter.note)
+        self._door = Door(means.documents.app_name, lambda: self.stop("svcd down"))
 
     async def main(self) -> None:
         """Live."""
-        link = KeeperLink(self._socket)
+        link = KeeperLink(self._means.link)
         processes = Processes(link.send)
-        with trio.open_signal_receiver(*self._signals.numbers) as signals, ExitStack() as stack:
-            for number in self._signals.early:
+        with trio.open_signal_receiver(*self._means.signals.numbers) as signals, ExitStack() as stack:
+            for number in self._means.signals.early:
                 self.stop(signal.Signals(number).name)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
@@ -194,7 +157,7 @@ class Session:
             await self._live(prepared[0], processes)
         else:
             self._directory.is_left = False
-            self._journal.note("daemon", "stopped", reason=f"before anything ran: {self._why_stop}")
+            self._voice.stopped(f"before anything ran: {self._why_stop}")
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self._stop.wait()
@@ -204,21 +167,15 @@ class Session:
         for process_id in self._heritage.kept if self._heritage else ():
             if process_id.startswith(DISCOVERY):  # of a daemon that ended while it read the graph
                 await retire(processes, process_id)
-        graph = await read_graph(
-            self._documents,
-            python=self._program.python,
+        means = self._means
+        return await prepare(
+            means.documents,
+            program=means.program,
             places=self._places,
             processes=processes,
-            environ=os.environ,
-            descriptors=self._descriptors,
-            tell=self._reporter.note,
+            descriptors=means.descriptors,
+            tell=means.reporter.note,
         )
-        app = resolve(self._documents, graph, default_python=self._program.python)
-        check_settings(app)
-        if any(service.resources.gpu_type for service in app.services.values()):
-            check_box(self._documents, graph, await read_inventory(self._program.nvml, env=part_environment()))
-        host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)
-        return with_ingress(app, host, port, python=self._program.python, version=__version__)
 
     async def _live(self, spec: AppSpec, processes: Processes) -> None:
         self._directory.is_left = False
@@ -228,7 +185,7 @@ class Session:
         ledger = Ledger(machine=facts.machine)
         app = self._app(spec, facts, ledger, processes)
         info = self._info(spec)
-        self._summary = partial(summary, app, info["url"])
+        self._voice.summary = partial(summary, app, info["url"])
         ends = Ends(lambda: self.stop("svcd down"), lambda: self.leave(spec))
         control = Control(
             *(info, app, self._bus, self._journal), look=UsageMeter().look, wrong=self._condition.wrong, ends=ends
@@ -243,8 +200,7 @@ class Session:
                 if self._heritage is None:
                     nursery.start_soon(self._door.run, stack.enter_context(listen(self._places.control, mode=0o600)))
                 app.notes.write_told(info, {name: outline(app, unit) for name, unit in app.units.items()})
-                self._journal.begin(f"{spec.name} in {self._documents.root}, {info['url']}, svcd {__version__}")
-                self._reporter.started(info)
+                self._voice.started(info)
                 await nursery.start(app.run, link)
                 self._door.open(control.answer)
                 self._watch(nursery, app, facts, ledger)
@@ -259,11 +215,11 @@ class Session:
         return App(
             spec,
             processes=processes,
-            launcher=Launcher(spec, self._places, self._program, os.environ, facts),
+            launcher=Launcher(spec, self._places, self._means.program, os.environ, facts),
             ledger=ledger,
             chance=random.random,
-            tell=self._tell,
-            scaled=self._scaled,
+            tell=self._voice.change,
+            scaled=self._voice.scaled,
             heritage=self._heritage,
         )
 
@@ -272,34 +228,30 @@ class Session:
         services = app.spec.services.values()
         nursery.start_soon(LivenessWatch(app.replicas, app.whereabouts.pulse, state_of).run)
         if any(service.resources.gpu for service in services):
-            read_gpus = partial(read_inventory, self._program.nvml, env=part_environment())
-            nursery.start_soon(keep_read, ledger, read_gpus, self._say)
+            read_gpus = partial(read_inventory, self._means.program.nvml, env=part_environment())
+            nursery.start_soon(keep_read, ledger, read_gpus, self._voice.say)
         limited = [service.name for service in services if service.resources.memory]
         if limited and not facts.groups.memory:
-            self._say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
+            self._voice.say(f"memory of {', '.join(limited)} is watched, not enforced: {facts.groups.why_not}")
             nursery.start_soon(MemoryWatch(app.replicas, resident, own_memory).run)
 
     async def _end(self, app: App) -> None:
         """Stop the app, or leave it as it is."""
         if self._directory.is_left:
-            self._journal.note("daemon", "left", reason=self._why_stop)
-            self._reporter.note(self._why_stop)
+            self._voice.left(self._why_stop)
             self.code = EXIT_LEFT
             return
-        self._journal.note("daemon", "stopping", reason=self._why_stop)
-        self._reporter.stopping(self._why_stop)
-        notify(os.environ, STOPPING=1, STATUS=f"stopping: {self._why_stop}")
+        self._voice.stopping(self._why_stop)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_ask_for_time)
             await app.stop()
             nursery.cancel_scope.cancel()
-        self._journal.note("daemon", "stopped", reason=self._why_stop)
-        notify(os.environ, STATUS=f"stopped: {self._why_stop}")
+        self._voice.stopped(self._why_stop)
 
     def _facts(self, spec: AppSpec) -> Facts:
         with_groups = any(map(needs_groups, spec.services.values()))
-        facts = Facts.read(spec.name, self._descriptors, with_groups=with_groups)
-        self._at_last.append(partial(facts.groups.sweep, spec.name, GROUPS_LIMIT))
+        facts = Facts.read(spec.name, self._means.descriptors, with_groups=with_groups)
+        self._means.at_last.append(partial(facts.groups.sweep, spec.name, GROUPS_LIMIT))
         return facts
 
     def _info(self, spec: AppSpec) -> dict[str, Any]:
@@ -319,20 +271,14 @@ class Session:
     async def _announce(self, app: App, info: dict[str, Any]) -> None:
         await app.outcome.ready.wait()
         self._bus.wake()
-        seconds = time.monotonic() - self._began
-        self._journal.note("daemon", "ready", reason=f"after {seconds:.2f} s")
-        self._reporter.ready(info, seconds)
-        notify(os.environ, READY=1, STATUS=self._summary())
+        self._voice.ready(info, time.monotonic() - self._means.began)
 
     async def _give_up(self, app: App) -> None:
         """An app that cannot become ready is not left half-started; one that was taken over is, as it serves."""
         await app.outcome.broken.wait()
         self._bus.wake()
         if app.was_taken_over:
-            text = f"it cannot become ready as it is configured now, and goes on: {app.outcome.failure}"
-            self._say(text)
-            self._reporter.note(text)
-            notify(os.environ, READY=1, STATUS=self._summary())
+            self._voice.goes_on(f"it cannot become ready as it is configured now, and goes on: {app.outcome.failure}")
             return
         self.code = EXIT_FAILED
         self.stop(f"it cannot become ready: {app.outcome.failure}")
@@ -343,7 +289,7 @@ class Session:
                 self._condition.hear(event)
                 processes.dispatch(event)
         self._directory.is_left = False
-        self._journal.note("daemon", "stopped", reason="the keeper has died; ending everything")
+        self._voice.stopped("the keeper has died; ending everything")
         raise KeeperDiedError(
             "the keeper has died, and the app with it: all it had started is being ended;"
             " `svcd up` starts anew, `dmesg` tells whether the kernel killed it"
@@ -352,23 +298,10 @@ class Session:
     async def _obey(self, signals: Any, scope: trio.CancelScope) -> None:
         async for number in signals:
             if self._stop.is_set() and number == signal.SIGINT:
-                self._say("interrupted again: killing everything now")
-                self._reporter.note("interrupted again: killing everything now")
+                self._voice.warn("interrupted again: killing everything now")
                 self.code = EXIT_FAILED
                 scope.cancel()
             self.stop(signal.Signals(number).name)
-
-    def _tell(self, change: Change) -> None:
-        self._journal.change(change)
-        self._reporter.change(change)
-        if not self._stop.is_set():
-            notify(os.environ, STATUS=self._summary())
-
-    def _scaled(self, service: Service, before: int, reason: str) -> None:
-        self._journal.note("scale", str(service.wanted), before=str(before), service=service.spec.name, reason=reason)
-
-    def _say(self, text: str) -> None:
-        self._journal.say(text)
 
 
 async def _ask_for_time() -> None:
