@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from running import RunningApp, write_app
 from svcd.host.cgroup_tree import Around
@@ -24,7 +26,16 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 pytest_plugins = ["fakenvml.fixtures"]
-settings.register_profile("fuzz", max_examples=5_000, deadline=None)  # for `make fuzz`
+# How long an example takes says how busy the machine is. In CI, hypothesis itself repeats the same examples each time.
+settings.register_profile("svcd", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings(), max_examples=5_000, deadline=None)  # for `make fuzz`
+settings.load_profile("svcd")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests that were collected, which stay for good, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 class MakeApp(Protocol):
@@ -62,6 +73,15 @@ def make_app(tmp_path: Path) -> Iterator[MakeApp]:
     yield make
     for app in apps:
         app.__exit__(None, None, None)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter. pytest's own are below one that each new session of it shuts."""
+    folder = Path(tempfile.mkdtemp(prefix="svcd-open-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -275,23 +275,15 @@ async def test_descriptors_that_are_refused(nursery: trio.Nursery, tmp_path: Pat
 
 
 @pytest.mark.root
-async def test_a_peer_of_another_user_gets_copies(nursery: trio.Nursery, tmp_path: Path, memory: Memory) -> None:
-    with peer(tmp_path / "s", "nobody"):
-        channel = await connect(tmp_path / "s", nursery=nursery, memory=memory)
+async def test_a_peer_of_another_user_gets_copies(nursery: trio.Nursery, open_folder: Path, memory: Memory) -> None:
+    with peer(open_folder / "s", "nobody"):
+        channel = await connect(open_folder / "s", nursery=nursery, memory=memory)
         assert channel.peer is not None
         x = np.arange(MANY, dtype="u4")
         assert ((await channel.call("plus_one", {"x": x})) == x + 1).all()
         assert memory.used == 0
         assert (await channel.call("memory", {}))[0] == 0
         channel.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that others may look into."""
-    for each in (tmp_path, *tmp_path.parents[:2]):
-        each.chmod(0o711)
-    return tmp_path
 
 
 @pytest.mark.root
@@ -305,7 +297,7 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
-    folder: Path, memory: Memory, attack: str, answer: str
+    open_folder: Path, memory: Memory, attack: str, answer: str
 ) -> None:
     """It says that it shares memory, as it may not; the answer says what is wrong, and others are served meanwhile."""
     called = []
@@ -314,7 +306,7 @@ async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
         called.append(call.peer.identity["service"])
         return call.args
 
-    listener = listen(folder / "s", mode=0o666)
+    listener = listen(open_folder / "s", mode=0o666)
     friend_memory = Memory(64 * MANY)
     async with trio.open_nursery() as nursery:
         await nursery.start(
@@ -322,11 +314,11 @@ async def test_a_peer_of_another_user_gets_nothing_and_holds_nobody_up(
                 listener, same, identity={"service": "Host"}, memory=memory, task_status=task_status
             )
         )
-        friend = await connect(folder / "s", nursery=nursery, memory=friend_memory, identity={"service": "Friend"})
+        friend = await connect(open_folder / "s", nursery=nursery, memory=friend_memory, identity={"service": "Friend"})
         x = np.arange(MANY, dtype="u4")
         view = (await friend.call("same", {"x": x}))["x"]  # so that there is something to read
         mapped = arenas_mapped()
-        command = [sys.executable, "-c", INTRUDER, str(folder / "s"), attack]
+        command = [sys.executable, "-c", INTRUDER, str(open_folder / "s"), attack]
         with running(command) as intruder:
             assert intruder.stdout is not None
             said = await trio.to_thread.run_sync(intruder.stdout.readline)

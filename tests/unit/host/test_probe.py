@@ -103,17 +103,6 @@ async def test_what_is_told_to_a_notify_socket_arrives(tmp_path: Path) -> None:
     assert not (tmp_path / "n").exists()
 
 
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that other users can pass through."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith("pytest-of-"):
-            break
-        folder.chmod(0o755)
-    folder.chmod(0o755)
-    return tmp_path
-
-
 def told_by_nobody(path: str) -> bool:
     """Send as another user; return whether that could be sent."""
     pid = os.fork()
