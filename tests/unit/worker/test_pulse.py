@@ -72,7 +72,7 @@ async def box(tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock) 
     return box
 
 
-async def test_the_latest_deadline_until_all_calls_are_over(box: Box) -> None:
+async def test_the_latest_deadline_until_all_calls_are_over(autojump_clock: MockClock, box: Box) -> None:
     box.pulse.begin(20.0)
     box.pulse.begin(10.0)
     assert box.read().busy_until == 20.0
@@ -82,7 +82,7 @@ async def test_the_latest_deadline_until_all_calls_are_over(box: Box) -> None:
     assert box.read().busy_until == 0.0
 
 
-async def test_a_call_that_came_after_its_loop_was_held_up_is_no_excuse(box: Box) -> None:
+async def test_a_call_that_came_after_its_loop_was_held_up_is_no_excuse(autojump_clock: MockClock, box: Box) -> None:
     box.pulse.begin(5.0)
     box.loop.is_held_up = True
     await trio.sleep(2)
@@ -94,7 +94,7 @@ async def test_a_call_that_came_after_its_loop_was_held_up_is_no_excuse(box: Box
     assert box.read().busy_until == 5.0
 
 
-async def test_it_counts_once_the_loop_turns_again(box: Box) -> None:
+async def test_it_counts_once_the_loop_turns_again(autojump_clock: MockClock, box: Box) -> None:
     box.pulse.begin(5.0)
     box.loop.is_held_up = True
     await trio.sleep(2)
@@ -104,7 +104,7 @@ async def test_it_counts_once_the_loop_turns_again(box: Box) -> None:
     assert box.read().busy_until == 60.0
 
 
-async def test_it_does_not_count_when_it_is_over_by_then(box: Box) -> None:
+async def test_it_does_not_count_when_it_is_over_by_then(autojump_clock: MockClock, box: Box) -> None:
     box.loop.is_held_up = True
     await trio.sleep(2)
     box.pulse.begin(60.0)
