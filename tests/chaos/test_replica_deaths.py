@@ -192,8 +192,10 @@ def test_a_replica_that_dies_again_and_again_is_given_up_and_its_callers_are_tol
     before = app.row("Features")
     for _ in range(5):
         wait_until(lambda: app.row("Features")["state"] == "ready", "Features to be back")
-        os.kill(app.row("Features")["pid"], signal.SIGABRT)  # a SIGKILL would not count as its own fault
-        wait_until(lambda: app.row("Features")["state"] != "ready", "the death to be seen")
+        pid = app.row("Features")["pid"]
+        os.kill(pid, signal.SIGABRT)  # a SIGKILL would not count as its own fault
+        # Not for another state: the next process may be ready before anybody has looked.
+        wait_until(lambda pid=pid: app.row("Features")["pid"] != pid, "the death to be seen")
     wait_until(lambda: app.row("Features")["state"] == "failed", "Features to be given up")
     status, answer = app.post("classify", {"x": 1})
     assert (status, answer["error"]["code"]) == (503, "unavailable")

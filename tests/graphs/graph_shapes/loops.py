@@ -85,7 +85,7 @@ class Asyncio:
     async def timed_out(self) -> str:
         try:
             async with asyncio.timeout(0.01):
-                await self.slow.sleep()
+                await self.patient.sleep()
         except TimeoutError:
             return "timed out"
         return "nothing"
