@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import select
-import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,12 +9,14 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
-from svcd.client.http11 import READ, RESET, BrokenAnswerError, Head, Http11, NotTakenError, Request
-from svcd.client.rules import CONNECTIONS, KEEP_ALIVE, Options
+from svcd.client.http11 import BrokenAnswerError, Head, Http11, NotTakenError, Request
+from svcd.client.rules import CONNECTIONS, Options
+from svcd.client.sockets import READ, is_quiet, reset_when_closed
 from svcd.client.sources import AsyncSource, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from socket import socket
     from types import TracebackType
     from typing import Any, Self
 
@@ -75,15 +75,12 @@ class Connection:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._http = Http11()
-        self._is_over = self._is_sending = False
-        self._idle_since = time.monotonic()
 
     async def send(self, request: Request, options: Options, deadline: float, sending: Sending | None) -> Head:
         """Send a call and return the head of its answer; what its source gives is sent meanwhile, and after.
 
         Raises NotTakenError, TimeoutError, or one of ENDS.
         """
-        self._is_over, self._is_sending = False, True
         try:
             with anyio.fail_after(deadline - time.monotonic()):
                 for piece in self._http.call(options.address, request, options.all_headers()):
@@ -96,18 +93,13 @@ class Connection:
         if sending is not None and isinstance(request.source, AsyncSource):
             sending.start(self._send_all, request.source)
         else:
-            self._is_sending = False
+            self._http.is_sending = False
         return await self._head(deadline)
 
     async def chunk(self, deadline: float) -> bytes | None:
         """Return the next piece of the body, None at its end. Raises TimeoutError, or one of ENDS."""
-        if self._is_over:
-            return None
-        event = await self._next(deadline)
-        if isinstance(event, bytes):
-            return event
-        self._is_over = True
-        return None
+        event = None if self._http.is_over else await self._next(deadline)
+        return event if isinstance(event, bytes) else None
 
     async def rest(self, deadline: float) -> bytes:
         """Return what is left of the body. Raises as `chunk`."""
@@ -118,24 +110,19 @@ class Connection:
 
     def renew(self) -> bool:
         """Whether this connection can carry another call."""
-        self._idle_since = time.monotonic()
-        return self._is_over and not self._is_sending and self._http.renew()
+        return self._http.renew(time.monotonic())
 
     def is_fresh(self) -> bool:
-        """Whether the other side still holds it; what comes unasked is its farewell."""
-        if time.monotonic() - self._idle_since > KEEP_ALIVE:
-            return False
-        poll = select.poll()
-        poll.register(self._socket(), select.POLLIN)
-        return not poll.poll(0)
+        """Whether the other side still holds it."""
+        return self._http.is_kept(time.monotonic()) and is_quiet(self._socket())
 
     async def aclose(self) -> None:
         with suppress(OSError, anyio.BrokenResourceError):
-            if self._is_sending:
-                self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if self._http.is_sending:
+                reset_when_closed(self._socket())
             await anyio.aclose_forcefully(self._stream)
 
-    def _socket(self) -> socket.socket:
+    def _socket(self) -> socket:
         return self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no Django here
 
     async def _send_all(self, source: AsyncSource) -> None:
@@ -143,7 +130,7 @@ class Connection:
             while (piece := await source.anext()) is not None:
                 await self._stream.send(self._http.piece(piece))
             await self._stream.send(self._http.end())
-            self._is_sending = False
+            self._http.is_sending = False
         except SourceError:
             await self.aclose()  # so that who waits for the answer finds the error, and the app a body that is cut off
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):

@@ -176,11 +176,7 @@ class Answer:
         """Send the call, again where it may be; return the connection whose answer has begun with status 200."""
         attempt = 0
         while isinstance(value := await self._once(deadline, sending), Refused):
-            pause = value.pause(attempt)
-            is_last = attempt >= self._options.retries or not self._request.can_be_repeated
-            if is_last or time.monotonic() + pause >= deadline:
-                raise value.error
-            await anyio.sleep(pause)
+            await anyio.sleep(value.pause(self._request, self._options, attempt, deadline - time.monotonic()))
             attempt += 1
         return value
 

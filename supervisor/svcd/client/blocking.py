@@ -80,11 +80,7 @@ class Client:
         deadline = time.monotonic() + self._options.timeout
         attempt = 0
         while isinstance(value := self._once(request, deadline), Refused):
-            pause = value.pause(attempt)
-            is_last = attempt >= self._options.retries or not request.can_be_repeated
-            if is_last or time.monotonic() + pause >= deadline:
-                raise value.error
-            time.sleep(pause)
+            time.sleep(value.pause(request, self._options, attempt, deadline - time.monotonic()))
             attempt += 1
         return value
 

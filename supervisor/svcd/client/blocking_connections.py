@@ -10,8 +10,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from svcd.client.http11 import READ, RESET, BrokenAnswerError, Head, Http11, NotTakenError, Request
-from svcd.client.rules import CONNECTIONS, KEEP_ALIVE, Options
+from svcd.client.http11 import BrokenAnswerError, Head, Http11, NotTakenError, Request
+from svcd.client.rules import CONNECTIONS, Options
+from svcd.client.sockets import READ, is_quiet, reset_when_closed
 
 if TYPE_CHECKING:
     from svcd.client.address import Address
@@ -62,11 +63,9 @@ class Connection:
 
     def __init__(self, address: Address, deadline: float) -> None:
         self._http = Http11()
-        self._is_over = self._is_sending = False
         self._source: Source | None = None
         """Has more to be sent."""
         self._unsent = memoryview(b"")
-        self._idle_since = time.monotonic()
         self._socket = _connect(address, deadline)
 
     def send(self, request: Request, options: Options, deadline: float) -> Head:
@@ -74,7 +73,6 @@ class Connection:
 
         A source is sent from while the answer is waited for, here and in `chunk`.
         """
-        self._is_over, self._is_sending = False, True
         try:
             for piece in self._http.call(options.address, request, options.all_headers()):
                 self._socket.settimeout(_left(deadline))
@@ -85,35 +83,25 @@ class Connection:
             except (OSError, BrokenAnswerError):
                 raise NotTakenError(str(error)) from error
         self._source = request.source
-        self._is_sending = self._source is not None
+        self._http.is_sending = self._source is not None
         return self._head(deadline)
 
     def chunk(self, deadline: float) -> bytes | None:
         """Return the next piece of the body, None at its end. Raises SourceError, BrokenAnswerError, OSError."""
-        if self._is_over:
-            return None
-        event = self._next(deadline)
-        if isinstance(event, bytes):
-            return event
-        self._is_over = True
-        return None
+        event = None if self._http.is_over else self._next(deadline)
+        return event if isinstance(event, bytes) else None
 
     def renew(self) -> bool:
         """Whether this connection can carry another call."""
-        self._idle_since = time.monotonic()
-        return self._is_over and not self._is_sending and self._http.renew()
+        return self._http.renew(time.monotonic())
 
     def is_fresh(self) -> bool:
-        """Whether the other side still holds it; what comes unasked is its farewell."""
-        if time.monotonic() - self._idle_since > KEEP_ALIVE:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
+        """Whether the other side still holds it."""
+        return self._http.is_kept(time.monotonic()) and is_quiet(self._socket)
 
     def close(self) -> None:
-        if self._is_sending:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if self._http.is_sending:
+            reset_when_closed(self._socket)
         self._socket.close()
         self._stop_sending()
 
@@ -142,7 +130,7 @@ class Connection:
                 self._take_piece()
             elif ready:
                 self._send_some(deadline)
-        self._is_sending = False
+        self._http.is_sending = False
 
     def _take_piece(self) -> None:
         piece = self._source.next() if self._source is not None else None

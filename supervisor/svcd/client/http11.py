@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -15,11 +14,8 @@ if TYPE_CHECKING:
     from svcd.client.address import Address
     from svcd.client.sources import Source
 
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER of a connection that is closed in the middle of a call: what waits in buffers would keep its end from being
-seen by an app that reads no more for the moment."""
-READ = 256 * 1024
-"""Bytes that are read from a socket at once."""
+KEEP_ALIVE = 60.0
+"""Seconds that an idle connection is kept; the ingress keeps it longer, and so never ends one that is being taken."""
 SMALL = 64 * 1024
 """Bytes of a body up to which it is sent together with its head: one packet less."""
 
@@ -80,6 +76,11 @@ class Http11:
 
     def __init__(self) -> None:
         self._connection = h11.Connection(h11.CLIENT)
+        self._idle_since = 0.0
+        self.is_sending = False
+        """Whether not all of the call has gone to the socket yet; the connection sets it back when it has."""
+        self.is_over = True
+        """Whether the answer was read whole."""
 
     def __repr__(self) -> str:
         return f"<Http11 {self._connection.our_state} {self._connection.their_state}>"
@@ -89,6 +90,7 @@ class Http11:
 
         Raises ValueError for a header that cannot be sent.
         """
+        self.is_sending, self.is_over = True, False
         body = request.body
         framing = ("transfer-encoding", "chunked") if request.source else ("content-length", str(len(body)))
         lines = [("host", address.authority), *(headers | dict(request.headers)).items(), framing]
@@ -134,13 +136,20 @@ class Http11:
             if isinstance(event, h11.Data):
                 return bytes(event.data)
             if isinstance(event, h11.EndOfMessage):
+                self.is_over = True
                 return True
             if isinstance(event, h11.ConnectionClosed):
                 raise BrokenAnswerError("the connection was closed without an answer")
 
-    def renew(self) -> bool:
-        """Make ready for the next call; False when this connection carries none any more."""
-        if self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE:
-            self._connection.start_next_cycle()
-            return True
-        return False
+    def renew(self, now: float) -> bool:
+        """Make ready for the next call; False when this connection carries none any more. now: in seconds."""
+        states = self._connection.our_state, self._connection.their_state
+        if self.is_sending or states != (h11.DONE, h11.DONE):
+            return False
+        self._connection.start_next_cycle()
+        self._idle_since = now
+        return True
+
+    def is_kept(self, now: float) -> bool:
+        """Whether it may carry another call: one that was idle for long may be ended at that very moment."""
+        return now - self._idle_since <= KEEP_ALIVE

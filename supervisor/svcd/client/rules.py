@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from svcd.client.address import Address
     from svcd.client.http11 import Head, Request
 
-KEEP_ALIVE = 60.0
-"""Seconds that an idle connection is kept; the ingress keeps it longer, and so never ends one that is being taken."""
 CONNECTIONS = 100
 """Calls of one client that are under way at once; others wait."""
 FIRST_PAUSE = 0.1
@@ -61,11 +59,16 @@ class Refused:
     retry_after: str | None = None
     """What the answer's header of that name said."""
 
-    def pause(self, attempt: int) -> float:
-        """Return after how many seconds to send the call again."""
-        if self.retry_after is not None and self.retry_after.isdigit():
-            return float(self.retry_after)
-        return FIRST_PAUSE * 2.0**attempt
+    def pause(self, request: Request, options: Options, attempt: int, left: float) -> float:
+        """Return after how many seconds to send the call again; raises its error when it is not to be.
+
+        attempt: how often it was sent again before. left: seconds until its deadline.
+        """
+        told = self.retry_after is not None and self.retry_after.isdigit()
+        pause = float(self.retry_after or 0) if told else FIRST_PAUSE * 2.0**attempt
+        if attempt >= options.retries or pause >= left or not request.can_be_repeated:
+            raise self.error
+        return pause
 
 
 def outcome(request: Request, head: Head, body: bytes) -> Any:
