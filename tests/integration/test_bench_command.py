@@ -7,7 +7,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from running import PATIENCE, SVCD
+from running import PATIENCE, SVCD, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,8 @@ SHORT = ("--for", "0.2s", "--warm-up", "0", "--json")
 def test_bench(make_app: Callable[..., RunningApp]) -> None:
     app = make_app(SERVICE, TOML, entry="Words")
     with app.up():
+        # Ready is one of each service; the figures are to be of both.
+        wait_until(lambda: [row["state"] for row in app.rows() if row["service"] == "Words"] == ["ready"] * 2, "both")
         closed = json.loads(app.svcd("bench", "Words.split", '{"text": "a b"}', "--in-flight", "8", *SHORT).stdout)
         assert closed["answered"] == closed["calls"] > 8
         assert closed["errors"] == {}
