@@ -222,5 +222,5 @@ def _check_parameters(function: FunctionType) -> None:
 
 def _checked_api_name(name: str, function: FunctionType) -> str:
     if not name.isidentifier() or name in _PROXY_WORDS:
-        raise TypeError(f"{function.__qualname__}: {name!r} cannot be the name of an api")
+        raise TypeError(f"{function.__qualname__}: {name!r} cannot be the name of an api; take another")
     return name

@@ -61,16 +61,18 @@ def asgi_app(app: Any, *, path: str = "/") -> Callable[[C], C]:
     if path != "/" and not _PATH.match(path):
         raise TypeError(f"svcd.asgi_app(path={path!r}): write it as '/name', without a slash at its end")
     if path != "/" and path in PAGES:
-        raise TypeError(f"svcd.asgi_app(path={path!r}): svcd has a page of its own there")
+        raise TypeError(f"svcd.asgi_app(path={path!r}): svcd has a page of its own there; take another path")
     mount = Mount("" if path == "/" else path, app, is_factory=count == 1)
 
     def declare(cls: C) -> C:
         if not isinstance(cls, type):
             raise TypeError(f"@svcd.asgi_app goes on a class, not on {cls!r}")
         if any(mount.path == other.path for other in mounts_of(cls)):
-            raise TypeError(f"{cls.__name__}: two applications at {path}")
+            raise TypeError(f"{cls.__name__}: two applications at {path}; give one of them another path")
         if mount.path[1:] in apis_of(cls):
-            raise TypeError(f"{cls.__name__}: {path} is the path of the api {mount.path[1:]!r}")
+            raise TypeError(
+                f"{cls.__name__}: {path} is the path of the api {mount.path[1:]!r}; give the application another"
+            )
         cls.__svcd_mounts__ = (*mounts_of(cls), mount)  # type: ignore[attr-defined]  # a mark on the user's class
         return cls
 

@@ -63,7 +63,7 @@ def command(
     if rate is not None and in_flight is not None:
         fail("--rate is an open loop and --in-flight a closed one; give one of them", EXIT_USAGE)
     if not seconds:
-        fail("--for 0 measures nothing", EXIT_USAGE)
+        fail("--for 0 measures nothing; give it some time, such as --for 10s", EXIT_USAGE)
     service, api = parts_of(target)
     call = _call_of(api, body_of(body), content_type)
     sources = sources_of(files, profile, sets)
@@ -94,9 +94,9 @@ def _call_of(api: str, body: bytes, content_type: str) -> tuple[str, dict[str, A
     try:
         args = json.loads(body or b"{}")
     except ValueError as error:
-        fail(f"the body is no JSON: {error}", EXIT_USAGE)
+        fail(f"the body is no JSON: {error}; --type says what else it is", EXIT_USAGE)
     if not isinstance(args, dict):
-        fail("the body should be a JSON object of keyword arguments", EXIT_USAGE)
+        fail("""the body should be a JSON object of keyword arguments, such as '{"text": "a"}'""", EXIT_USAGE)
     return api, args
 
 

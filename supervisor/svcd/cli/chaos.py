@@ -61,7 +61,7 @@ def command(
     ends, also by Ctrl-C. Exit code 1: not all are ready again within --settle.
     """
     if not 0 < every <= seconds:
-        fail(f"--every {every:g} s and --for {seconds:g} s: that is not a single strike", EXIT_USAGE)
+        fail(f"--every {every:g} s and --for {seconds:g} s: that is not a single strike; make --for longer", EXIT_USAGE)
     sources = sources_of(files, profile, sets)
     seed = random.SystemRandom().randrange(1, 10**6) if seed is None else seed
     with call_errors():
@@ -84,7 +84,7 @@ def command(
     if figures["lacking"]:
         fail(f"not ready again: {', '.join(figures['lacking'])}; `svcd status` says why", EXIT_FAILURE)
     if not figures["strikes"]:
-        fail("nobody was struck", EXIT_FAILURE)
+        fail("nobody was struck: none of them was up at any strike; `svcd status` says why", EXIT_FAILURE)
 
 
 def told(figures: dict[str, Any]) -> str:

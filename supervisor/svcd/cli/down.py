@@ -83,7 +83,7 @@ def _end_orphan(where: Places) -> bool:
     if not is_answering(where.keeper):
         return False
     if not end_orphan(where.keeper):
-        fail(f"what answers at {where.keeper} does not end", EXIT_TIMED_OUT)
+        fail(f"what answers at {where.keeper} has not ended yet; try `svcd down` again", EXIT_TIMED_OUT)
     with RuntimeDirectory(where):  # it cleans up
         return True
 

@@ -193,7 +193,8 @@ def _circle(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:
         circle: list[str] = error.args[1][::-1]  # graphlib goes from what is waited for to who waits
         entry = next((found for name in circle if (found := _of(stack, name, "after"))), None)
         if entry:  # what classes alone make of themselves is told with their places when the graph is read
-            yield entry.problem(f"services wait for each other in a circle: {' -> '.join(circle)}")
+            told = f"services wait for each other in a circle: {' -> '.join(circle)}; take one of them out of `after`"
+            yield entry.problem(told)
 
 
 def _ports(stack: Stack, services: dict[str, Any]) -> Iterator[Problem]:

@@ -50,7 +50,9 @@ def check_groups(stack: Stack, services: Mapping[str, ServiceSpec]) -> Iterator[
         first = services[group[0]]
         for name in group:
             if services[name].command is not None:
-                yield said.problem(f"{name} is a program (its `command`), which always has a process of its own")
+                yield said.problem(
+                    f"{name} is a program (its `command`), which always has a process of its own; take it out"
+                )
             elif first.command is None:
                 yield from _differences(stack, said, first, services[name])
         yield from _gpu_types(stack, said, [services[name] for name in group])
