@@ -108,7 +108,7 @@ COMMAND_KEYS = (
     _key(
         "restart",
         Choice(*Restart),
-        "After which ends it is started again; one that exits 0 and is not is `done`.",
+        "The ends after which it is started again. One that exits 0 and is not started again is `done`.",
         default_text='"always", "on-failure" for a oneshot',
     ),
     _key("stop_signal", Choice(*STOP_SIGNALS), "What asks it to stop.", default="SIGTERM"),

@@ -21,18 +21,18 @@ _CPU = "CPUs of each replica, counted against those of the machine; see [isolati
 _MEMORY = "Main memory of each replica; one that takes more is killed. See [isolation](isolation.md#memory)."
 
 _RLIMITS = {
-    "as": ("size", "address space"),
+    "as": ("size", "its address space"),
     "core": ("size", "a core file, which holds the secrets of its process"),
-    "cpu": ("time", "CPU time in all"),
-    "data": ("size", "data segment"),
-    "fsize": ("size", "a file that it writes"),
-    "memlock": ("size", "memory locked in RAM"),
-    "msgqueue": ("size", "POSIX message queues"),
-    "nofile": ("number", "open descriptors"),
-    "nproc": ("number", "processes and threads of its user"),
-    "rtprio": ("number", "real-time priority"),
-    "sigpending": ("number", "signals that wait"),
-    "stack": ("size", "stack"),
+    "cpu": ("time", "its CPU time in all"),
+    "data": ("size", "its data segment"),
+    "fsize": ("size", "each file that it writes"),
+    "memlock": ("size", "memory that it locks in RAM"),
+    "msgqueue": ("size", "its POSIX message queues"),
+    "nofile": ("number", "its open descriptors"),
+    "nproc": ("number", "processes and threads of its user together"),
+    "rtprio": ("number", "its real-time priority"),
+    "sigpending": ("number", "signals that wait for it"),
+    "stack": ("size", "the stack of its main thread"),
 }
 """Limit of setrlimit(2) -> how it is measured, and what it limits."""
 _RLIMIT_DEFAULTS = {"core": "0"}
@@ -153,7 +153,7 @@ SERVICE_KEYS = (
         Key(
             f"rlimits.{name}",
             Limit(measure),
-            f"Most for {what}.",
+            f"Limit on {what}.",
             default_text=_RLIMIT_DEFAULTS.get(name, "svcd's own"),
         )
         for name, (measure, what) in _RLIMITS.items()
