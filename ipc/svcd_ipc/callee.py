@@ -302,8 +302,11 @@ class Callee:
             self._answer_error(serving, own if isinstance(own, CallError) else RemoteError.of(own))
         else:
             self._answer_error(serving, ReplicaLost(f"{self._name}.{serving.call.api}: stopped while the call ran"))
-        if cancelled is not None:
-            raise cancelled  # The hand's scope, or whatever ends the channel, waits for it.
+        try:
+            if cancelled is not None:
+                raise cancelled  # The hand's scope, or whatever ends the channel, waits for it.
+        finally:
+            del error, own, cancelled  # Else they and this frame, which their tracebacks hold, would keep each other.
 
     def _answer_error(self, serving: Serving, error: CallError) -> None:
         if self.running.pop(serving.id, None) is not None:

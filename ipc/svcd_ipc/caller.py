@@ -95,7 +95,13 @@ class Caller:
                 self._note_times(pending)
             return pending.value
         await self._await_own_timeout(told != give_up and isinstance(error, DeadlineExceeded))
-        raise error
+        pending.error = None
+        try:
+            raise error
+        finally:
+            # The error's traceback refers to this frame: if that referred to the error, both would live until the
+            # collector comes, and with them all frames above and the arrays in those.
+            del error
 
     def stream(
         self,
@@ -132,7 +138,10 @@ class Caller:
         finally:
             self._pings.pop(token, None)
         if pending.error is not None:
-            raise pending.error
+            try:
+                raise pending.error
+            finally:
+                pending.error = None  # as in `call`
         return self._clock() - start
 
     def settle(self, event: Result | End | Error | Refused) -> None:

@@ -89,3 +89,5 @@ def go_on(coro: Coroutine[Any, Any, Any], context: Context, trap: Any) -> Genera
                 trap = context.run(coro.send, sent)
     except StopIteration as stop:
         return stop.value
+    finally:
+        sent = None  # It may be the error that goes out now, whose traceback refers to this frame: see `Caller.call`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
@@ -90,6 +90,18 @@ class Arrivals:
         self.is_settled = True
         self.bell.ring()
 
+    def fail(self) -> NoReturn:
+        """Raise the error, once; it is kept no longer.
+
+        Whoever raises it refers to this, and the error's traceback to them: see `Caller.call`.
+        """
+        error, self.error = self.error, None
+        assert error is not None  # noqa: S101 - the callers have looked
+        try:
+            raise error
+        finally:
+            del error
+
 
 class Stream:
     """The items of a streamed answer: an async iterator that is used up once, like an async generator.
@@ -150,7 +162,7 @@ class Stream:
         arrivals = self._arrivals
         if arrivals.error is not None and not arrivals.items:
             self._is_closed = True
-            raise arrivals.error
+            arrivals.fail()
         return arrivals.value is not ENDED, arrivals.value
 
     async def _await_arrival(self) -> None:
@@ -173,7 +185,7 @@ class Stream:
             raise StopAsyncIteration
         self._is_closed = True
         if arrivals.error is not None:
-            raise arrivals.error
+            arrivals.fail()
         if arrivals.value is not ENDED:
             raise InvalidArgument(f"{arrivals.api} answers with one value; call it instead of streaming it")
         raise StopAsyncIteration

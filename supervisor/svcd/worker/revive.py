@@ -20,8 +20,11 @@ _NOT_THE_APPS = frozenset({*sys.stdlib_module_names, "svcd", "svcd_ipc"})
 def raise_as_own(error: BaseException) -> None:
     """Raise the user's own exception in the place of a remote error, which becomes its cause; else do nothing."""
     own = revived(error)
-    if own is not None:
-        raise own from error
+    try:
+        if own is not None:
+            raise own from error
+    finally:
+        del own, error  # Their tracebacks refer to this frame, and keep those above while it refers to them.
 
 
 def revived(error: BaseException) -> Exception | None:
