@@ -78,6 +78,16 @@ class Memory:
             return self._space.used
 
     @property
+    def most(self) -> int:
+        """Bytes of slots that were held at one time, at most."""
+        return self._space.most
+
+    @property
+    def reached(self) -> int:
+        """Bytes at its low end that slots have lain in: it takes up no more, but for pages got ahead. See `space`."""
+        return self._space.reached
+
+    @property
     def descriptor(self) -> int:
         """Its memfd, or -1 when there is no arena; see `reason`."""
         return self._descriptor if self._open() is not None else -1

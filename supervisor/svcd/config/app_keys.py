@@ -141,7 +141,8 @@ APP_KEYS = (
     Key(
         "app.arena",
         Size(zero=True),
-        "Shared memory in which one process may show arrays to others; 0 copies them all."
+        "Shared memory in which one process may show arrays to others; 0 copies them all. It takes up what"
+        " was in use at one time; pages ahead: called with 8 MiB or more, as much for the answer, 64 MiB at most."
         " See [large arrays](services.md#large-arrays).",
         default=1 << 30,
     ),

@@ -18,6 +18,10 @@ class Taking(RuleBasedStateMachine):
         super().__init__()
         self.space = Space(PAGES * PAGE + 17)  # what is no whole page is left out
         self.pages: list[int | None] = [None] * PAGES
+        self.most = self.highest = 0
+
+    def taken(self) -> int:
+        return sum(owner is not None for owner in self.pages)
 
     def longest_free(self) -> int:
         runs = "".join("." if owner is None else "x" for owner in self.pages).split("x")
@@ -37,6 +41,8 @@ class Taking(RuleBasedStateMachine):
         free = [all(owner is None for owner in self.pages[at : at + wanted]) for at in range(first)]
         assert not any(free)
         self.pages[first : first + wanted] = [start] * wanted
+        self.most = max(self.most, self.taken())
+        self.highest = max(self.highest, first + wanted)
 
     @precondition(lambda self: any(owner is not None for owner in self.pages))
     @rule(data=st.data())
@@ -47,7 +53,9 @@ class Taking(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        assert self.space.used == PAGE * sum(owner is not None for owner in self.pages)
+        assert self.space.used == PAGE * self.taken()
+        assert self.space.most == PAGE * self.most
+        assert self.space.reached == PAGE * self.highest
 
     def teardown(self) -> None:
         for start in {owner for owner in self.pages if owner is not None}:
@@ -65,3 +73,32 @@ def test_never_more_than_there_is(size: int, wanted: int) -> None:
     while space.take(wanted) is not None:
         found += 1
     assert found == size // PAGE // -(-wanted // PAGE)
+
+
+@given(st.integers(1, 9), st.lists(st.tuples(st.booleans(), st.integers(0, 100)), max_size=200))
+def test_parts_of_one_size_reach_what_was_taken_at_one_time(pages: int, steps: list[tuple[bool, int]]) -> None:
+    space = Space(10_000 * PAGE)
+    taken: list[int] = []
+    for is_take, number in steps:
+        if is_take or not taken:
+            start = space.take(pages * PAGE)
+            assert start is not None
+            taken.append(start)
+        else:
+            space.give_back(taken.pop(number % len(taken)))
+    assert space.reached == space.most
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 100)), max_size=400))
+def test_parts_of_many_sizes_reach_a_bounded_multiple(steps: list[tuple[bool, int, int]]) -> None:
+    """The law of the module, for sizes of 1 to 64 pages."""
+    space = Space(1_000_000 * PAGE)
+    taken: list[int] = []
+    for is_take, power, number in steps:
+        if is_take or not taken:
+            start = space.take(PAGE << power)
+            assert start is not None
+            taken.append(start)
+        else:
+            space.give_back(taken.pop(number % len(taken)))
+    assert space.reached <= 6 * space.most + 64 * PAGE
