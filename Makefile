@@ -46,7 +46,7 @@ demo: $(STAMP)   ## run the digits example in the foreground
 	@$(BIN)/svcd up -f examples/digits/svcd.toml --set app.http=127.0.0.1:$(PORT)
 
 # Optional: what is not compiled, or has changed since, runs as it stands. SVCD_PURE=1 runs all of it as it stands.
-native: $(STAMP) ## compile the core of svcd_ipc for this interpreter (half a minute; needs gcc): calls cost a fifth less
+native: $(STAMP) ## compile the core of svcd_ipc for this interpreter (half a minute; needs gcc): calls cost a third less
 	@$(BIN)/python packaging/compile_core.py
 	@$(BIN)/python -c 'from svcd_ipc import core; print("svcd_ipc runs", core.KIND, core.PURE)'
 

@@ -1,4 +1,4 @@
-"""Compile the sans-I/O core of svcd_ipc with mypyc: `make native`, and wheels that are built with SVCD_NATIVE=1.
+"""Compile what never waits of svcd_ipc with mypyc: `make native`, and wheels that are built with SVCD_NATIVE=1.
 
     python packaging/compile_core.py [FOLDER]    writes extension modules and a stamp; default ipc/svcd_ipc/compiled
 
@@ -23,9 +23,13 @@ IPC = Path(__file__).resolve().parents[1] / "ipc"
 PACKAGE = IPC / "svcd_ipc"
 COMPILED = PACKAGE / "compiled"
 
-MODULES = ("frames", "window", "timing", "messages", "codec", "inputs", "lending", "writer", "connection")
+MODULES = (
+    *("frames", "window", "timing", "messages", "codec", "inputs", "lending", "writer", "connection"),
+    *("giveway", "outbox", "pending", "caller", "callee", "reader"),
+)
 """No module with `async` is among them: mypyc 2.4 loses track of the exception that is handled while a coroutine waits,
-and raises it again at the next await."""
+and raises it again at the next await. What waits has modules of its own: see
+docs/internals.md."""
 
 
 def compile_core(folder: Path) -> None:
@@ -35,6 +39,8 @@ def compile_core(folder: Path) -> None:
     stamp, suffix = core["STAMP"], core["SUFFIX"]
     os.chdir(IPC)  # mypyc names modules by where they lie below the working directory
     files = [f"svcd_ipc/{name}.py" for name in MODULES]
+    # First: what is edited meanwhile does not fit the stamp then.
+    lines = [f"{name} {source_hash((PACKAGE / f'{name}.py').read_bytes()).hex()}\n" for name in MODULES]
     with tempfile.TemporaryDirectory() as scratch:
         options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={scratch}/cache", *files]
         extensions = mypycify(options, opt_level="2", debug_level="0", group_name="svcd_ipc.core", target_dir=scratch)
@@ -46,7 +52,6 @@ def compile_core(folder: Path) -> None:
         (folder / stamp).unlink(missing_ok=True)  # first: a build that is cut off must not look whole
         for made in Path(scratch, "svcd_ipc").glob(f"*{suffix}"):
             shutil.copy2(made, folder)
-    lines = [f"{name} {source_hash((PACKAGE / f'{name}.py').read_bytes()).hex()}\n" for name in MODULES]
     (folder / stamp).write_text("".join(lines))
 
 

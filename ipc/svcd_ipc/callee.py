@@ -1,4 +1,7 @@
-"""The callee's half of a channel: admits the peer's calls, runs the handler, and answers each call exactly once."""
+"""The callee's half of a channel: admits the peer's calls, starts them, and answers each exactly once.
+
+Nothing here waits: what a call runs, and who waits for it, is in `answering`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from svcd_ipc.bell import Bell
-from svcd_ipc.calls import IncomingCall, current
-from svcd_ipc.crew import go_on
+from svcd_ipc.calls import IncomingCall
 from svcd_ipc.errors import (
     BadResult,
     CallError,
@@ -20,28 +21,25 @@ from svcd_ipc.errors import (
     InvalidArgument,
     RemoteError,
     ReplicaLost,
-    UnknownApi,
 )
-from svcd_ipc.staging import may_be_large
 from svcd_ipc.taking import Input
 from svcd_ipc.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from svcd_ipc.alarm import Alarm
-    from svcd_ipc.calls import Handler
+    from svcd_ipc.bell import Bell
     from svcd_ipc.connection import Connection
     from svcd_ipc.crew import Hand
     from svcd_ipc.messages import Call, Fed, Feed, Hello, Load
     from svcd_ipc.outbox import Outbox
-    from svcd_ipc.staging import Staging
     from svcd_ipc.writer import Chunks
 
 _NO_ARGS: Final[dict[str, Any]] = {}
 
-_STREAMED: Final = object()
-"""What a call gave whose items are all sent."""
+STREAMED: Final = object()
+"""What a call gives whose items are all sent."""
 
 
 class Serving:
@@ -79,13 +77,12 @@ class Serving:
 
 
 class Callee:
-    """Runs the peer's calls on the hands of a crew."""
+    """The calls of the peer that are running. `run` is what one of them does, up to its value (or STREAMED)."""
 
     def __init__(
         self,
         *,
         name: str,
-        handler: Handler | None,
         admit: Callable[[IncomingCall], bool] | None,
         release: Callable[[IncomingCall], None] | None,
         load: Callable[[], tuple[int, int]] | None,
@@ -97,7 +94,6 @@ class Callee:
     ) -> None:
         self._name = name
         self._window = window
-        self._handler = handler or _no_handler
         self._admit = admit
         self._release = release
         self._load = load or self._own_load
@@ -112,8 +108,8 @@ class Callee:
         """Of running calls that have arguments which are streams."""
         self.running: dict[int, Serving] = {}
         self.is_draining = False
-        self.staging: Staging | None = None
-        """Set by the channel where arrays are lent."""
+        self.run: Callable[[Serving], Coroutine[Any, Any, Any]]
+        """Set by the channel, which makes it after this."""
         self.peer: Hello | None = None
 
     def accept(self, event: Call) -> Serving | None:
@@ -143,16 +139,6 @@ class Callee:
         """Answer busy without asking anybody."""
         self._outbox.put(self._connection.send_busy(event.id, self._load()), join=True)
 
-    async def serve(self, serving: Serving, hand: Hand) -> None:
-        """Be the job of a hand that runs one call to its answer."""
-        if serving.ending is not None:  # Cancelled while it waited for its hand.
-            self._release_unbegun(serving)
-            self._answer_error(serving, serving.ending)
-        elif self.begin(serving):
-            self.waiting_apis.discard(serving.call.api)
-        else:
-            await self.finish(serving, hand)
-
     def begin(self, serving: Serving) -> bool:
         """Run a call until it has to wait; True when it is answered already.
 
@@ -160,16 +146,21 @@ class Callee:
         """
         serving.has_begun = True
         serving.context = self._context.copy()
-        serving.running = self._run(serving)
+        serving.running = self.run(serving)
         try:
             serving.trap = serving.context.run(serving.running.send, None)
         except StopIteration as stop:
-            self._succeed(serving, stop.value)
+            self.succeed(serving, stop.value)
         except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
-            self._fail(serving, error)
+            self.fail(serving, error)
         else:
             return False
         return True
+
+    def never_begin(self, serving: Serving, ending: CallError) -> None:
+        """Answer a call that was cancelled while it waited for its hand."""
+        self._release_unbegun(serving)
+        self._answer_error(serving, ending)
 
     def close(self) -> None:
         """Let go of the calls that no hand will begin: the connection has ended."""
@@ -181,17 +172,6 @@ class Callee:
             serving.has_begun = True  # once
             if self._release is not None:
                 self._release(serving.call)
-
-    async def finish(self, serving: Serving, hand: Hand) -> None:
-        """Run a call that had to wait to its answer. Raises only outside cancellation and the like of SystemExit."""
-        self.waiting_apis.add(serving.call.api)
-        serving.hand = hand
-        try:
-            value = await go_on(serving.running, serving.context, serving.trap)
-        except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
-            self._fail(serving, error)
-        else:
-            self._succeed(serving, value)
 
     def cancel(self, number: int) -> None:
         """End a call whose caller has let go."""
@@ -237,41 +217,19 @@ class Callee:
                 serving.end(DeadlineExceeded(f"{self._name}.{serving.call.api}: the deadline passed while it ran"))
         return earliest
 
-    async def _run(self, serving: Serving) -> Any:
-        current.set(serving.call)
-        value = await self._handler(serving.call)
-        if hasattr(type(value), "__anext__"):
-            await self._produce(serving, value)
-            return _STREAMED
-        if self.staging is not None and may_be_large(value):
-            return await self.staging.prepared(value)
-        return value
+    def may_send_item(self, number: int) -> bool:
+        """Tell whether the consumer of a stream has room for one more item."""
+        return self._connection.may_send_item(number)
 
-    async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:
-        number = serving.id
-        bell = serving.bell = Bell()
+    def send_item(self, serving: Serving, item: Any) -> None:
+        """Send an item of a stream. Raises BadResult for what cannot travel."""
         try:
-            if not serving.is_stream_wanted:
-                raise InvalidArgument(f"{self._name}.{serving.call.api} answers with a stream; call it as one")
-            while True:
-                while not self._connection.may_send_item(number):
-                    await bell.wait()
-                try:
-                    item = await anext(items)
-                except StopAsyncIteration:
-                    return
-                if self.staging is not None and may_be_large(item):
-                    item = await self.staging.prepared(item)
-                self._put(self._connection.send_item(number, item))
-                if self._outbox.is_high:
-                    await self._outbox.room()
+            self._put(self._connection.send_item(serving.id, item))
         except EncodeError as error:
             raise self._bad_result(serving, error) from None
-        finally:
-            if close := getattr(items, "aclose", None):
-                await close()
 
-    def _succeed(self, serving: Serving, value: Any) -> None:
+    def succeed(self, serving: Serving, value: Any) -> None:
+        """Answer a call with its value, or end its stream."""
         if serving.ending is not None:
             self._answer_error(serving, serving.ending)
             return
@@ -282,7 +240,7 @@ class Callee:
             self._close_inputs(number)
         serving.call.args = _NO_ARGS  # What they showed of the caller's memory is given back with the answer.
         try:
-            if value is _STREAMED:
+            if value is STREAMED:
                 chunks = self._connection.send_end(number, self._load())
             else:
                 timing = serving.call.timing
@@ -292,7 +250,8 @@ class Callee:
             chunks = self._connection.send_error(number, self._bad_result(serving, error), self._load())
         self._outbox.put(chunks, bool(self.running))
 
-    def _fail(self, serving: Serving, error: BaseException) -> None:
+    def fail(self, serving: Serving, error: BaseException) -> None:
+        """Answer a call with what it raised. Raises again what is not the call's: cancellation, KeyboardInterrupt."""
         cancelled, own = _split(error)
         if own is not None and not isinstance(own, Exception):
             raise error  # KeyboardInterrupt and its like end the process, not the call.
@@ -325,10 +284,6 @@ class Callee:
 
     def _bad_result(self, serving: Serving, error: EncodeError) -> BadResult:
         return BadResult(f"{self._name}.{serving.call.api} returned what cannot travel: {error}")
-
-
-async def _no_handler(call: IncomingCall) -> Any:
-    raise UnknownApi(f"{call.api}: this side of the connection takes no calls")
 
 
 def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

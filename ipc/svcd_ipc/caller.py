@@ -1,4 +1,7 @@
-"""The caller's half of a channel: sends calls, gives each its answer, and lets go of those nobody waits for."""
+"""The caller's half of a channel: sends calls, gives each its answer, and lets go of those nobody waits for.
+
+Nothing here waits: see `calling`.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,21 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled
 
 from svcd_ipc.calls import current
 from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable, from_wire
-from svcd_ipc.feeding import Feeding
 from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
-from svcd_ipc.pending import ENDED, Arrivals, Pending, Stream
+from svcd_ipc.pending import ENDED, Arrivals, Pending
 from svcd_ipc.scopes import effective_deadline
-from svcd_ipc.staging import may_be_large
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.connection import Connection
+    from svcd_ipc.feeding import Feeding
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.reader import Reader
-    from svcd_ipc.staging import Staging
 
 WINDOW: Final = 64
 """Items of a stream that may be under way to their consumer."""
@@ -44,12 +44,8 @@ class Caller:
         self._last_ping = 0
         self.reader: Reader
         """Set by the channel, which makes it after this."""
-        self.nursery: trio.Nursery
-        """Set by the channel when it runs; iterators that feed arguments run there."""
         self._feedings: dict[int, Feeding] = {}
         """By call."""
-        self.staging: Staging | None = None
-        """Set by the channel where arrays are lent."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.is_open = False
@@ -57,92 +53,81 @@ class Caller:
         self.peer: Hello | None = None
         self.peer_load: Load = (0, 0)
 
-    async def call(
+    def deadlines(self, deadline: float | None) -> tuple[float | None, float | None]:
+        """Return (when to give up here, what to tell the callee).
+
+        They differ where the deadline is that of a trio scope: there it is trio that ends the caller. The second is
+        -inf in a scope that is cancelled.
+        """
+        serving = current.get()
+        if serving is not None and serving.deadline is not None and (deadline is None or serving.deadline < deadline):
+            deadline = serving.deadline
+        scope = effective_deadline()
+        if scope == inf:
+            return deadline, deadline
+        scope += self._clock() - trio.current_time()
+        return deadline, scope if deadline is None else min(deadline, scope)
+
+    def send(
         self,
-        api: str,
+        pending: Pending | Arrivals,
         args: Mapping[str, Any],
         deadline: float | None,
         trace: str | None,
         attempt: int,
-        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
-    ) -> Any:
-        """See `Channel.call`."""
-        give_up, told = self._deadlines(deadline)
-        if told == -inf:
-            await trio.lowlevel.checkpoint()  # Cancelled already: nothing is sent.
-        if self.staging is not None and may_be_large(args):
-            args = await self.staging.prepared(args, inf if give_up is None else give_up - self._clock())
-        pending = Pending(api, give_up)
-        feeding = self._feeding(pending, inputs) if inputs else None
-        try:
-            self._send(pending, args, told, trace, attempt, 0, feeding)
-            if self.reader.is_vacant:
-                await self.reader.read_until_settled(pending)
-            else:
-                await pending.wait()
-        except (trio.Cancelled, KeyboardInterrupt):
-            self._let_go(pending)
-            raise
-        except DeadlineExceeded:  # It had passed before anything was sent.
-            await self._await_own_timeout(told != give_up)
-            raise
-        finally:
-            if feeding is not None:
-                await feeding.close()
-        error = pending.error
-        if error is None:
-            if pending.timing is not None:
-                self._note_times(pending)
-            return pending.value
-        await self._await_own_timeout(told != give_up and isinstance(error, DeadlineExceeded))
-        pending.error = None
-        try:
-            raise error
-        finally:
-            # The error's traceback refers to this frame: if that referred to the error, both would live until the
-            # collector comes, and with them all frames above and the arrays in those.
-            del error
+        feeding: Feeding | None,
+    ) -> None:
+        """Make a call; `deadline` is what the callee is told.
 
-    def stream(
-        self,
-        api: str,
-        args: Mapping[str, Any],
-        deadline: float | None,
-        trace: str | None,
-        attempt: int,
-        inputs: Mapping[str, AsyncIterator[Any]] | None = None,
-    ) -> Stream:
-        """See `Channel.stream`."""
-        give_up, told = self._deadlines(deadline)
-        arrivals = Arrivals(api, give_up)
-        feeding = self._feeding(arrivals, inputs) if inputs else None
+        Raises ServiceUnavailable, DeadlineExceeded or EncodeError, and then nothing was said.
+        """
+        if not self.is_open:
+            self._check_open(pending.api)
+        if deadline is not None and deadline <= self._clock():
+            raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
+        if pending.deadline < self._alarm.armed:
+            self._alarm.by(pending.deadline)
+        # Arguments by position here and in what it calls: the interpreter is quicker with them.
+        names = feeding.names if feeding is not None else ()
+        window = self._window if isinstance(pending, Arrivals) else 0
+        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window, names)
+        if feeding is not None:
+            feeding.number = number
+            self._feedings[number] = feeding
+        pending.id = number
+        pending.start = self._outbox.total
+        self.pending[number] = pending
+        self._outbox.put(chunks, len(self.pending) > 1 or self.reader.is_crowded, True)
 
-        def send() -> None:
-            self._send(arrivals, args, told, trace, attempt, self._window, feeding)
-            self.reader.resume()
-
-        return Stream(arrivals, window=self._window, send=send, give_credit=self._give_credit, let_go=self._let_go)
-
-    async def ping(self) -> float:
-        """See `Channel.ping`."""
-        await checkpoint_if_cancelled()
+    def send_ping(self) -> Pending:
+        """Ask for a pong, and return what is settled by it."""
         self._check_open("ping")
         self._last_ping += 1
-        token = self._last_ping
-        pending = self._pings[token] = Pending("ping", None)
-        start = self._clock()
-        self._outbox.put(self._connection.send_ping(token), join=False)
+        pending = self._pings[self._last_ping] = Pending("ping", None)
+        pending.id = self._last_ping
+        self._outbox.put(self._connection.send_ping(pending.id), join=False)
         self.reader.resume()
-        try:
-            await pending.wait()
-        finally:
-            self._pings.pop(token, None)
-        if pending.error is not None:
-            try:
-                raise pending.error
-            finally:
-                pending.error = None  # as in `call`
-        return self._clock() - start
+        return pending
+
+    def arrivals(self, api: str, deadline: float | None) -> Arrivals:
+        """Return what takes the items of a call that is to be sent."""
+        return Arrivals(api, deadline, self._window, self._give_credit)
+
+    def let_go(self, pending: Pending | Arrivals) -> None:
+        """Forget a call and cancel it at the callee, unless it is settled."""
+        if self.pending.pop(pending.id, None) is not None:
+            self._stop_feeding(pending.id)
+            self._outbox.own()
+            self._outbox.put(self._connection.send_cancel(pending.id), join=True)
+
+    def fail(self, pending: Pending | Arrivals, error: BaseException) -> None:
+        """End a call, unless it is settled, with an error that is this side's own."""
+        if not pending.is_settled:
+            self.let_go(pending)
+            pending.settle(None, error)
+            self.reader.interrupt()  # The one who waits may be reading.
+
+    # What came
 
     def settle(self, event: Result | End | Error | Refused) -> None:
         """Give a call its answer."""
@@ -176,8 +161,20 @@ class Caller:
 
     def take_pong(self, event: Pong) -> None:
         """Wake whoever sent the ping; nobody may wait for it any more."""
-        if pending := self._pings.pop(event.token, None):
+        if pending := self.forget_ping(event.token):
             pending.settle(None)
+
+    def forget_ping(self, token: int) -> Pending | None:
+        """Return the ping with this token, unless it is settled; nobody is told of its pong."""
+        return self._pings.pop(token, None)
+
+    def note_times(self, pending: Pending) -> None:
+        """Add the times of a call that is settled to those of the call that made it."""
+        serving = current.get()
+        if serving is not None and serving.timing is not None and pending.timing is not None:
+            serving.timing.join(f"{str(self.peer).partition('/')[0]}.{pending.api}", pending.timing)
+
+    # The end
 
     def expire(self, now: float) -> float:
         """Give up calls whose deadline has passed; return the earliest one left."""
@@ -187,7 +184,7 @@ class Caller:
             if pending.deadline > now:
                 earliest = min(earliest, pending.deadline)
                 continue
-            self._let_go(pending)
+            self.let_go(pending)
             pending.settle(None, DeadlineExceeded(f"{self.peer}.{pending.api}: no answer before the deadline"))
             has_expired = True
         if has_expired:
@@ -211,42 +208,6 @@ class Caller:
             return ReplicaLost(f"{self.peer}.{api}: lost while the call may have been running: {reason}")
         return ServiceUnavailable(f"{self.peer}.{api}: the call was not sent: {reason}")
 
-    def _send(
-        self,
-        pending: Pending | Arrivals,
-        args: Mapping[str, Any],
-        deadline: float | None,
-        trace: str | None,
-        attempt: int,
-        window: int,
-        feeding: Feeding | None,
-    ) -> None:
-        if not self.is_open:
-            self._check_open(pending.api)
-        if deadline is not None and deadline <= self._clock():
-            raise DeadlineExceeded(f"{self.peer}.{pending.api}: the deadline had passed before the call was sent")
-        if pending.deadline < self._alarm.armed:
-            self._alarm.by(pending.deadline)
-        # Arguments by position here and in what it calls: the interpreter is quicker with them.
-        names = feeding.names if feeding is not None else ()
-        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window, names)
-        if feeding is not None:
-            feeding.number = number
-            self._feedings[number] = feeding
-        pending.id = number
-        pending.start = self._outbox.total
-        self.pending[number] = pending
-        self._outbox.put(chunks, len(self.pending) > 1 or self.reader.is_crowded, True)
-
-    def _feeding(self, pending: Pending | Arrivals, inputs: Mapping[str, AsyncIterator[Any]]) -> Feeding:
-        def fail(error: BaseException) -> None:
-            if not pending.is_settled:
-                self._let_go(pending)
-                pending.settle(None, error)
-                self.reader.interrupt()  # The one who waits may be reading.
-
-        return Feeding(inputs, nursery=self.nursery, connection=self._connection, outbox=self._outbox, fail=fail)
-
     def _stop_feeding(self, number: int) -> None:
         if feeding := self._feedings.pop(number, None):
             feeding.stop()
@@ -257,46 +218,6 @@ class Caller:
         if not self.is_open:
             raise ServiceUnavailable(f"{api}: the connection is not open yet")
 
-    def _deadlines(self, deadline: float | None) -> tuple[float | None, float | None]:
-        """Return (when to give up here, what to tell the callee).
-
-        They differ where the deadline is that of a trio scope: there it is trio that ends the caller. The second is
-        -inf in a scope that is cancelled.
-        """
-        serving = current.get()
-        if serving is not None and serving.deadline is not None and (deadline is None or serving.deadline < deadline):
-            deadline = serving.deadline
-        scope = effective_deadline()
-        if scope == inf:
-            return deadline, deadline
-        scope += self._clock() - trio.current_time()
-        return deadline, scope if deadline is None else min(deadline, scope)
-
-    def _note_times(self, pending: Pending) -> None:
-        """Add the times of a call to those of the call that made it."""
-        serving = current.get()
-        if serving is not None and serving.timing is not None and pending.timing is not None:
-            serving.timing.join(f"{str(self.peer).partition('/')[0]}.{pending.api}", pending.timing)
-
-    async def _await_own_timeout(self, is_own: bool) -> None:
-        """Let the caller's own scope end it where somebody else was only the first to see that its time is up."""
-        if not is_own:
-            return
-        left = effective_deadline() - trio.current_time()
-        if left < _SKEW:
-            await trio.sleep(max(0.0, left))
-
-    def _let_go(self, pending: Pending | Arrivals) -> None:
-        """Forget a call and cancel it at the callee, unless it is settled."""
-        if self.pending.pop(pending.id, None) is not None:
-            self._stop_feeding(pending.id)
-            self._outbox.own()
-            self._outbox.put(self._connection.send_cancel(pending.id), join=True)
-
     def _give_credit(self, number: int, count: int) -> None:
         if number in self.pending:
             self._outbox.put(self._connection.send_credit(number, count), join=False)
-
-
-_SKEW: Final = 0.05
-"""Seconds within which a deadline seen by the callee counts as that of the caller's own scope."""

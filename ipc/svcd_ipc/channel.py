@@ -17,8 +17,10 @@ import trio
 
 from svcd_ipc import frames
 from svcd_ipc.alarm import Alarm
+from svcd_ipc.answering import Answering
 from svcd_ipc.callee import Callee
 from svcd_ipc.caller import WINDOW, Caller
+from svcd_ipc.calling import Calling
 from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
@@ -44,8 +46,10 @@ from svcd_ipc.messages import (
     Want,
 )
 from svcd_ipc.outbox import Outbox
-from svcd_ipc.pending import Stream
 from svcd_ipc.reader import Reader
+from svcd_ipc.reading import Reading
+from svcd_ipc.streaming import Stream
+from svcd_ipc.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -54,12 +58,6 @@ if TYPE_CHECKING:
     from svcd_ipc.messages import Load
 
 __all__ = ["Channel", "Handler", "Hello", "IncomingCall", "Limits", "Stream", "call_context", "current_call"]
-
-_READ = 64 * 1024
-"""Bytes asked of the kernel at once."""
-
-_MOST_STALLED = 100_000
-"""Calls answered busy to a peer that reads none of the answers, before the connection is ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +118,9 @@ class Channel:
         self._caller = Caller(
             connection=self._connection, outbox=self._outbox, alarm=self._alarm, clock=clock, window=limits.window
         )
+        name = str(Hello(0, self._identity))
         self._callee = Callee(
-            name=str(Hello(0, self._identity)),
-            handler=handler,
+            name=name,
             admit=admit,
             release=release,
             load=load,
@@ -157,7 +155,15 @@ class Channel:
             end=self._end,
             only_calls=handler is None,
         )
+        self._answering = Answering(self._callee, self._outbox, name=name, handler=handler)
+        self._reading = Reading(self._reader, outbox=self._outbox, answering=self._answering)
+        self._calling = Calling(
+            self._caller, self._reading, connection=self._connection, outbox=self._outbox, clock=clock
+        )
         self._caller.reader = self._reader
+        self._callee.run = self._answering.run
+        self._reader.read = self._reading.read
+        self._reader.serve = self._answering.serve
 
     def __repr__(self) -> str:
         state = "closed" if self.closed.is_set() else "open" if self.peer else "new"
@@ -203,7 +209,7 @@ class Channel:
         that has this one's context, and none before the callee has begun; what an iterator raises ends the call and is
         raised here.
         """
-        return self._caller.call(api, args, deadline, trace, attempt, inputs)
+        return self._calling.call(api, args, deadline, trace, attempt, inputs)
 
     def stream(
         self,
@@ -216,7 +222,7 @@ class Channel:
         inputs: Mapping[str, AsyncIterator[Any]] | None = None,
     ) -> Stream:
         """Return the items of an api that streams; for the deadline and `inputs` see `call`."""
-        return self._caller.stream(api, args, deadline, trace, attempt, inputs)
+        return self._calling.stream(api, args, deadline, trace, attempt, inputs)
 
     async def open(
         self,
@@ -228,13 +234,13 @@ class Channel:
         attempt: int = 0,
     ) -> Any:
         """Call an api of either sort: return its value, or a Stream once its first item (or its end) has come."""
-        stream = self._caller.stream(api, args, deadline, trace, attempt)
+        stream = self._calling.stream(api, args, deadline, trace, attempt)
         is_value, value = await stream.first()
         return value if is_value else stream
 
     async def ping(self) -> float:
         """Return the seconds until the peer's loop answered. Raises ReplicaLost when the connection ends first."""
-        return await self._caller.ping()
+        return await self._calling.ping()
 
     def send_drain(self) -> None:
         """Ask the peer for no new calls; those that come all the same are answered busy."""
@@ -255,13 +261,13 @@ class Channel:
         is_started = False
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = self._caller.nursery = nursery
+                self._nursery = self._calling.nursery = nursery
                 if self._is_ending:
                     return
-                nursery.start_soon(self._outbox.run)
+                nursery.start_soon(write, self._outbox, self._sock)
                 if await self._shake_hands():
                     nursery.start_soon(self._alarm.run)
-                    nursery.start_soon(self._reader.mind)
+                    nursery.start_soon(self._reading.mind)
                     nursery.start_soon(self._handover.give_back)
                     self._reader.start(Crew(nursery))
                     is_started = True
@@ -283,10 +289,10 @@ class Channel:
         with trio.move_on_after(self._limits.hello) as scope:
             while not (self._caller.is_open or self._is_ending):
                 if not self._reader.take_one():
-                    await self._reader.receive()
+                    await self._reading.receive()
                 if self.peer is not None and self._handover.is_done and not self._is_ending:
                     self._caller.is_open = True
-                    self._caller.staging = self._callee.staging = self._handover.staging
+                    self._calling.staging = self._answering.staging = self._handover.staging
         self._reader.recv = self._sock.recv
         self._handover.close()
         if scope.cancelled_caught:

@@ -10,6 +10,7 @@ import trio
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.errors import EncodeError
+from svcd_ipc.writing import room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -116,7 +117,7 @@ class Feeding:
                     return
                 self._outbox.put(connection.send_feed(self.number, index, item), join=True)
                 if self._outbox.is_high:
-                    await self._outbox.room()
+                    await room(self._outbox)
         finally:
             if close := getattr(items, "aclose", None):
                 await close()

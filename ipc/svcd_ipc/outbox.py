@@ -1,4 +1,4 @@
-"""What waits to be written to a socket.
+"""What waits to be written to a socket. Nothing here waits itself: see `writing`.
 
 A lone frame goes straight to the kernel. Frames of calls that are in flight together are joined into one write per pass
 of the event loop, and so are the answers to calls that came in one read (see `corked`).
@@ -7,10 +7,7 @@ of the event loop, and so are the answers to calls that came in one read (see `c
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
-
-import trio
 
 from svcd_ipc.bell import Bell
 
@@ -40,7 +37,8 @@ class Outbox:
         self._sock = sock
         self._lost = lost
         self._waiting: deque[bytes | memoryview] = deque()
-        self._bell = Bell()
+        self.bell = Bell()
+        """Rung when there is something to `push`."""
         self._held_up: list[Bell] = []
         self._is_dead = False
         self.size = 0
@@ -49,6 +47,11 @@ class Outbox:
         """Bytes ever put. A frame put when this was n has not left at all while `total - size <= n`."""
         self.corked = False
         """While True everything waits for the `push` that whoever set it makes soon."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Tell whether the kernel has to take more before there can be another `push`."""
+        return bool(self._waiting) and not self._is_dead
 
     @property
     def is_high(self) -> bool:
@@ -78,7 +81,7 @@ class Outbox:
         if not (join or self.corked):
             self.push()
         elif not self.corked:
-            self._bell.ring()
+            self.bell.ring()
         if len(chunks) > 1 and not borrowed:
             self.own()
 
@@ -104,7 +107,7 @@ class Outbox:
                 else:
                     count = self._sock.sendmsg([piece for piece, _ in zip(self._waiting, range(_PIECES), strict=False)])
             except BlockingIOError:
-                self._bell.ring()
+                self.bell.ring()
                 return
             except OSError as error:
                 self._die(error)
@@ -113,30 +116,21 @@ class Outbox:
         if self._held_up and self.size <= LOW_WATER:
             self._release()
 
-    async def room(self) -> None:
-        """Wait until less than LOW_WATER bytes wait."""
-        while self.size > LOW_WATER and not self._is_dead:
-            bell = Bell()
-            self._held_up.append(bell)
-            self._bell.ring()
-            await bell.wait()
-
-    async def run(self) -> None:
-        """Write what was joined, and what the kernel did not take at once, until cancelled."""
-        while True:
-            await self._bell.wait()
-            self.push()
-            while self._waiting and not self._is_dead:
-                with suppress(trio.ClosedResourceError):  # See `Reader.interrupt`.
-                    await trio.lowlevel.wait_writable(self._sock)
-                self.push()
+    def hold_up(self) -> Bell | None:
+        """Return a bell that is rung once no more than LOW_WATER bytes wait; None when that is so now."""
+        if self.size <= LOW_WATER or self._is_dead:
+            return None
+        bell = Bell()
+        self._held_up.append(bell)
+        self.bell.ring()
+        return bell
 
     def _put_off(self, rest: bytes | memoryview, error: OSError | None = None) -> None:
         """Keep what the kernel did not take of a lone frame, unless the socket is dead."""
         if error is None or isinstance(error, BlockingIOError):
             self._waiting.append(rest)
             self.size += len(rest)
-            self._bell.ring()
+            self.bell.ring()
         else:
             self._die(error)
 

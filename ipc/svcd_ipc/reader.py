@@ -1,18 +1,20 @@
-"""Who reads a connection, and when.
+"""What comes over a socket: where its bytes go, whom its events concern, and what to wait for when there are no more.
 
 Exactly one task reads at a time. Usually it is a hand of the crew. On a channel that only makes calls, the hand steps
 back once nothing is in flight, and the next caller that finds the place vacant reads its own answer: that saves a task
-switch for each call of somebody who makes one call after the other. A minder puts a hand back when nobody has called
-for a while, so that a drain or the end of the connection is noticed on an idle channel too.
+switch for each call of somebody who makes one call after the other.
+
+Nothing here waits: whoever reads goes on as far as it can, is told what stands in the way, and waits for that in
+`reading`.
 """
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import enable_ki_protection, wait_readable
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.errors import RemoteProtocolError
@@ -22,7 +24,7 @@ from svcd_ipc.outbox import HIGH_WATER
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from svcd_ipc.callee import Callee, Serving
     from svcd_ipc.connection import Connection
@@ -40,11 +42,22 @@ _CROWDED: Final = 64
 _HALVED: Final = 16
 """Calls that come together from which on they may be answered in two halves."""
 
-_VACANT: Final = 0.005
-"""Seconds without a call after which a hand reads again."""
+_MOST_STALLED = 100_000
+"""Calls answered busy to a peer that reads none of the answers, before the connection is ended. Tests set it, and so it
+is not Final, whose value mypyc writes into the code."""
 
-_MOST_STALLED: Final = 100_000
-"""Calls answered busy to a peer that reads none of the answers, before the connection is ended."""
+
+class Next(Enum):
+    """What a hand that reads has to do, once there is nothing more that it can do without waiting."""
+
+    LEAVE = auto()
+    """Nothing: somebody else reads, or nobody."""
+    RECEIVE = auto()
+    """Wait for bytes."""
+    PASS = auto()
+    """Let the event loop turn once."""
+    ROOM = auto()
+    """Wait for room to answer."""
 
 
 class Reader:
@@ -68,18 +81,27 @@ class Reader:
         self._sock = sock
         self.recv: Callable[[int], bytes] = sock.recv
         """Returns what came, at most so many bytes; replaced while descriptors may come too."""
-        self._fd = sock.fileno()
+        self.fd = sock.fileno()
         self._connection = connection
         self._outbox = outbox
         self._callee = callee
         self._take = take
-        self._end = end
+        self.end = end
+        """Tells why there is nothing more to read, once."""
         self._only_calls = only_calls
         self._crew: Crew | None = None
-        self._way = GiveWay()
-        self._minder = Bell()
-        self._is_minded = False
-        self._turns = 0
+        self.read: Job
+        """What a hand that reads does, and one that runs a call. Both are set by the channel."""
+        self.serve: Callable[[Serving, Hand], Awaitable[None]]
+        self.way = GiveWay()
+        self.minder = Bell()
+        """Rung when the place becomes vacant, so that it does not stay so for long."""
+        self.is_minded = False
+        """Whoever minds the place looks after it already."""
+        self.turns = 0
+        """How often somebody has left the place."""
+        self._has_received = False
+        """The hand that reads has waited for bytes, or the peer was let run."""
         self._stalled = 0
         self._together = 0
         """Calls that came together last, but for the last of them."""
@@ -103,79 +125,89 @@ class Reader:
         """Make sure that somebody reads."""
         if self.is_vacant:
             self.is_vacant = False
-            self._give(self._read)
+            self._has_received = False
+            self._give(self.read)
 
     def interrupt(self) -> None:
         """Wake whoever waits for bytes, to look at what has changed."""
-        trio.lowlevel.notify_closing(self._fd)
+        trio.lowlevel.notify_closing(self.fd)
 
-    @enable_ki_protection
-    async def read_until_settled(self, pending: Pending) -> None:
-        """Take the vacant place and read until this call has its answer."""
-        self.is_vacant = False
-        try:
-            while not (pending.is_settled or self.has_ended):
-                if not self._receive_in_turn():
-                    await self.receive()
-                self._take_all(False)
-        finally:
-            self._step_back()
-        if self._way.is_loops_turn:
-            await self._let_loop_turn()
-
-    async def mind(self) -> None:
-        """Put a hand back where the place stays vacant; runs until cancelled."""
+    def go_on(self) -> Next | Serving:
+        """Be the hand that reads until it has to wait; return for what: a call that it has begun, and has to finish."""
+        outbox, connection = self._outbox, self._connection
         while True:
-            await self._minder.wait()
-            turns = -1
-            while self._turns != turns:
-                turns = self._turns
-                await trio.sleep(_VACANT)  # First of all, or each call would wake this task.
-                if not self.is_vacant:
-                    break
-            self._is_minded = False  # Whoever reads now rings again when it steps back.
-            self.resume()
+            waiting = self._take_all(True)
+            if outbox.corked:
+                outbox.corked = False
+                outbox.push()
+            if waiting is not None:
+                self._has_received = False
+                self._give(self.read)
+                return waiting
+            if self.way.is_loops_turn:
+                return Next.PASS
+            if self.has_ended:
+                return Next.LEAVE
+            if self._has_received and self._only_calls and not connection.awaits_answers:
+                self.step_back()
+                return Next.LEAVE
+            if self._must_hold_up():
+                return Next.ROOM
+            if not connection.has_more:
+                if not (self._has_received and self._is_done() and self._receive_in_turn()):
+                    self._has_received = True
+                    return Next.RECEIVE
+                self._has_received = True
 
-    async def receive(self) -> None:
-        """Wait for bytes and hand them to the connection; returns without any when interrupted."""
-        if self._connection.notes:
-            self._outbox.put(self._connection.send_returns(), join=False)
-        try:
-            await wait_readable(self._fd)
-            if not self.has_ended:
-                self.receive_now()
-        except (trio.ClosedResourceError, BlockingIOError):  # For the first see `interrupt`.
-            return
-        except OSError as error:
-            self._end(error)
+    def go_on_for(self, pending: Pending) -> bool:
+        """Read on until a call has its answer; False when bytes have to be waited for."""
+        while not (pending.is_settled or self.has_ended):
+            if not self._receive_in_turn():
+                return False
+            self._take_all(False)
+        return True
 
-    async def _let_loop_turn(self) -> None:
-        self._way.is_loops_turn = False
-        await trio.lowlevel.cancel_shielded_checkpoint()
+    def take_answers(self) -> None:
+        """Deal with what a caller received who reads for itself; calls go to the crew."""
+        self._take_all(False)
 
-    async def _receive_calls(self) -> None:
-        """Receive more, and say whether what comes is to be answered in two halves.
+    def receive_crowd(self) -> bool:
+        """Receive without waiting if the last calls came as a crowd; False where there is nothing, or was no crowd.
 
         A crowd whose calls are all answered at once makes the next ones at once too, and so one side would always work
-        while the other waits. Once there are two halves, each side finds one there when it is through with the other.
+        while the other waits. So those to come are answered in two halves then: each side finds one there when it is
+        through with the other.
         """
         self._half = 0
         if self._together < _HALVED:
-            await self.receive()
-            return
+            return False
         try:
             self.receive_now()
         except BlockingIOError:
             self._half = self._together // 2
-            await self.receive()
+            return False
         except OSError as error:
-            self._end(error)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            self.end(error)
+        return True
+
+    def give_back(self) -> None:
+        """Say what is no longer used of the peer's memory, before bytes are waited for."""
+        if self._connection.notes:
+            self._outbox.put(self._connection.send_returns(), join=False)
+
+    def receive(self) -> None:
+        """Receive what came, if anything."""
+        try:
+            if not self.has_ended:
+                self.receive_now()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.end(error)
 
     def _receive_in_turn(self) -> bool:
         """Let the peer run, and receive what it said; False when it has to be waited for."""
-        way = self._way
+        way = self.way
         if way.skip:
             way.skip -= 1
             return False
@@ -189,7 +221,7 @@ class Reader:
                 way.note(has_helped=False)
                 return False
             except OSError as error:
-                self._end(error)
+                self.end(error)
             way.note(has_helped=True)
             return True
 
@@ -222,7 +254,7 @@ class Reader:
                 self._take[type(event)](event)
                 return True
         except RemoteProtocolError as error:
-            self._end(error)
+            self.end(error)
         self._notice_end()
         return self.has_ended
 
@@ -234,34 +266,7 @@ class Reader:
 
     def _notice_end(self) -> None:
         if self._has_peer_ended and not self.has_ended:
-            self._end(EOFError("it has ended the connection"))
-
-    async def _read(self, hand: Hand) -> None:
-        """Be the job of the hand that reads; done when another hand, or a caller, goes on."""
-        outbox = self._outbox
-        has_received = False
-        while True:
-            waiting = self._take_all(True)
-            if outbox.corked:
-                outbox.corked = False
-                outbox.push()
-            if waiting is not None:
-                self._give(self._read)
-                await self._callee.finish(waiting, hand)
-                return
-            if self._way.is_loops_turn:
-                await self._let_loop_turn()
-            if self.has_ended:
-                return
-            if has_received and self._only_calls and not self._connection.awaits_answers:
-                self._step_back()
-                return
-            if self._must_hold_up():
-                await outbox.room()
-            if not self._connection.has_more:
-                if not (has_received and self._is_done() and self._receive_in_turn()):
-                    await self._receive_calls()
-                has_received = True
+            self.end(EOFError("it has ended the connection"))
 
     def _must_hold_up(self) -> bool:
         """Tell whether the peer has to read answers before more of its calls are looked at.
@@ -284,7 +289,7 @@ class Reader:
             while not self.has_ended and (event := connection.next_event()) is not None:
                 has_more = connection.has_more
                 if has_more:
-                    self._way.skip = _CROWDED
+                    self.way.skip = _CROWDED
                     self.is_crowded = True
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
@@ -293,7 +298,7 @@ class Reader:
                 if not connection.has_more or (outbox.size > HIGH_WATER and self._must_hold_up()):
                     break
         except RemoteProtocolError as error:
-            self._end(error)
+            self.end(error)
         if self._has_peer_ended:
             self._notice_end()
         return None
@@ -315,26 +320,26 @@ class Reader:
             if self._half and self._half == self._together:
                 self._outbox.push()
             return None
-        self._give(partial(callee.serve, serving))
+        self._give(partial(self.serve, serving))
         return None
 
     def _stall(self, event: Call) -> None:
         """Refuse a call of a peer that reads no answers, while this side cannot stop reading."""
         self._stalled += 1
         if self._stalled > _MOST_STALLED:
-            self._end(RemoteProtocolError("the peer makes calls but reads no answers"))
+            self.end(RemoteProtocolError("the peer makes calls but reads no answers"))
         else:
             self._callee.refuse_busy(event)
 
-    def _step_back(self) -> None:
+    def step_back(self) -> None:
         """Leave the place: to a hand while other answers are awaited, else to the next caller."""
         self.is_vacant = True
-        self._turns += 1
+        self.turns += 1
         if self._connection.awaits_answers:
             self.resume()
-        elif not self._is_minded:
-            self._is_minded = True
-            self._minder.ring()
+        elif not self.is_minded:
+            self.is_minded = True
+            self.minder.ring()
 
     def _give(self, job: Job) -> None:
         if self._crew is not None and not self.has_ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from runpy import run_path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +35,7 @@ TESTS = ("tests/unit/ipc", "tests/properties/ipc", "tests/fuzz/test_corpus.py")
 LOOK = """
 import importlib, json
 from svcd_ipc import core
-loaded = [importlib.import_module(f"svcd_ipc.{name}").__spec__.origin for name in ("frames", "connection")]
+loaded = [importlib.import_module(f"svcd_ipc.{name}").__spec__.origin for name in ("frames", "connection", "reader")]
 print(json.dumps({"kind": core.KIND, "why": core.PURE, "loaded": loaded}))
 """
 
@@ -72,6 +74,14 @@ def test_it_passes_the_tests_of_the_source(tree: Path) -> None:
     assert core_in(tree)["kind"] == "compiled"
     done = run("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS, PYTHONPATH=str(tree))
     assert done.returncode == 0, done.stdout
+
+
+def test_nothing_in_it_waits() -> None:
+    modules = run_path(str(ROOT / "packaging" / "compile_core.py"))["MODULES"]
+    trees = {name: ast.parse((ROOT / "ipc" / "svcd_ipc" / f"{name}.py").read_text()) for name in modules}
+    assert not [
+        name for name, tree in trees.items() if any(isinstance(n, ast.AsyncFunctionDef) for n in ast.walk(tree))
+    ]
 
 
 @pytest.mark.compiler
