@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,11 @@ from svcd_ipc.channel import Channel
 from svcd_ipc.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from svcd_ipc.channel import IncomingCall
+    from svcd_ipc.channel import Handler, IncomingCall
 
-ROUNDS, REPEATS = 60, 200
+ROUNDS, REPEATS, CROWD = 60, 200, 64
 LOAD, TIMES = (1, 0), [0, 12, {}]
 
 
@@ -141,22 +142,68 @@ async def _echo(call: IncomingCall) -> Any:
     return call.args
 
 
-async def whole() -> float:
-    """Return the seconds of a whole call between two channels of one loop, which goes to sleep twice."""
-
+@asynccontextmanager
+async def both_sides(handler: Handler) -> AsyncIterator[Channel]:
+    """Two channels of one loop; the caller's is given."""
     near, far = socket.socketpair()
-    caller, callee = Channel(near, identity={}), Channel(far, identity={}, handler=_echo, speaks_first=False)
-    least = 1.0
+    caller, callee = Channel(near, identity={}), Channel(far, identity={}, handler=handler, speaks_first=False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(callee.run)
         await nursery.start(caller.run)
+        yield caller
+        caller.close()
+
+
+async def lone_calls(channel: Channel, count: int) -> None:
+    """Make calls one after the other."""
+    for _ in range(count):
+        await channel.call("echo", ARGUMENTS, deadline=time.monotonic() + 60, trace=TRACE)
+
+
+async def whole() -> float:
+    """Return the seconds of a whole call, which goes to sleep twice."""
+    least = 1.0
+    async with both_sides(_echo) as channel:
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            for _ in range(REPEATS):
-                await caller.call("echo", ARGUMENTS, deadline=time.monotonic() + 60, trace=TRACE)
+            await lone_calls(channel, REPEATS)
             least = min(least, (time.perf_counter() - began) / REPEATS)
-        caller.close()
     return least
+
+
+async def crowded() -> float:
+    """Return the seconds for each of the calls that a crowd makes."""
+    least = 1.0
+    async with both_sides(_echo) as channel:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            async with trio.open_nursery() as nursery:
+                for _ in range(CROWD):
+                    nursery.start_soon(lone_calls, channel, REPEATS // 10)
+            least = min(least, (time.perf_counter() - began) / (CROWD * (REPEATS // 10)))
+    return least
+
+
+async def streamed() -> float:
+    """Return the seconds for each small item of a stream."""
+    items = REPEATS * 10
+    least = 1.0
+
+    async def count(_call: IncomingCall) -> Any:
+        return _count(items)
+
+    async with both_sides(count) as channel:
+        for _ in range(ROUNDS // 3):
+            began = time.perf_counter()
+            async for _ in channel.stream("count", {}):
+                pass
+            least = min(least, (time.perf_counter() - began) / items)
+    return least
+
+
+async def _count(items: int) -> AsyncIterator[int]:
+    for number in range(items):
+        yield number
 
 
 def main() -> None:
@@ -174,6 +221,8 @@ def main() -> None:
     print(f"{trio.run(callers_side) * 1e6:8.2f}  caller: all of it, with giving way, send and receive")
     print(f"{trio.run(callees_side) * 1e6:8.2f}  callee: all of it after receive, with send")
     print(f"{trio.run(whole) * 1e6:8.2f}  a whole call in one event loop, which goes to sleep twice")
+    print(f"{trio.run(crowded) * 1e6:8.2f}  a call of {CROWD} in flight, in one event loop")
+    print(f"{trio.run(streamed) * 1e6:8.2f}  an item of a stream, in one event loop")
 
 
 if __name__ == "__main__":
