@@ -150,6 +150,7 @@ REACH: dict[State, Way] = {
 NATURAL: dict[Cell, Way] = {
     (_S.PENDING, _H.PLACED): Way("serves"),
     (_S.PENDING, _H.ADOPTED): Way("serves"),
+    (_S.STARTING, _H.SPAWNED): Way("serves"),
     (_S.STARTING, _H.HELD): Way("waits"),
     (_S.STARTING, _H.BEGUN): Way("waits"),
     (_S.STARTING, _H.READY): Way("serves"),

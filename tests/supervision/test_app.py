@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from svcd.values import boot
 from svcd.values.inventory import Gpu, Inventory
 from svcd.values.orders import Exited, Gone, Kill, Order, Signal, Spawn, Spawned
 from svcd.values.specs import AppSpec, DependencySpec, Resources, Scaling, ServiceSpec
+from svcd_ipc.client import connect
 from svcd_ipc.server import listen
 
 if TYPE_CHECKING:
@@ -50,12 +52,15 @@ class Keeper:
     def __init__(self) -> None:
         self.orders: list[Order] = []
         self.processes = Processes(self.take)
+        self.unsaid: list[Spawned] | None = None
+        """What it has still to tell, once it is told to wait."""
 
     def take(self, order: Order) -> None:
         self.orders.append(order)
         match order:
             case Spawn():
-                self.processes.dispatch(Spawned(order.id, len(self.orders)))
+                spawned = Spawned(order.id, len(self.orders))
+                self.processes.dispatch(spawned) if self.unsaid is None else self.unsaid.append(spawned)
             case Signal() | Kill():
                 self.end(order.id, -signal.SIGTERM)
 
@@ -153,6 +158,32 @@ async def test_a_replica_is_held_until_what_it_needs_has_been_ready(tmp_path: Pa
         await scene.say("Base/0", Happening.READY)
         assert held.is_set()
         assert scene.replica("Top/0").reason == ""
+
+
+async def test_a_worker_may_be_heard_before_the_keeper_and_is_held_without_a_limit_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Its start limit begins with the first that tells of its exec, and the second changes nothing."""
+    scene = Scene(service("Top", "Base"), service("Base"))
+    scene.keeper.unsaid = []
+    async with running(scene, tmp_path), trio.open_nursery() as nursery:
+        top, limit = scene.replica("Top/0"), scene.replica("Top/0").spec.limits.start
+        await trio.sleep(10 * limit)
+        assert (top.generation, scene.keeper.signalled()) == (1, [])
+        _, identity, _ = Launcher().order(top)
+        hello = {"role": "replica", **asdict(identity)}
+        channel = await connect(str(tmp_path / "l.sock"), nursery=nursery, identity=hello)
+        await trio.sleep(limit / 2)
+        nursery.start_soon(channel.call, "imported", {})
+        await trio.testing.wait_all_tasks_blocked()
+        assert top.reason == "waiting for Base"
+        scene.keeper.processes.dispatch(next(each for each in scene.keeper.unsaid if each.id == "Top/0#1"))
+        await trio.sleep(10 * limit)
+        assert top.reason == "waiting for Base"
+        await scene.say("Base/0", Happening.READY)
+        await trio.sleep(limit + 1)
+        assert [end.reason for end in top.endings] == [f"not ready within its start limit of {limit:g} s"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_optional_dependency_holds_up_neither_its_caller_nor_the_app(

@@ -39,6 +39,8 @@ class Happening(StrEnum):
 
     PLACED = "placed"
     """Its resources were granted and its dependencies allow it to start."""
+    SPAWNED = "spawned"
+    """The process was executed."""
     HELD = "held"
     """The process has imported its code and waits for its dependencies."""
     BEGUN = "begun"
@@ -79,11 +81,11 @@ class Action(StrEnum):
     REQUEST = "request"
     """Ask for resources; PLACED follows when they are granted."""
     SPAWN = "spawn"
-    """Order a process; the start limit begins."""
+    """Order a process; SPAWNED follows, or EXITED when it cannot be executed. That has no limit."""
     SUSPEND_LIMIT = "suspend limit"
     """Stop the start limit: the process waits for others."""
     BEGIN_LIMIT = "begin limit"
-    """Start the start limit afresh."""
+    """Start the start limit, or start it afresh."""
     ANNOUNCE = "announce"
     """Tell callers that this replica takes calls."""
     WITHDRAW = "withdraw"
@@ -129,6 +131,7 @@ _S, _H, _A = State, Happening, Action
 TABLE: dict[State, dict[Happening, Transition | None]] = {
     _S.PENDING: {
         _H.PLACED: Transition(_S.STARTING, _A.SPAWN),
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,  # a word of an earlier process that arrives late
@@ -148,6 +151,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.STARTING: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: Transition(_S.STARTING, _A.BEGIN_LIMIT),
         _H.HELD: Transition(_S.STARTING, _A.SUSPEND_LIMIT),
         _H.BEGUN: Transition(_S.STARTING, _A.BEGIN_LIMIT),
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
@@ -167,6 +171,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.READY: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
@@ -186,6 +191,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.UNREADY: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: Transition(_S.READY, _A.ANNOUNCE),
@@ -205,6 +211,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.DRAINING: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,  # it was told to end before it ran
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
@@ -225,6 +232,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     _S.STOPPED: dict.fromkeys(_H, IGNORE),
     _S.BACKOFF: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
@@ -244,6 +252,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.FAILED: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,
@@ -263,6 +272,7 @@ TABLE: dict[State, dict[Happening, Transition | None]] = {
     },
     _S.DONE: {
         _H.PLACED: IGNORE,
+        _H.SPAWNED: IGNORE,
         _H.HELD: IGNORE,
         _H.BEGUN: IGNORE,
         _H.READY: IGNORE,

@@ -316,6 +316,8 @@ class App:
         match event:
             case Spawned():
                 replica.pid = event.pid
+                if not replica.attempt.joined.is_set():
+                    replica.post(Happening.SPAWNED)
             case Exited():
                 self._forget(event.id)
                 replica.exited(event)

@@ -106,6 +106,8 @@ class Links:
             return
         replica = self._known(channel.peer)
         replica.channel = channel
+        if replica.pid is None:  # it was quicker than the word of the keeper
+            replica.post(Happening.SPAWNED)
         replica.attempt.joined.set()
         self._dirty[channel] = trio.Event()
         self._dirty[channel].set()

@@ -266,7 +266,6 @@ class Replica:
         self.restarts = self.generation - 1
         self.attempt, self.last_lines = Attempt(), ()
         self._alive = True
-        self._set_alarm(self.spec.limits.start)
         self._surroundings.spawn(self)
 
     def _begin_limit(self) -> None:

@@ -19,7 +19,7 @@ class Surroundings(Protocol):
         """Give resources back; giving back nothing is fine."""
 
     def spawn(self, replica: Replica) -> None:
-        """Order a process for the replica's present generation."""
+        """Order a process for the replica's present generation; SPAWNED is posted once it was executed."""
 
     def terminate(self, replica: Replica) -> None:
         """SIGTERM to the main process."""
