@@ -112,7 +112,7 @@ def _stop(client: BlockingClient, deadline: float) -> str:
         whom, patience = _waited_for(client), _LOOK
         if time.monotonic() >= deadline:
             return whom
-        if whom != told:
+        if whom and whom != told:  # nobody: it has ended meanwhile
             click.echo(whom, err=True)
         told = whom
     return told
