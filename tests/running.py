@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from leftovers import VARIABLE, assert_none_left, marked, new_mark
+from leftovers import VARIABLE, Deadline, assert_none_left, marked, new_mark
 from svcd.host.processes import descendants, environment_of, read_stat
 from svcd.link.blocking import BlockingClient
 
@@ -39,13 +38,13 @@ def write_app(folder: Path, service: str, toml: str = "", *, entry: str) -> Path
     return folder
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, within: float = PATIENCE) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, *, within: float | Deadline = PATIENCE) -> Any:
     """Return the first true value of `condition`; fail after `within` seconds."""
-    end = time.monotonic() + within
+    deadline = within if isinstance(within, Deadline) else Deadline(within)
     while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {within:g} s for {what}")
-        time.sleep(0.01)
+        if deadline.is_over:
+            raise AssertionError(f"waited {deadline.limit:g} s for {what}")
+        deadline.sleep(0.01)
     return value
 
 
@@ -82,7 +81,7 @@ class RunningApp:
                 self.daemon.terminate()
             if self.daemon is not None:
                 self.daemon.wait(PATIENCE)
-            self.assert_gone(within=PATIENCE if kind else 5)
+            self.assert_gone(within=PATIENCE if kind else Deadline.promised())
         finally:
             self._sweep()
             shutil.rmtree(self.base, ignore_errors=True)
@@ -192,11 +191,12 @@ class RunningApp:
         self.pids |= {(stat.pid, stat.start) for pid in found if (stat := read_stat(pid))}
         return {pid for pid in found if (stat := read_stat(pid)) and stat.state not in {"Z", "X"}}
 
-    def assert_gone(self, *, within: float = 2.0) -> None:
-        """Fail unless all processes and the runtime directory's sockets go within so many seconds."""
+    def assert_gone(self, *, within: float | Deadline = 2.0) -> None:
+        """Fail unless all processes go within so many seconds."""
+        deadline = within if isinstance(within, Deadline) else Deadline(within)
         self.processes()
-        wait_until(lambda: not self.processes(), "all its processes to go", within=within)
-        assert_none_left(self.mark, self.pids, within=within)
+        wait_until(lambda: not self.processes(), "all its processes to go", within=deadline)
+        assert_none_left(self.mark, self.pids, within=deadline)
 
     def guard_and_keeper(self) -> tuple[int, int]:
         """Pids of the guard and of the keeper below it."""

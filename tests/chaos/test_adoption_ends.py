@@ -10,6 +10,7 @@ import pytest
 from adoption_app import SERVICE, TOML, kill_daemon
 from chaos_apps import SOURCES, bring_to, toml_of
 
+from leftovers import Deadline
 from running import PATIENCE
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_after_a_take_over_nothing_is_left_either(make_app: MakeApp, victims: tu
     known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
     for victim in victims:
         os.kill(known[victim], signal.SIGKILL)
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised())
     assert app.daemon.wait(PATIENCE) == (-signal.SIGKILL if "daemon" in victims else 1)
 
 
@@ -40,7 +41,7 @@ def test_when_the_grace_runs_out_everything_ends(make_app: MakeApp) -> None:
     app = make_app(SERVICE, 'orphan_grace = "1s"\n', entry="Entry").up()
     kill_daemon(app)
     assert app.post("work", {"x": 2}) == (200, 4)
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised(after=1.0))
 
 
 @pytest.mark.parametrize("phase", SOURCES)
@@ -48,7 +49,7 @@ def test_nothing_is_left_after_the_grace_whatever_the_app_was_doing(make_app: Ma
     app = make_app(SOURCES[phase], 'orphan_grace = "0.5s"\n' + toml_of(phase), entry="Entry")
     bring_to(app, phase)
     kill_daemon(app)
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised(after=0.5))
 
 
 BEFORE = [("daemon", "guard"), ("daemon", "keeper"), ("guard", "keeper")]
@@ -64,7 +65,7 @@ def test_a_grace_protects_from_the_end_of_the_daemon_alone(make_app: MakeApp, vi
     known = {"guard": guard, "keeper": keeper, "daemon": app.daemon.pid}
     for victim in victims:
         os.kill(known[victim], signal.SIGKILL)
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised())
 
 
 def test_a_keeper_that_hangs_is_ended_by_its_guard_after_the_grace(make_app: MakeApp) -> None:
@@ -72,12 +73,12 @@ def test_a_keeper_that_hangs_is_ended_by_its_guard_after_the_grace(make_app: Mak
     _, keeper = app.guard_and_keeper()
     os.kill(keeper, signal.SIGSTOP)
     kill_daemon(app)
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised(after=0.5))
 
 
 def test_down_ends_what_goes_on_without_a_daemon(make_app: MakeApp) -> None:
     app = make_app(SERVICE, TOML, entry="Entry").up()
     kill_daemon(app)
     assert app.svcd("down").stdout == "its daemon was gone; ended the rest at once\n"
-    app.assert_gone(within=5)
+    app.assert_gone(within=Deadline.promised())
     assert not app.runtime.exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from chaos_apps import SOURCES, bring_to, toml_of
 
+from leftovers import Deadline
 from running import PATIENCE
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ VICTIMS = [
     ("daemon", "keeper"),
     ("guard", "keeper"),
 ]
-LIMIT = 5.0
-"""Seconds in which nothing may be left. The promise is 2; the rest is for a machine that does other things as well."""
 
 
 def kill(app: RunningApp, victims: tuple[str, ...]) -> float:
@@ -50,7 +49,7 @@ def test_nothing_is_left(
     app = make_app(SOURCES[phase], toml_of(phase), entry="Entry")
     bring_to(app, phase)
     began = kill(app, victims)
-    app.assert_gone(within=LIMIT)
+    app.assert_gone(within=Deadline.promised())
     measured(f"kill -9 while {phase}: nothing left after", time.monotonic() - began)
     assert app.daemon is not None
     code = app.daemon.wait(PATIENCE)
@@ -67,7 +66,7 @@ def test_what_a_death_leaves_does_not_hinder_the_next_start(make_app: MakeApp, v
     app = make_app(SOURCES["ready"], entry="Entry")
     bring_to(app, "ready")
     kill(app, victims)
-    app.assert_gone(within=LIMIT)
+    app.assert_gone(within=Deadline.promised())
     assert app.daemon is not None
     app.daemon.wait(PATIENCE)
     app.up()

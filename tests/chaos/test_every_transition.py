@@ -19,6 +19,7 @@ import pytest
 from fault_app import SECONDS, SEED
 from lifecycle_ways import CELLS, NATURAL, REACH, Cell, way_to
 
+from leftovers import Deadline
 from running import PATIENCE, RunningApp, wait_until
 from svcd.policy.lifecycle import Happening, State
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 IS_LONG = SECONDS >= 60
 FATAL_DAEMON = (sys.executable, "-P", str(Path(__file__).with_name("fatal_daemon.py")))
-LIMIT = 5.0
-"""Seconds in which nothing may be left. The promise is 2; the rest is for a machine that does other things as well."""
 GRACE = 0.5
 DELAYS = (None, 0.0, 0.002, 0.02)
 """Seconds from the transition to the deaths, when what it orders is on its way. None: before it does anything."""
@@ -92,11 +91,12 @@ def test_nothing_is_left(make_app: MakeApp, measured: Callable[[str, float], Non
     if chosen.is_followed:
         app.up()
         app.svcd("down")
-        app.assert_gone(within=LIMIT)
+        app.assert_gone()
         return
     wait = GRACE if chosen.victims == ("daemon",) and chosen.grace else 0.0
-    app.assert_gone(within=LIMIT + wait)
-    wait_until(lambda: not left_behind(app), f"no file to be left: {left_behind(app)}", within=LIMIT)
+    deadline = Deadline.promised(after=wait)
+    app.assert_gone(within=deadline)
+    wait_until(lambda: not left_behind(app), f"no file to be left: {left_behind(app)}", within=deadline)
     measured("kill -9 at any transition: nothing left after", time.monotonic() - began - wait)
 
 
