@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,19 +42,19 @@ class Fate:
 
     def take(self) -> None:
         """Install it in the state machine of replicas."""
-        step, perform, enter = replicas.step, replicas.Replica._perform, replicas.Replica._enter
+        step, actions, enter = replicas.step, replicas.Replica.ACTIONS, replicas.Replica._enter
 
         def noted(state: State, happening: Happening) -> Transition | None:
             self.now = state, happening
             return step(state, happening)
 
-        def performed(replica: Replica, action: Action) -> None:
+        def performed(action: Action, replica: Replica) -> None:
             is_it = replica.spec.name == SUBJECT and self.now == self.at
             if self.now == (State.STARTING, Happening.HELD) and not is_it:
                 self.note("held")
             if is_it and self.delay is None:
                 self.strike()
-            perform(replica, action)
+            actions[action](replica)
             if is_it and self.delay is not None:
                 threading.Timer(self.delay, self.strike).start()
 
@@ -67,8 +68,8 @@ class Fate:
                 self.note("ready")
 
         replicas.step = noted
-        replicas.Replica._perform = performed  # type: ignore[method-assign]  # that is what this program is for
-        replicas.Replica._enter = entered  # type: ignore[method-assign]  # as above
+        replicas.Replica.ACTIONS = {action: partial(performed, action) for action in actions}
+        replicas.Replica._enter = entered  # type: ignore[method-assign]  # that is what this program is for
 
     def note(self, what: str) -> None:
         """Let the subject, or who it waits for, go on."""
