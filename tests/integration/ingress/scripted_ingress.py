@@ -50,6 +50,20 @@ async def echo(args: dict[str, Any]) -> list[Any]:
     return [args["type"] or "application/octet-stream", args["body"]]
 
 
+class Hanging:
+    """An api that never ends of itself: tells when it runs, and when it was cancelled."""
+
+    def __init__(self) -> None:
+        self.started, self.cancelled = trio.Event(), trio.Event()
+
+    async def __call__(self, _args: dict[str, Any]) -> None:
+        self.started.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.cancelled.set()
+
+
 @dataclass
 class Running:
     """The parts of a running ingress."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from scripted_ingress import Hanging
 
 from svcd_ipc.errors import (
     CallError,
@@ -256,13 +257,7 @@ async def test_a_failed_entry_is_503_with_its_reason(ingress: Running, http: Htt
 
 
 async def test_a_lost_replica_is_502_at_once(ingress: Running, http: Http, nursery: trio.Nursery) -> None:
-    running = trio.Event()
-
-    async def hang(_args: dict[str, Any]) -> None:
-        running.set()
-        await trio.sleep_forever()
-
-    ingress.entry.apis["hang"] = hang
+    ingress.entry.apis["hang"] = hang = Hanging()
     answers = []
 
     async def ask() -> None:
@@ -270,7 +265,7 @@ async def test_a_lost_replica_is_502_at_once(ingress: Running, http: Http, nurse
 
     async with trio.open_nursery() as asking:
         asking.start_soon(ask)
-        await running.wait()
+        await hang.started.wait()
         (replica,) = ingress.client.route("Mood").replicas.values()
         assert replica.channel is not None
         replica.channel.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from scripted_ingress import MAX_BODY
+from scripted_ingress import MAX_BODY, Hanging
 
 from svcd.ingress import exchange
 
@@ -83,22 +83,13 @@ async def test_a_body_that_never_comes_is_408(
 
 
 async def test_a_client_that_goes_away_cancels_the_call(ingress: Running) -> None:
-    started, cancelled = trio.Event(), trio.Event()
-
-    async def hang(_args: dict[str, Any]) -> None:
-        started.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
-
-    ingress.entry.apis["hang"] = hang
+    ingress.entry.apis["hang"] = hang = Hanging()
     async with await ingress.connect() as http:
         await http.send_head("POST", "/hang", {"content-length": "0"})
         await http.end_body()
-        await started.wait()
+        await hang.started.wait()
         assert ingress.app.in_flight == 1
-    await cancelled.wait()
+    await hang.cancelled.wait()
     while ingress.app.in_flight or len(ingress.connections):
         await trio.lowlevel.checkpoint()
     assert ingress.log == ""
@@ -107,22 +98,13 @@ async def test_a_client_that_goes_away_cancels_the_call(ingress: Running) -> Non
 @pytest.mark.parametrize("requests", [1, 2, 20])
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_pipelining_client_that_goes_away_is_noticed_too(ingress: Running, requests: int, reset: bool) -> None:
-    started, cancelled = trio.Event(), trio.Event()
-
-    async def hang(_args: dict[str, Any]) -> None:
-        started.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
-
-    ingress.entry.apis["hang"] = hang
+    ingress.entry.apis["hang"] = hang = Hanging()
     async with await ingress.connect() as http:
         await http.stream.send_all(b"POST /hang HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n1" * requests)
-        await started.wait()
+        await hang.started.wait()
         if reset:
             http.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    await cancelled.wait()
+    await hang.cancelled.wait()
     while ingress.app.in_flight or len(ingress.connections):
         await trio.lowlevel.checkpoint()
     assert len(ingress.entry.calls) == 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from http_client import Http
-from scripted_ingress import ScriptedEntry, echo, serve_entry
+from scripted_ingress import Hanging, ScriptedEntry, echo, serve_entry
 
 import svcd.worker
 from svcd.ingress import main as ingress_main
@@ -184,22 +184,13 @@ async def in_process(daemon: Daemon, nursery: trio.Nursery, monkeypatch: pytest.
 
 
 async def test_a_request_that_does_not_end_is_given_up_after_the_grace(daemon: Daemon, in_process: io.StringIO) -> None:
-    started, cancelled = trio.Event(), trio.Event()
-
-    async def hang(_args: dict[str, Any]) -> None:
-        started.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            cancelled.set()
-
-    daemon.entry.apis["hang"] = hang
+    daemon.entry.apis["hang"] = hang = Hanging()
     async with await daemon.connect() as http:
         await http.send_head("POST", "/hang", {"content-length": "0"})
         await http.end_body()
-        await started.wait()
+        await hang.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await cancelled.wait()
+        await hang.cancelled.wait()
         await daemon.channels[0].closed.wait()
     assert in_process.getvalue() == "stopped with 1 connections whose requests did not end within 0.05 s\n"
 

@@ -7,25 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from worker_rig import LIMIT, Rig, rig, until, until_health
+from worker_rig import LIMIT, Rig, until, until_health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-@pytest.fixture
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    monkeypatch.setenv("WORKER_NOTES", str(folder))
-    return folder
-
-
-@pytest.fixture
-async def box(tmp_path: Path, notes: Path) -> AsyncIterator[Rig]:
-    async with rig(tmp_path) as made:
-        yield made
 
 
 async def test_64_callers_are_run_together_and_get_their_own_rows(box: Rig) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from worker_rig import HERE, IDLE, LIMIT, Rig, rig, until, until_health
+from worker_rig import HERE, IDLE, LIMIT, Rig, until, until_health
 
 from svcd_ipc.errors import (
     Busy,
@@ -23,24 +23,9 @@ from svcd_ipc.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 NEVER_IN_A_REPLICA = {"click", "psutil", "tomli", "pynvml", "hypercorn", "starlette"}
-
-
-@pytest.fixture
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    monkeypatch.setenv("WORKER_NOTES", str(folder))
-    return folder
-
-
-@pytest.fixture
-async def box(tmp_path: Path, notes: Path) -> AsyncIterator[Rig]:
-    async with rig(tmp_path) as made:
-        yield made
 
 
 async def test_replica_serves_both_colours_and_says_its_load(box: Rig) -> None:

@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from worker_rig import LIMIT, Process, Rig, rig
+from worker_rig import LIMIT, Process, Rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from svcd_ipc.channel import Channel
 
 MIB = 1024 * 1024
 MOST_AHEAD = 20
 """Items of 1 MiB that may be on the way: 4 MiB of the stream, what waits in the outbox, and in the sockets."""
-
-
-@pytest.fixture
-async def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    monkeypatch.setenv("WORKER_NOTES", str(tmp_path))
-    async with rig(tmp_path) as made:
-        yield made
 
 
 def memory(process: Process) -> int:
