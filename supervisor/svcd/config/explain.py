@@ -74,7 +74,6 @@ class Explanation:
 
     def __init__(self, documents: Documents, graph: dict[str, Any], default_python: str = "") -> None:
         self.problems: list[Problem] = []
-        self._documents = documents
         self._graph = graph = with_commands(documents, graph)
         self._stack = stack_of(documents, graph, self.problems)
         self._computed: dict[KeyPath, Any] = {("app", "name"): safe_name(documents.root.name)}
