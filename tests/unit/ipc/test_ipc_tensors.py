@@ -29,7 +29,7 @@ SIZES = (0, 10, ATTACH, LEND, LARGE)
 def torch() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It is not this import that is tested.
-        import torch  # type: ignore[import-not-found, unused-ignore]  # optional
+        import torch  # type: ignore[import-not-found, unused-ignore]  # not everybody has it
     return torch
 
 
