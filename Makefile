@@ -53,9 +53,13 @@ native: $(STAMP) ## compile the core of svcd_ipc for this interpreter (half a mi
 pure:            ## remove what `make native` made
 	rm -rf ipc/svcd_ipc/compiled
 
-# More workers than most machines have cores to spare: they wait for processes most of the time.
+# The tests start thousands of processes; without this each would compile all it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
+
+# More workers than most machines have cores to spare: they wait for processes most of the time. The longest modules go
+# first (tests/conftest.py), not those with the most tests: else a worker is alone with one at the end.
 test: $(STAMP)   ## run all tests; the summary says what was skipped and why
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(STAMP)   ## ten minutes of full load and 10,000 clients that go away: does anything grow, is anything left?
 	SVCD_SOAK_SECONDS=600 $(BIN)/python -m pytest -s tests/integration/test_soak.py

@@ -1,6 +1,9 @@
 """Compile what never waits of svcd_ipc with mypyc: `make native`, and wheels that are built with SVCD_NATIVE=1.
 
-    python packaging/compile_core.py [FOLDER]    writes extension modules and a stamp; default ipc/svcd_ipc/compiled
+    python packaging/compile_core.py [FOLDER [LEVEL]]    writes extension modules and a stamp
+
+FOLDER is ipc/svcd_ipc/compiled unless given. LEVEL is how hard the compiler tries to make fast code, 0 to 3: 2 unless
+given; the same code with 0 is made in half the time.
 
 The source stays the one truth: what is compiled here runs interpreted elsewhere, and a folder whose stamp does not fit
 the source is passed over (`svcd_ipc.core`).
@@ -32,7 +35,7 @@ and raises it again at the next await. What waits has modules of its own: see
 docs/internals.md."""
 
 
-def compile_core(folder: Path) -> None:
+def compile_core(folder: Path, level: str = "2") -> None:
     """Fill a folder with the extension modules and their stamp. Ends the process where mypy or the compiler refuses."""
     folder = folder.resolve()
     core = run_path(str(PACKAGE / "core.py"))  # by its path: a wheel is built where svcd_ipc is not installed
@@ -43,7 +46,7 @@ def compile_core(folder: Path) -> None:
     lines = [f"{name} {source_hash((PACKAGE / f'{name}.py').read_bytes()).hex()}\n" for name in MODULES]
     with tempfile.TemporaryDirectory() as scratch:
         options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={scratch}/cache", *files]
-        extensions = mypycify(options, opt_level="2", debug_level="0", group_name="svcd_ipc.core", target_dir=scratch)
+        extensions = mypycify(options, opt_level=level, debug_level="0", group_name="svcd_ipc.core", target_dir=scratch)
         command = Distribution({"name": "svcd_ipc", "ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib = command.build_temp = scratch
         command.ensure_finalized()
@@ -56,4 +59,4 @@ def compile_core(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    compile_core(Path(sys.argv[1]) if len(sys.argv) > 1 else COMPILED)
+    compile_core(Path(sys.argv[1]) if len(sys.argv) > 1 else COMPILED, *sys.argv[2:])

@@ -31,6 +31,21 @@ settings.register_profile("svcd", settings(), deadline=None, suppress_health_che
 settings.register_profile("fuzz", settings(), max_examples=5_000, deadline=None)  # for `make fuzz`
 settings.load_profile("svcd")
 
+HERE = Path(__file__).parent
+LONGEST = (
+    "chaos/test_adoption.py",
+    "chaos/test_adoption_ends.py",
+    "chaos/test_daemon_deaths.py",
+    "docs/test_docs_snippets.py",
+    "graphs/test_graphs.py",
+    "integration/commands/test_command_services.py",
+    "integration/keeper/test_keeper_children.py",
+    "integration/keeper/test_keeper_deaths.py",
+    "integration/test_compiled_core.py",
+    "integration/worker/test_worker_replica.py",
+)
+"""Modules to begin with: all other workers wait for a long one that is begun last."""
+
 
 def pytest_collection_finish() -> None:
     """Leave the thousands of tests that were collected, which stay for good, out of every later garbage collection."""
@@ -85,7 +100,10 @@ def open_folder() -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, and so count, what this machine cannot run."""
+    """Skip, and so count, what this machine cannot run; and begin with the longest, whatever order there is else."""
+    first = {HERE / name for name in LONGEST}
+    if lost := [path for path in first if not path.exists()]:
+        raise pytest.UsageError(f"{__file__}: LONGEST names what is not there: {lost}")
     lacking = {
         "root": None if os.geteuid() == 0 else "needs root",
         "cgroup": _why_no_memory_groups(),
@@ -97,6 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for capability, reason in lacking.items():
             if reason and item.get_closest_marker(capability):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    items.sort(key=lambda item: item.path not in first)
 
 
 def _why_no_memory_groups() -> str | None:

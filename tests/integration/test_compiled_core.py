@@ -47,7 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C compiler, or no headers of this Python (install gcc and python3-dev)")
     tree = tmp_path_factory.mktemp("compiled")
     shutil.copytree(ROOT / "ipc" / "svcd_ipc", tree / "svcd_ipc", ignore=shutil.ignore_patterns("compiled", "__pyc*"))
-    built = run(ROOT / "packaging" / "compile_core.py", tree / "svcd_ipc" / "compiled")
+    built = run(ROOT / "packaging" / "compile_core.py", tree / "svcd_ipc" / "compiled", "0")
     assert built.returncode == 0, built.stdout
     return tree
 
