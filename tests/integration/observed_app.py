@@ -69,7 +69,8 @@ class Own:
 class Narrow:
     @svcd.api
     async def slow(self) -> None:
-        await trio.sleep(0.2)
+        """Ends when another call has been refused."""
+        await appears("Overloaded")
 
 
 @svcd.service
@@ -144,6 +145,7 @@ class Entry:
                 told.append(str(await getattr(call, "to_async", call)()))
             except svcd.CallError as error:
                 told.append(type(error).__name__)
+                (HERE / type(error).__name__).touch()
 
         async with trio.open_nursery() as nursery:
             for _ in range(times):
@@ -179,7 +181,7 @@ max_connections = 4
 header_timeout = "300ms"
 body_timeout = "300ms"
 idle_timeout = "1s"
-total_timeout = "2s"
+total_timeout = "4s"
 
 [app.cors]
 origins = ["https://a.example"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from running import wait_until
+from running import PATIENCE, wait_until
+from svcd.link.blocking import BlockingClient
 
 if TYPE_CHECKING:
     from conftest import MakeApp
@@ -76,6 +77,8 @@ def fill(path: Path) -> None:
 
 
 def unwritten(app: RunningApp) -> list[str]:
-    """Give the daemon something to write, and return what it says it could not."""
-    app.svcd("scale", "Entry=1")
+    """Give the daemon something to write, more than the last pages of its files hold; return what it could not."""
+    with BlockingClient(app.runtime / "control.sock", {"role": "test"}) as daemon:
+        for _ in range(50):
+            daemon.call("scale", {"service": "Entry", "replicas": 1}, timeout=PATIENCE)
     return [line for line in app.svcd("status").stdout.splitlines() if "cannot be written" in line]

@@ -17,7 +17,7 @@ APP = """
 
     import svcd
 
-    @svcd.service(traffic={"max_concurrency": 1, "timeout": 0.3})
+    @svcd.service(traffic={"max_concurrency": 1, "timeout": 1})
     class Slow:
         @svcd.api
         def wait_for(self, path: str) -> str:
@@ -30,6 +30,9 @@ APP = """
 def test_an_abandoned_call_keeps_its_slot_until_its_thread_is_free(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app(APP, entry="Slow").up()
     door = tmp_path / "door"
+    assert app.post("wait_for", {"path": str(tmp_path)})[0] == 200, (
+        "the first call, which takes longest, has come through"
+    )
     assert app.post("wait_for", {"path": str(door)})[0] == 504
     row = wait_until(lambda: (row := app.row("Slow"))["in_flight"] == 1 and row, "the slot to be held")
     assert row["reason"] == "1 abandoned call still runs"

@@ -49,10 +49,18 @@ SERVICE = """
             pass
 
 
-    @svcd.service(traffic={"timeout": 2})
+    @svcd.service
+    class Idle:
+        @svcd.api
+        async def wait(self) -> None:
+            await trio.sleep(60)
+
+
+    @svcd.service
     class Top:
         narrow = svcd.depends(Narrow)
         doomed = svcd.depends(Doomed)
+        idle = svcd.depends(Idle, timeout=0.1)
 
         @svcd.api
         async def crowd(self) -> None:
@@ -75,6 +83,10 @@ SERVICE = """
             await trio.sleep(seconds)
 
         @svcd.api
+        async def wait_in_vain(self) -> None:
+            await self.idle.wait()
+
+        @svcd.api
         async def fail(self) -> None:
             raise ValueError("no")
 
@@ -86,7 +98,7 @@ PROVOKED: dict[str, Callable[[svcd.Client], Any]] = {
     "InvalidArgument": lambda client: client.call("wait", seconds="long"),
     "Overloaded": lambda client: client.call("crowd"),
     "ReplicaLost": lambda client: client.call("lose"),
-    "DeadlineExceeded": lambda client: client.call("wait", seconds=60),
+    "DeadlineExceeded": lambda client: client.call("wait_in_vain"),
     "RemoteError": lambda client: client.call("fail"),
     "BadResult": lambda client: client.call("bad"),
     "UnknownApi": lambda client: client.call("wiat"),

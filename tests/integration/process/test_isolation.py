@@ -176,7 +176,7 @@ def test_the_place_was_polluted(app: RunningApp) -> None:
     assert app.daemon is not None
     pid = app.daemon.pid
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 5
+    assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + 5, 19)  # see polluter.py
     assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "500\n"
     assert int(status["SigBlk"], 16) >> (signal.SIGUSR2 - 1) & 1
     assert int(status["SigIgn"], 16) >> (signal.SIGUSR1 - 1) & 1
