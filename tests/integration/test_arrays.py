@@ -123,7 +123,7 @@ def test_arrays_are_the_same_under_up(make_app: MakeApp, toml: str) -> None:
     for _ in range(3):
         assert app.post("check", {}) == (200, EXPECTED)
     assert app.post("used", {}) == (200, 0)  # nothing is kept once the calls are over, neither here nor there
-    pids = {row["service"]: row["pid"] for row in app.ps()}
+    pids = {row["service"]: row["pid"] for row in app.rows()}
     assert arenas_of(pids["Deep"]) == 2
     assert arenas_of(pids["Model"]) == 3  # its own, that of Deep, and that of Entry or, colocated, of the ingress
     assert set(Path("/dev/shm").iterdir()) <= before

@@ -42,7 +42,7 @@ TOML = """
 
 
 def ready(app: RunningApp) -> list[int]:
-    return [row["pid"] for row in app.ps() if row["service"] == "Worker" and row["state"] == "ready"]
+    return [row["pid"] for row in app.rows() if row["service"] == "Worker" and row["state"] == "ready"]
 
 
 def changes(app: RunningApp) -> list[tuple[str, str, str]]:
@@ -82,7 +82,7 @@ def test_an_operator_s_number_stays(make_app: MakeApp) -> None:
         try:
             calls = [pool.submit(app.post, "pid", {"until": str(released)}) for _ in range(12)]
             wait_until(
-                lambda: [row["in_flight"] for row in app.ps() if row["service"] == "Worker"] == [6, 6], "12 calls"
+                lambda: [row["in_flight"] for row in app.rows() if row["service"] == "Worker"] == [6, 6], "12 calls"
             )
         finally:
             released.touch()

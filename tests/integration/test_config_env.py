@@ -84,7 +84,7 @@ def env(app: RunningApp, target: str, *options: str) -> dict[str, str]:
 
 def test_it_is_what_the_kernel_says(app: RunningApp) -> None:
     app.up()
-    rows = app.ps()
+    rows = app.rows()
     assert {row["service"] for row in rows} == {"ingress", "Entry", "Helper"}
     for row in rows:
         target = f"{row['service']}/{row['replica']}"
@@ -165,7 +165,7 @@ def test_what_is_not_there(app: RunningApp, target: str, code: int, told: str) -
 
 def test_replicas_that_are_not_there(app: RunningApp) -> None:
     app.up()
-    there = ", ".join(f"Helper/{row['replica']}" for row in app.ps() if row["service"] == "Helper")
+    there = ", ".join(f"Helper/{row['replica']}" for row in app.rows() if row["service"] == "Helper")
     assert app.svcd("env", "Helper/7", code=4).stderr == f"svcd: no replica Helper/7; there is {there}\n"
     assert "no service Hepler; this app has Entry, Helper, ingress" in app.svcd("env", "Hepler", code=4).stderr
 

@@ -114,7 +114,7 @@ def threads_of_a_share(service: str) -> Callable[[RunningApp], None]:
 
 
 def min_replicas(app: RunningApp) -> None:
-    assert len([row for row in app.ps() if row["service"] == "Plain"]) == 2
+    assert len([row for row in app.rows() if row["service"] == "Plain"]) == 2
 
 
 def timeout(app: RunningApp) -> None:
@@ -157,7 +157,7 @@ def drain_timeout(app: RunningApp) -> None:
     with subprocess.Popen(command, env=app.env, cwd=app.base, stdout=subprocess.PIPE, text=True) as calls:
         wait_until(lambda: [app.row("Draining", index)["in_flight"] for index in (0, 1)] == [1, 1], "both calls to run")
         app.svcd("scale", "Draining=1")
-        wait_until(lambda: [row["service"] for row in app.ps()].count("Draining") == 1, "a replica to go")
+        wait_until(lambda: [row["service"] for row in app.rows()].count("Draining") == 1, "a replica to go")
         (app.folder / "wake").touch()
         outcomes = json.loads(calls.communicate(timeout=PATIENCE)[0])
     assert sorted(outcome == "done" for outcome in outcomes) == [False, True], outcomes
@@ -165,7 +165,7 @@ def drain_timeout(app: RunningApp) -> None:
 
 def stop_timeout(app: RunningApp) -> None:
     app.svcd("scale", "Stopping=1")
-    wait_until(lambda: [row["service"] for row in app.ps()].count("Stopping") == 1, "a replica to go")
+    wait_until(lambda: [row["service"] for row in app.rows()].count("Stopping") == 1, "a replica to go")
     assert not (app.folder / "stopped in its own time").exists()
 
 

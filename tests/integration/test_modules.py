@@ -41,7 +41,7 @@ def test_a_replica_holds_nothing_of_the_daemon_and_nobody_else_holds_user_code(m
         assert not NOT_IN_A_REPLICA & held
         assert not {name for name in held if name.startswith(("svcd.cli", "svcd.config", "svcd.runtime", "svcd.host"))}
     assert app.post("modules")[0] == 200
-    replicas = {row["pid"] for row in app.ps() if row["service"] != "ingress"}
+    replicas = {row["pid"] for row in app.rows() if row["service"] != "ingress"}
     importers = set(map(int, (app.folder / "imported-by").read_text().split()))
     assert replicas <= importers
     # Beside the replicas, only the child that read the graph, which has gone.

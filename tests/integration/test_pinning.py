@@ -60,7 +60,7 @@ def test_every_replica_has_gpus_of_its_own(make_app: MakeApp, fake_box: FakeBox)
     stray = {"CUDA_VISIBLE_DEVICES": "7", "CUDA_DEVICE_ORDER": "FASTEST_FIRST", "CUDA_HOME": "/stray"}
     box = fake_box(GPU * 5)
     app = make_app(MODELS, toml, entry="Plain", env={**box, **stray}).up()
-    rows = {f"{row['service']}/{row['replica']}": row for row in app.ps()}
+    rows = {f"{row['service']}/{row['replica']}": row for row in app.rows()}
     for name, count in {"One/0": 1, "One/1": 1, "Two/0": 2, "Plain/0": 0, "ingress/0": 0}.items():
         assert len(rows[name]["gpus"]) == count, name
         assert devices(rows[name]) == rows[name]["gpus"], name
@@ -79,12 +79,12 @@ def test_every_replica_has_gpus_of_its_own(make_app: MakeApp, fake_box: FakeBox)
 def test_a_killed_replica_comes_back_on_its_gpus(make_app: MakeApp, fake_box: FakeBox) -> None:
     toml = "[services.One]\nscaling = { min_replicas = 2 }\n"
     app = make_app(MODELS, toml, entry="Plain", env=fake_box(GPU * 4)).up()
-    before = {(row["service"], row["replica"]): row["gpus"] for row in app.ps()}
+    before = {(row["service"], row["replica"]): row["gpus"] for row in app.rows()}
     pid = app.row("One")["pid"]
     os.kill(pid, signal.SIGKILL)
     back = wait_until(lambda: (row := app.row("One"))["state"] == "ready" and row["pid"] != pid and row, "One/0 again")
     assert devices(back) == back["gpus"]
-    assert {(row["service"], row["replica"]): row["gpus"] for row in app.ps()} == before
+    assert {(row["service"], row["replica"]): row["gpus"] for row in app.rows()} == before
 
 
 def test_too_few_gpus_is_pending_with_the_arithmetic(make_app: MakeApp, fake_box: FakeBox) -> None:
@@ -250,7 +250,7 @@ def test_gpu_type_is_what_is_given(make_app: MakeApp, fake_box: FakeBox) -> None
         resources = { gpu = 1, gpu_type = "a10" }
     """
     app = make_app(MODELS, toml, entry="Plain", env=fake_box("four-mixed")).up()
-    given = {row["service"]: row["gpus"] for row in app.ps()}
+    given = {row["service"]: row["gpus"] for row in app.rows()}
     assert given["One"] == [uuid_of(0)]
     assert given["Two"] == [uuid_of(1)]
 

@@ -139,7 +139,7 @@ def test_an_app_outlives_the_terminal_that_shows_its_progress(make_app: MakeApp)
     shown.stderr.close()  # whoever read along is gone: `svcd up 2>&1 | head -1`
     app.daemon = shown
     wait_until(lambda: "Z ready after" in app.log("daemon"), "the app to be ready")
-    assert {row["state"] for row in app.ps()} == {"ready"}
+    assert {row["state"] for row in app.rows()} == {"ready"}
     assert end(app, signal.SIGINT) == 0
     assert_clean(app)
 
@@ -147,12 +147,12 @@ def test_an_app_outlives_the_terminal_that_shows_its_progress(make_app: MakeApp)
 def test_a_second_up_says_so_and_leaves_the_first_alone(make_app: MakeApp) -> None:
     app = make_app(PIPELINE, entry="Counter").up()
     assert app.daemon is not None
-    before = app.ps()
+    before = app.rows()
     for options in ((), ("-d",), ("-d", "--wait")):
         second = app.svcd("up", *options, code=1)
         expected = f"svcd: this app is running already (pid {app.daemon.pid}, {app.runtime}); `svcd down` stops it\n"
         assert second.stderr == expected
-    assert [(row["pid"], row["restarts"]) for row in app.ps()] == [(row["pid"], row["restarts"]) for row in before]
+    assert [(row["pid"], row["restarts"]) for row in app.rows()] == [(row["pid"], row["restarts"]) for row in before]
     assert app.post("count", {"text": "a b"}) == (200, 2)
 
 

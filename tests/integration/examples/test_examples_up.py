@@ -51,7 +51,7 @@ def test_digits_reads_the_held_out_pictures_right(digits: RunningApp) -> None:
 
 
 def test_digits_runs_every_service_in_its_own_process(digits: RunningApp) -> None:
-    rows = digits.ps()
+    rows = digits.rows()
     assert sorted(f"{row['service']}/{row['replica']}" for row in rows) == sorted(
         ["Digits/0", "Forest/0", "Kernel/0", "Preprocess/0", "Preprocess/1", "Vote/0", "ingress/0"]
     )

@@ -37,7 +37,7 @@ def test_it_answers_without_a_gpu(laptop: RunningApp) -> None:
     assert laptop.post("classify", {"text": RECIPE}) == (200, {"topic": "cooking"})
     assert laptop.post("classify", {"text": "a cold team in the second half"}) == (200, {"topic": "sport"})
     assert laptop.post("classify", {"text": "nothing of it"}) == (200, {"topic": "unknown"})
-    rows = [f"{row['service']}/{row['replica']}" for row in laptop.ps()]
+    rows = [f"{row['service']}/{row['replica']}" for row in laptop.rows()]
     assert sorted(rows) == ["Inference/0", "Pipeline/0", "Postprocess/0", "Preprocess/0", "Preprocess/1", "ingress/0"]
 
 
@@ -59,7 +59,7 @@ def test_inference_has_gpus_of_its_own(fake_box: Callable[[str], dict[str, str]]
     two = ("--set", "services.Inference.scaling.min_replicas=2")
     with RunningApp(FOLDER, env=fake_box("[[gpu]]\n" * 3), options=(*ANY_PORT, *smaller, *two)) as app:
         app.up()
-        rows = {f"{row['service']}/{row['replica']}": row for row in app.ps()}
+        rows = {f"{row['service']}/{row['replica']}": row for row in app.rows()}
         given = [rows[f"Inference/{index}"]["gpus"] for index in (0, 1)]
         assert [len(gpus) for gpus in given] == [1, 1]
         assert given[0] != given[1]

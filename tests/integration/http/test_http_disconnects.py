@@ -96,14 +96,14 @@ def resident(pid: int) -> int:
 @pytest.mark.timeout(600)
 async def test_random_disconnects_leave_nothing_behind(odd: RunningApp) -> None:
     port = urlsplit(odd.url).port or 0
-    pids = {row["service"]: row["pid"] for row in odd.ps()}
+    pids = {row["service"]: row["pid"] for row in odd.rows()}
     chance = random.Random(11)  # noqa: S311 - the same requests each time
     await shoot(port, REQUESTS // 3, chance)  # fills pools and buffers, and opens what stays open
     await trio.to_thread.run_sync(settle, odd)
     before = {name: (descriptors(pid), resident(pid)) for name, pid in pids.items()}
     await shoot(port, REQUESTS - REQUESTS // 3, chance)
     await trio.to_thread.run_sync(settle, odd)
-    assert {row["service"]: row["pid"] for row in odd.ps()} == pids  # nobody has died of it
+    assert {row["service"]: row["pid"] for row in odd.rows()} == pids  # nobody has died of it
     for name, pid in pids.items():
         files, memory = before[name]
         wait_until(lambda pid=pid, files=files: descriptors(pid) <= files, f"{name} to have {files} descriptors again")
@@ -116,6 +116,6 @@ def settle(app: RunningApp) -> None:
     """Wait until no process has a call, a queue, or a thread that somebody has given up on."""
 
     def is_quiet() -> bool:
-        return all(row["in_flight"] == 0 and not row.get("queued") for row in app.ps())
+        return all(row["in_flight"] == 0 and not row.get("queued") for row in app.rows())
 
     wait_until(is_quiet, "all calls to be over")

@@ -93,7 +93,7 @@ def test_a_client_that_leaves_cancels_all_that_the_application_had_started(every
         client.get("/web/wait")
     assert printed(everything).count("words wait") == began + 1
     wait_until(lambda: printed(everything).count("words are done") == began + 1, "the call below to be cancelled")
-    wait_until(lambda: all(row["in_flight"] == 0 for row in everything.ps()), "no call in flight")
+    wait_until(lambda: all(row["in_flight"] == 0 for row in everything.rows()), "no call in flight")
 
 
 def test_background_tasks_run_after_the_response(everything: RunningApp, http: httpx.Client) -> None:

@@ -25,7 +25,7 @@ def overeat(app: RunningApp) -> str:
     """Have the replica take too much; return how it ended, once there is another."""
     app.svcd("call", "Probe.eat", '{"mib": 400}', code=None)
     row = wait_until(
-        lambda: next((r for r in app.ps() if r["service"] == "Probe" and r["restarts"]), None), "a restart"
+        lambda: next((r for r in app.rows() if r["service"] == "Probe" and r["restarts"]), None), "a restart"
     )
     wait_until(lambda: app.row("Probe")["state"] == "ready", "the next one")
     assert app.row("Neighbour")["restarts"] == 0

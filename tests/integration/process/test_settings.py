@@ -105,7 +105,7 @@ def test_numpy_starts_as_many_threads_as_the_share_has_cores(make_app: MakeApp, 
 def test_what_does_not_fit_stays_pending_with_the_arithmetic(make_app: MakeApp, share: str, reason: str) -> None:
     app = make_app(SERVICE, f"[services.Probe]\nresources.{share}", entry="Probe").up(wait=False)
     wait_until((app.runtime / "control.sock").exists, "the daemon")
-    row = wait_until(lambda: next((r for r in app.ps() if r["service"] == "Probe" and r["reason"]), None), "a reason")
+    row = wait_until(lambda: next((r for r in app.rows() if r["service"] == "Probe" and r["reason"]), None), "a reason")
     assert row["state"] == "pending"
     assert row["reason"].startswith(reason)
 
@@ -118,8 +118,8 @@ def test_shares_that_only_fit_one_after_the_other(make_app: MakeApp) -> None:
         resources.cpu = 1
     """
     app = make_app(SERVICE, toml, entry="Probe").up()
-    taken = [os.sched_getaffinity(row["pid"]) for row in app.ps() if row["service"] == "Neighbour"]
+    taken = [os.sched_getaffinity(row["pid"]) for row in app.rows() if row["service"] == "Neighbour"]
     assert sorted(cpu for cpus in taken for cpu in cpus) == sorted(os.sched_getaffinity(0))
     app.svcd("scale", f"Neighbour={every + 1}", code=None)
-    row = wait_until(lambda: next((r for r in app.ps() if r["state"] == "pending" and r["reason"]), None), "a reason")
+    row = wait_until(lambda: next((r for r in app.rows() if r["state"] == "pending" and r["reason"]), None), "a reason")
     assert row["reason"] == f"needs 1 CPU; 0 of {every} free, {every} held by replicas"
