@@ -106,10 +106,14 @@ def test_check_looks_for_programs_that_are_named_by_their_path(make_app: MakeApp
     """
     app = make_app(SERVICE, toml, entry="Entry")
     refused = app.svcd("check", code=1).stderr.splitlines()
+    file = app.folder / "svcd.toml"
     assert [line for line in refused if "command" in line] == [
-        "svcd: services.Absent.command: /nowhere/vllm: no such file",
-        f"services.Plain.command: {app.folder}/svcd.toml: not executable; `chmod +x` makes it so",
-        "services.Folder.command: /tmp: not a file",
+        f"svcd: {file}:6:11: services.Absent.command: /nowhere/vllm: no such file",
+        '    6 | command = ["/nowhere/vllm", "serve"]',
+        f"{file}:8:11: services.Plain.command: {file}: not executable; `chmod +x` makes it so",
+        '    8 | command = ["./svcd.toml"]',
+        f"{file}:10:11: services.Folder.command: /tmp: not a file",
+        '   10 | command = ["/tmp"]',
     ]
 
 
@@ -123,7 +127,9 @@ def test_check_says_what_this_machine_cannot_give(make_app: MakeApp) -> None:
     """
     app = make_app(SERVICE, toml, entry="Entry")
     refused = app.svcd("check", code=1).stderr
-    assert f"services.Entry.cwd: {app.folder}/nowhere: no such folder\n" in refused
-    assert "services.Entry.resources.cpu: needs 100000 CPUs; this machine has " in refused
-    assert "services.Entry.resources.memory: needs 1000Ti" in refused
-    assert "services.Entry.user: " in refused
+    place = f"{app.folder}/svcd.toml"
+    assert f"svcd: {place}:6:7: services.Entry.cwd: {app.folder}/nowhere: no such folder\n" in refused
+    assert f"{place}:7:17: services.Entry.resources.cpu: needs 100000 CPUs; this machine has " in refused
+    assert f"{place}:8:20: services.Entry.resources.memory: needs 1000Ti" in refused
+    assert f"{place}:9:8: services.Entry.user: no user nobody-of-that-name on this machine" in refused
+    assert '\n    9 | user = "nobody-of-that-name"\n' in refused

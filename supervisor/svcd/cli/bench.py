@@ -10,23 +10,10 @@ from typing import Any
 import click
 
 from svcd.cli.common import EXIT_FAILURE, EXIT_USAGE, app_options, call_errors, daemon_of, fail, places_of, sources_of
+from svcd.cli.durations import Duration
 from svcd.cli.target import START_LIMIT, body_of, find, parts_of
-from svcd.values.units import parse_duration
 
 JSON_TYPE = "application/json"
-
-
-class Duration(click.ParamType[float]):
-    """Such as `10s`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read one."""
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command("bench")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svcd.cli.common import EXIT_TIMED_OUT, app_options, call_errors, daemon_of, fail, sources_of
+from svcd.cli.durations import Duration
 from svcd.cli.target import START_LIMIT, body_of, find, parts_of
 from svcd.link.blocking import BlockingClient
 from svcd_ipc.errors import DeadlineExceeded, ReplicaLost
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="SERVICE.API")
 @click.argument("body", metavar="[JSON]", default="{}")
 @app_options
-@click.option("--timeout", type=float, help="Seconds to wait for the answer. [default: the service's own timeout]")
+@click.option("--timeout", type=Duration(), help="How long to wait. [default: the service's own timeout]")
 @click.option("--type", "content_type", default="application/json", show_default=True, help="What the body is.")
 def command(
     target: str,

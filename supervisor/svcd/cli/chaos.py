@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from svcd.cli.bench import Duration
 from svcd.cli.common import (
     EXIT_FAILURE,
     EXIT_NO_SUCH_SERVICE,
@@ -21,6 +20,7 @@ from svcd.cli.common import (
     places_of,
     sources_of,
 )
+from svcd.cli.durations import Duration
 
 FAULTS = ("kill", "stop", "slow", "drop")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcd.cli.common import app_options, documents_of, fail, sources_of
+from svcd.cli.common import app_options, documents_of, sources_of
 from svcd.cli.graph import app_of
 from svcd.values.places import places
 from svcd.values.secrets import NOT_SHOWN, veil
@@ -17,7 +17,7 @@ from svcd.values.secrets import NOT_SHOWN, veil
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from svcd.values.specs import AppSpec, ServiceSpec
+    from svcd.values.specs import AppSpec, Http, ServiceSpec
 
 
 @click.command("check")
@@ -26,21 +26,10 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], *, as_json: bool) -> None:
     """Check the file and read the dependency graph; start nothing."""
     app = app_of(documents_of(sources_of(files, profile, sets)), for_this_box=True)
-    _check_here(app)
     if as_json:
         click.echo(json.dumps(asdict(_redacted(app)) | {"root": str(app.root)}, indent=2))
     else:
         _print(app)
-
-
-def _check_here(app: AppSpec) -> None:
-    from svcd.daemon import check_here  # noqa: PLC0415 - it imports psutil, which --help does without
-    from svcd.values.errors import SettingsError  # noqa: PLC0415 - as above
-
-    try:
-        check_here(app)
-    except SettingsError as error:
-        fail(str(error))
 
 
 def _redacted(app: AppSpec) -> AppSpec:
@@ -54,7 +43,7 @@ def _redacted(app: AppSpec) -> AppSpec:
 
 
 def _print(app: AppSpec) -> None:
-    click.echo(f"{app.name}: {len(app.services)} services, entry {app.entry}, http {app.http.host}:{app.http.port}")
+    click.echo(f"{app.name}: {len(app.services)} services, entry {app.entry}, http {_address(app.http)}")
     for service in app.services.values():
         click.echo(_line(service))
     if tasks := [api.name for api in app.services[app.entry].apis if api.is_task]:
@@ -62,6 +51,11 @@ def _print(app: AppSpec) -> None:
         click.echo(f"  {app.entry}'s tasks {', '.join(tasks)} are kept in {store}")
     for group in app.groups:
         click.echo(f"  {' and '.join(group)} share a process")
+
+
+def _address(http: Http) -> str:
+    host = f"[{http.host}]" if ":" in http.host else http.host
+    return f"{host}:{http.port}"
 
 
 def _line(service: ServiceSpec) -> str:

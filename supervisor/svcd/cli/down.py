@@ -21,6 +21,7 @@ from svcd.cli.common import (
     wait_ended,
     watched,
 )
+from svcd.cli.durations import Duration
 from svcd.cli.table import age, one_line
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _LOOK = 1.0
 @click.option(
     "--keep", is_flag=True, help="Stop the daemon alone; `svcd up` takes over what goes on, see orphan_grace."
 )
-@click.option("--timeout", type=float, default=120, show_default=True, help="Seconds to wait until all is gone.")
+@click.option("--timeout", type=Duration(), default="2m", show_default=True, help="How long to wait until all is gone.")
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], timeout: float, *, keep: bool) -> None:
     """Stop every service in order, callers first, and the daemon. An app that does not run is no error."""
     sources = sources_of(files, profile, sets)

@@ -70,7 +70,7 @@ def command(
 
 
 def _parse(target: str) -> tuple[str, int]:
-    found = re.fullmatch(r"([^/]+)(?:/([0-9]+))?", target)
+    found = re.fullmatch(r"([^/]+)(?:/([0-9]{1,9}))?", target)
     if found is None:
         fail(f"{target!r} is not SERVICE or SERVICE/N, such as Classifier or Classifier/1", EXIT_USAGE)
     return found[1], int(found[2] or 0)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svcd.cli.common import fail
-from svcd.config import ConfigError, check_box, resolve
-from svcd.values.errors import DiscoveryError
+from svcd.config import ConfigError, check_box, placed, resolve
+from svcd.values.errors import DiscoveryError, SettingsError
 
 if TYPE_CHECKING:
     from svcd.config import Documents
@@ -33,8 +33,8 @@ def graph_of(documents: Documents) -> tuple[dict[str, Any], str]:
 def app_of(documents: Documents, *, for_this_box: bool = False) -> AppSpec:
     """Return the whole app as it is to run, or end the command with all that is wrong with it.
 
-    `for_this_box` also compares what services ask for with what the machine has. That it has no GPUs is said, but
-    is no error, as what needs none runs all the same.
+    `for_this_box` also compares what services ask for with what the machine has and permits. That it has no GPUs is
+    said, but is no error, as what needs none runs all the same.
     """
     graph, python = graph_of(documents)
     try:
@@ -46,9 +46,20 @@ def app_of(documents: Documents, *, for_this_box: bool = False) -> AppSpec:
                 click.echo(
                     f"svcd: no GPUs here, so {', '.join(needing)} will stay pending: {inventory.problem}", err=True
                 )
+        if for_this_box:
+            _check_here(documents, graph, app)
     except ConfigError as error:
         fail(str(error))
     return app
+
+
+def _check_here(documents: Documents, graph: dict[str, Any], app: AppSpec) -> None:
+    from svcd.daemon import check_here  # noqa: PLC0415 - it imports psutil, which --help does without
+
+    try:
+        check_here(app)
+    except SettingsError as error:
+        raise placed(documents, graph, error.found) from None
 
 
 def read_inventory() -> Inventory:

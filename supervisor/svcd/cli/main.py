@@ -72,6 +72,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; part of svcd itself when the packed program starts one."""
+    _fill_closed_streams()
     if getattr(sys, "frozen", False):
         from svcd.cli.parts import begin  # noqa: PLC0415 - only the packed program gets here
 
@@ -86,6 +87,14 @@ def main() -> None:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         _cannot_write(error)
+
+
+def _fill_closed_streams() -> None:
+    """Lead standard streams that were closed before svcd began to nowhere, so that no socket gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The kernel gives the lowest number that is free, which is that of the stream.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _cannot_write(error: OSError) -> NoReturn:

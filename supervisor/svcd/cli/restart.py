@@ -18,6 +18,7 @@ from svcd.cli.common import (
     fail,
     sources_of,
 )
+from svcd.cli.durations import Duration
 from svcd.cli.table import colour_of, one_line
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.command("restart")
 @click.argument("target", metavar="SERVICE[/N]")
 @app_options
-@click.option("--timeout", type=float, help="Seconds after which to give up waiting (5); what was begun goes on.")
+@click.option("--timeout", type=Duration(), help="Give up waiting after so long (5); what was begun goes on.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects: replica, state, reason.")
 def command(
     target: str,
@@ -66,7 +67,7 @@ def command(
 
 
 def _parse(target: str) -> tuple[str, int | None]:
-    found = re.fullmatch(r"([^/]+)(?:/([0-9]+))?", target)
+    found = re.fullmatch(r"([^/]+)(?:/([0-9]{1,9}))?", target)
     if found is None:
         fail(f"{target!r} is not SERVICE or SERVICE/N, such as Classifier or Classifier/1", EXIT_USAGE)
     return found[1], None if found[2] is None else int(found[2])

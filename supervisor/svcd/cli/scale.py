@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from svcd.cli.common import EXIT_NO_SUCH_SERVICE, EXIT_USAGE, app_options, call_errors, daemon_of, fail, sources_of
+from svcd.values.specs import MOST_REPLICAS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,6 @@ def command(targets: tuple[str, ...], files: tuple[Path, ...], profile: str | No
 
 def _parse(target: str) -> tuple[str, int]:
     service, _, count = target.partition("=")
-    if not service or not count.isdecimal() or int(count) < 1:
-        fail(f"{target!r} is not SERVICE=N with N at least 1, such as Classifier=2", EXIT_USAGE)
+    if not service or not re.fullmatch("0*[1-9][0-9]{,3}", count) or int(count) > MOST_REPLICAS:
+        fail(f"{target!r} is not SERVICE=N with N from 1 to {MOST_REPLICAS}, such as Classifier=2", EXIT_USAGE)
     return service, int(count)

@@ -51,4 +51,4 @@ def body_of(text: str) -> bytes:
         except OSError as error:
             hint = "@FILE reads the body from a file, and - from standard input; an object stands in quotes: '{...}'"
             fail(f"{text[1:] or '@'}: {error.strerror}\n{hint}", EXIT_USAGE)
-    return text.encode()
+    return text.encode(errors="surrogateescape")  # the bytes of the command line, whatever the locale

@@ -23,6 +23,7 @@ from svcd.cli.common import (
     watched,
     words_of,
 )
+from svcd.cli.durations import Duration
 from svcd.cli.progress import Progress
 from svcd.config import ConfigError
 from svcd.values.errors import DaemonError
@@ -46,7 +47,7 @@ _STARTED = b"\0"
 @app_options
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return once replicas are being started.")
 @click.option("--wait", is_flag=True, help="Implies -d: return when the app is ready, or has failed and is stopped.")
-@click.option("--timeout", type=float, help="With --wait: seconds after which to give up waiting (5); it goes on.")
+@click.option("--timeout", type=Duration(), help="With --wait: give up waiting after so long (5); it goes on.")
 @click.option("--report-fd", type=int, hidden=True, help="Descriptor to close once replicas are being started.")
 def command(
     files: tuple[Path, ...],

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from svcd.config.load import Documents, Sources, read
 from svcd.config.problems import ConfigError, Problem
-from svcd.config.resolve import check_box, resolve
+from svcd.config.resolve import check_box, placed, resolve
 
-__all__ = ["ConfigError", "Documents", "Problem", "Sources", "check_box", "read", "resolve"]
+__all__ = ["ConfigError", "Documents", "Problem", "Sources", "check_box", "placed", "read", "resolve"]

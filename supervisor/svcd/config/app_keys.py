@@ -5,9 +5,9 @@ from __future__ import annotations
 from svcd.config.http_kinds import ORIGIN, TOKEN, Flag, Texts
 from svcd.config.keys import Key
 from svcd.config.kinds import Address, Choice, Duration, FilePath, Size, Target, Text, Whole
-from svcd.config.process_kinds import Groups
+from svcd.config.process_kinds import Between, Groups
 from svcd.config.task_keys import TASK_KEYS
-from svcd.values.specs import Cors, Http, HttpLimits, Logs
+from svcd.values.specs import MOST_REPLICAS, Cors, Http, HttpLimits, Logs
 
 _GRACE = 0.0
 _HTTP, _CLIENT, _CORS, _LOGS = Http(), HttpLimits(), Cors(), Logs()
@@ -77,7 +77,7 @@ APP_KEYS = (
     ),
     Key(
         "app.ingress.replicas",
-        Whole(1),
+        Between(1, MOST_REPLICAS),
         "Processes that take HTTP connections, all at the one address: for more requests than one core can pass on.",
         default=_HTTP.replicas,
     ),

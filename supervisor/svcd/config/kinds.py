@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from svcd.values.units import (
-    DURATION_FORMS,
     DURATION_PATTERN,
-    SIZE_FORMS,
+    LARGEST,
+    LONGEST,
     SIZE_PATTERN,
     format_duration,
     format_size,
@@ -81,7 +81,9 @@ class Kind(ABC):
 
 
 class Whole(Kind):
-    """A whole number of at least `minimum`."""
+    """A whole number of at least `minimum`, and small enough for all that counts with it."""
+
+    most: ClassVar[int] = 10**9
 
     def __init__(self, minimum: int) -> None:
         self.minimum = minimum
@@ -92,10 +94,12 @@ class Whole(Kind):
     def read(self, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < self.minimum:
             raise Wrong(f"expected a {self.label()}; {found(value)}")
+        if value > self.most:
+            raise Wrong(f"expected a whole number, at most {self.most}; {found(value)}")
         return value
 
     def json_schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.minimum}
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.most}
 
 
 class Duration(Kind):
@@ -110,8 +114,10 @@ class Duration(Kind):
     def read(self, value: object) -> float:
         try:
             seconds = parse_duration(value)
-        except ValueError:
-            raise Wrong(f"expected {DURATION_FORMS}; {found(value)}") from None
+        except ValueError as error:
+            raise Wrong(f"{error}; {found(value)}") from None
+        if seconds > LONGEST:
+            raise Wrong(f"expected a duration of at most 100 years; {found(value)}")
         if seconds == 0 and not self.zero:
             raise Wrong(f"expected a duration longer than zero; {found(value)}")
         return seconds
@@ -136,8 +142,10 @@ class Size(Kind):
     def read(self, value: object) -> int:
         try:
             size = parse_size(value)
-        except ValueError:
-            raise Wrong(f"expected {SIZE_FORMS}; {found(value)}") from None
+        except ValueError as error:
+            raise Wrong(f"{error}; {found(value)}") from None
+        if size > LARGEST:
+            raise Wrong(f"expected a size below 8192Pi; {found(value)}")
         if size == 0 and not self.zero:
             raise Wrong(f"expected a size of at least one byte; {found(value)}")
         return size
@@ -198,6 +206,7 @@ class Target(Kind):
     """Where a class is: `module:Class`."""
 
     textual = True
+    _form: ClassVar[str] = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*"
 
     def label(self) -> str:
         return "module:Class"
@@ -205,7 +214,7 @@ class Target(Kind):
     def read(self, value: object) -> str:
         if not isinstance(value, str):
             raise Wrong(f'expected "module:Class"; {found(value)}')
-        if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value) is None:
+        if re.fullmatch(self._form, value) is None:
             raise Wrong(f'expected "module:Class"; {found(value)}', self._meant(value))
         return value
 
@@ -213,14 +222,15 @@ class Target(Kind):
         # Looser than `read`: \w is ASCII for editors, and Python's names are not.
         return {"type": "string", "pattern": r"^[^\s:.]+(\.[^\s:.]+)*:[^\s:.]+$"}
 
-    @staticmethod
-    def _meant(value: str) -> str | None:
+    @classmethod
+    def _meant(cls, value: str) -> str | None:
         """Undo the usual slips: a path for the module, a dot for the colon."""
         module, _, name = value.partition(":")
         module = module.removesuffix(".py").removeprefix("./").replace("/", ".")
         if not name:
             module, _, name = module.rpartition(".")
-        return f'"{module}:{name}"' if module and name.isidentifier() else None
+        meant = f"{module}:{name}"
+        return f'"{meant}"' if re.fullmatch(cls._form, meant) else None
 
 
 class Address(Kind):

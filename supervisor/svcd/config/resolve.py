@@ -14,7 +14,7 @@ from svcd.config.commands import command_of, with_commands
 from svcd.config.dotenvs import env_files_layer
 from svcd.config.groups import check_groups, groups_of
 from svcd.config.layers import Layer, Reader, is_of_service, merge, spelled
-from svcd.config.origins import Decorator
+from svcd.config.origins import Decorator, dotted
 from svcd.config.paths import absolute
 from svcd.config.problems import ConfigError, Problem
 from svcd.config.pythons import interpreter, python_entry
@@ -39,7 +39,7 @@ from svcd.values.specs import (
 from svcd.values.tasks import TaskSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from _typeshed import DataclassInstance
 
@@ -89,6 +89,15 @@ def check_box(documents: Documents, graph: Report, inventory: Inventory) -> None
     stack = stack_of(documents, graph, [])
     if problems := [problem for name in graph["services"] for problem in check_gpus(stack, name, inventory)]:
         raise ConfigError(problems)
+
+
+def placed(documents: Documents, graph: Report, found: Iterable[tuple[schema.KeyPath, str]]) -> ConfigError:
+    """Return the error for values that are wrong for a reason found elsewhere, each with the place that set it."""
+    stack = stack_of(documents, with_commands(documents, graph), [])
+    return ConfigError(
+        stack[path][-1].problem(message) if path in stack else Problem(key=dotted(path), message=message)
+        for path, message in found
+    )
 
 
 def stack_of(documents: Documents, graph: Report, problems: list[Problem]) -> Stack:

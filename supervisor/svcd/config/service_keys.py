@@ -7,7 +7,7 @@ from svcd.config.envs import Env
 from svcd.config.keys import Key
 from svcd.config.kinds import Choice, Duration, FilePath, FilePaths, Size, Text, Whole
 from svcd.config.process_kinds import Between, Cores, Limit, Mask
-from svcd.values.specs import Limits, Probe, Process, Resources, Scaling, Traffic
+from svcd.values.specs import MOST_REPLICAS, MOST_THREADS, Limits, Probe, Process, Resources, Scaling, Traffic
 
 _RESOURCES, _TRAFFIC, _SCALING, _LIMITS = Resources(), Traffic(), Scaling(), Limits()
 _PROCESS, _PROBE = Process(), Probe()
@@ -47,10 +47,15 @@ SERVICE_KEYS = (
     Key("resources.gpu_type", _GPU_NAME, _GPU_TYPE, default_text="any"),
     Key("resources.cpu", Cores(), _CPU, default_text="no share of its own"),
     Key("resources.memory", Size(), _MEMORY, default_text="no limit"),
-    Key("scaling.min_replicas", Whole(1), "Replicas that are always kept.", default=_SCALING.min_replicas),
+    Key(
+        "scaling.min_replicas",
+        Between(1, MOST_REPLICAS),
+        "Replicas that are always kept.",
+        default=_SCALING.min_replicas,
+    ),
     Key(
         "scaling.max_replicas",
-        Whole(1),
+        Between(1, MOST_REPLICAS),
         "The most replicas; see [scaling](operating.md#scaling).",
         default_text="`min_replicas`",
         follows="services.*.scaling.min_replicas",
@@ -84,7 +89,13 @@ SERVICE_KEYS = (
         default=_TRAFFIC.max_queue,
         of="class",
     ),
-    Key("threads", Whole(1), "Threads of each replica that run its `def` apis.", default=1, of="class"),
+    Key(
+        "threads",
+        Between(1, MOST_THREADS),
+        "Threads of each replica that run its `def` apis.",
+        default=1,
+        of="class",
+    ),
     Key(
         "async_backend",
         Choice("trio", "asyncio"),

@@ -15,6 +15,7 @@ from svcd.control.story import story
 from svcd.control.strikes import Fault, strike
 from svcd.policy.environment import secret_names
 from svcd.policy.lifecycle import State
+from svcd.values.specs import MOST_REPLICAS
 from svcd_ipc.errors import InvalidArgument, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ class Control:
         name = self._name(service)
         if name is None:
             return self._unknown(service)
+        if not 1 <= replicas <= MOST_REPLICAS:
+            raise InvalidArgument(f"replicas: expected a whole number from 1 to {MOST_REPLICAS}; found {replicas}")
         command = self._app.spec.services[name].command
         if command and command.why_alone and replicas > 1:
             raise InvalidArgument(f"{name} {command.why_alone}")

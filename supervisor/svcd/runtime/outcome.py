@@ -67,7 +67,9 @@ class Outcome:
         is_replaced = before is not None and replica.generation > before and replica.state in _OVER
         if is_replaced or replica.state in _GIVEN_UP:
             self.replacing.pop(replica, None)
-        if unit.state == "failed" and unit.spec.name in self._needed and not self.ready.is_set():
+        if self.ready.is_set():  # the rest looks at every replica, and each change of a thousand comes here
+            return
+        if unit.state == "failed" and unit.spec.name in self._needed:
             self.give_up(unit.reason)
         self._judge()
 

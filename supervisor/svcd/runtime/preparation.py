@@ -6,13 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from svcd import __version__
-from svcd.config import check_box, resolve
+from svcd.config import check_box, placed, resolve
 from svcd.host.gpus import read_inventory
 from svcd.host.program import part_environment
 from svcd.runtime.ingress import with_ingress
 from svcd.runtime.launch import HTTP_SOCKET
 from svcd.runtime.reading import read_graph
 from svcd.runtime.settings import check_settings
+from svcd.values.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,10 @@ async def prepare(
         tell=tell,
     )
     app = resolve(documents, graph, default_python=program.python)
-    check_settings(app)
+    try:
+        check_settings(app)
+    except SettingsError as error:
+        raise placed(documents, graph, error.found) from None
     if any(service.resources.gpu_type for service in app.services.values()):
         check_box(documents, graph, await read_inventory(program.nvml, env=part_environment()))
     host, port = await processes.listen(HTTP_SOCKET, app.http.host, app.http.port)

@@ -15,58 +15,67 @@ from svcd.values.errors import SettingsError
 from svcd.values.specs import UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from svcd.values.machine import Machine
     from svcd.values.specs import AppSpec, Process, ServiceSpec
 
+    _Found = tuple[tuple[str, ...], str]
+
 
 def check_settings(app: AppSpec) -> None:
     """Raise SettingsError with all that can't be had."""
-    problems = [
-        f"services.{service.name}.{problem}"
-        for service in app.services.values()
-        for problem in (*_problems(service.process, privileged=os.geteuid() == 0), *_not_found(service))
-    ]
-    if problems:
-        raise SettingsError("\n".join(problems))
+    _raise(_unpermitted(app))
 
 
 def check_here(app: AppSpec, machine: Machine) -> None:
     """Raise SettingsError also with what is not here now: folders, and shares of the machine."""
-    problems = []
+    problems = _unpermitted(app)
     oneshots = {name for name, service in app.services.items() if service.command and service.command.is_oneshot}
     for service in app.services.values():
-        problems += [f"services.{service.name}.{problem}" for problem in _not_here(service, machine)]
+        problems += _of(service, _not_here(service, machine))
         if oneshots.isdisjoint(service.after):  # else one of them may be what makes it
-            problems += [f"services.{service.name}.{problem}" for problem in _no_program(service, app.root)]
-    try:
-        check_settings(app)
-    except SettingsError as error:
-        problems.insert(0, str(error))
+            problems += _of(service, _no_program(service, app.root))
+    _raise(problems)
+
+
+def _raise(problems: list[_Found]) -> None:
     if problems:
-        raise SettingsError("\n".join(problems))
+        raise SettingsError("\n".join(f"{'.'.join(path)}: {message}" for path, message in problems), tuple(problems))
 
 
-def _not_here(service: ServiceSpec, machine: Machine) -> Iterator[str]:
+def _of(service: ServiceSpec, problems: Iterable[tuple[str, str]]) -> list[_Found]:
+    return [(("services", service.name, *key.split(".")), message) for key, message in problems]
+
+
+def _unpermitted(app: AppSpec) -> list[_Found]:
+    privileged = os.geteuid() == 0
+    return [
+        problem
+        for service in app.services.values()
+        for problem in _of(service, (*_problems(service.process, privileged=privileged), *_not_found(service)))
+    ]
+
+
+def _not_here(service: ServiceSpec, machine: Machine) -> Iterator[tuple[str, str]]:
     cwd, wanted = service.process.cwd, service.resources
     if cwd and not Path(cwd).is_dir():
-        yield f"cwd: {cwd}: {'not a folder' if Path(cwd).exists() else 'no such folder'}"
+        yield "cwd", f"{cwd}: {'not a folder' if Path(cwd).exists() else 'no such folder'}"
     if wanted.cpu is not None and isinstance(shortage := share_cpus(wanted.cpu, machine, (), None), Shortage):
-        yield f"resources.cpu: {shortage.reason}"
+        yield "resources.cpu", shortage.reason
     if wanted.memory is not None and (lacking := share_memory(wanted.memory, machine, ())) is not None:
-        yield f"resources.memory: {lacking.reason}"
+        yield "resources.memory", lacking.reason
 
 
-def _no_program(service: ServiceSpec, root: Path) -> Iterator[str]:
+def _no_program(service: ServiceSpec, root: Path) -> Iterator[tuple[str, str]]:
     """A program that is named by its path, and can't be executed there."""
     if service.command is None or "/" not in service.command.argv[0] or "{" in service.command.argv[0]:
         return
     program = Path(service.process.cwd or root, service.command.argv[0])
     if not program.is_file():
-        yield f"command: {program}: {'not a file' if program.exists() else 'no such file'}"
+        yield "command", f"{program}: {'not a file' if program.exists() else 'no such file'}"
     elif not os.access(program, os.X_OK):
-        yield f"command: {program}: not executable; `chmod +x` makes it so"
+        yield "command", f"{program}: not executable; `chmod +x` makes it so"
 
 
 def user_ids(process: Process) -> list[int]:
@@ -79,24 +88,24 @@ def user_ids(process: Process) -> list[int]:
         raise SettingsError(str(error)) from None
 
 
-def _not_found(service: ServiceSpec) -> Iterator[str]:
+def _not_found(service: ServiceSpec) -> Iterator[tuple[str, str]]:
     """A program that its environment has no path to; one that is named by its path may come to be there yet."""
     if service.command is None or "/" in service.command.argv[0] or "{" in service.command.argv[0]:
         return
     path = service.envs.get("PATH", os.environ.get("PATH"))
     program = service.command.argv[0]
     if shutil.which(program, path=path) is None:
-        yield f"command: {program}: not found on the PATH of its environment ({path}); name it by its path"
+        yield "command", f"{program}: not found on the PATH of its environment ({path}); name it by its path"
 
 
-def _problems(process: Process, *, privileged: bool) -> Iterator[str]:
+def _problems(process: Process, *, privileged: bool) -> Iterator[tuple[str, str]]:
     try:
         user_ids(process)
     except SettingsError as error:
-        yield f"{'user' if process.user else 'group'}: {error}"
+        yield "user" if process.user else "group", str(error)
     if process.nice < 0 and not privileged:
-        yield f"nice: {process.nice} is above the usual priority, which only root may give; say 0 or more"
+        yield "nice", f"{process.nice} is above the usual priority, which only root may give; say 0 or more"
     for name, hard in too_high(process.rlimits, privileged=privileged).items():
         wanted = process.rlimits[name]
         said = "unlimited" if wanted == UNLIMITED else wanted
-        yield f"rlimits.{name}: {said} is above svcd's own hard limit of {hard}, which only root may exceed"
+        yield f"rlimits.{name}", f"{said} is above svcd's own hard limit of {hard}, which only root may exceed"

@@ -14,6 +14,11 @@ class ListenError(DaemonError):
 class SettingsError(DaemonError):
     """A service asks for something that this machine, or whoever runs svcd, can't give its processes."""
 
+    def __init__(self, message: str, found: tuple[tuple[tuple[str, ...], str], ...] = ()) -> None:
+        super().__init__(message)
+        self.found = found
+        """Each key at fault, as a path from the root of the configuration, and what is wrong with its value."""
+
 
 class DiscoveryError(DaemonError):
     """The dependency graph cannot be read."""

@@ -74,6 +74,12 @@ def default_concurrency(max_batch_size: int) -> int:
     return max(Traffic().max_concurrency, 2 * max_batch_size)
 
 
+MOST_REPLICAS = 1000
+"""Of one service. One machine runs no more processes to any use, and a slip of the finger is no order for a million."""
+MOST_THREADS = 1000
+"""Of one replica, which starts them all at once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """How many replicas there may be."""

@@ -24,6 +24,10 @@ SIZE_PATTERN = _SIZE
 DURATION_PATTERN = rf"{_NUMBER}|(?:{_NUMBER} ?(?:ms|us|[dhms]) ?)+"
 """Regular expressions, in the dialect of JavaScript too, of the texts that are read; the latter knows no limit."""
 SIZE_FORMS = 'a size such as "16Gi", "512Mi" or a number of bytes'
+LONGEST = 100 * 365 * 86400.0
+"""Seconds of the longest wait to ask for; not far beyond it clocks of the kernel and of Python overflow."""
+LARGEST = 2**63 - 1
+"""Bytes of the largest size that anybody may ask for: what the signed integers of files and databases hold."""
 DURATION_FORMS = 'a duration such as 30, "30s", "500ms" or "2m"'
 CPU_FORMS = 'a number of cores such as 2, 0.5 or "500m", at least "1m"'
 
@@ -33,7 +37,7 @@ def parse_size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
-    if found is None:
+    if found is None or len(found[0]) > 100:  # Python refuses to read thousands of digits
         raise ValueError(f"expected {SIZE_FORMS}")
     whole, fraction = found[1], found[2] or ""
     scale = int("1" + "0" * len(fraction))

@@ -31,11 +31,11 @@ def test_all_layers_are_told_of_at_once():
     )
     assert [line.splitlines()[0] for line in told] == [
         "svcd.toml:5:1: services.Model.threds: unknown key; did you mean threads?",
-        "more0.toml:2:11: services.Model.threads: expected a whole number, at least 1; found 0",
+        "more0.toml:2:11: services.Model.threads: expected a whole number from 1 to 1000; found 0",
         "SVCD__APP: app: expected a table; found 1",
         'SVCD__APP__HTTP__PORT: app.http: expected an address such as "127.0.0.1:3000", or a port; found a table',
         "SVCD__SERVICES__MODEL__THREADZ: services.MODEL.threadz: unknown key; did you mean threads?",
-        '--set services.Model.threads: expected a whole number, at least 1; found "none"',
+        '--set services.Model.threads: expected a whole number from 1 to 1000; found "none"',
         "--set nonsense: expected KEY=VALUE, such as services.NAME.threads=2",
         f"--set profiles.prod.app.http: {NO_PROFILES}",
         "--set ...: expected KEY=VALUE, such as services.NAME.threads=2",
@@ -59,7 +59,7 @@ def test_decorators_are_held_to_the_same_schema():
     assert told == [
         "service.py:12: services.Model.python: belongs in the TOML file: it is needed before the class is imported",
         "service.py:12: services.Model.resources.gpuu: unknown key; did you mean gpu?",
-        'service.py:12: services.Model.threads: expected a whole number, at least 1; found "many"',
+        'service.py:12: services.Model.threads: expected a whole number from 1 to 1000; found "many"',
         "service.py:12: services.Model.envs.A: " + Env.expected + "; write it in quotes",
     ]
 
