@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import budget_service
 from load import ARGUMENTS, TRACE
 
 from svcd_ipc import core, frames
@@ -223,6 +225,10 @@ def main() -> None:
     print(f"{trio.run(whole) * 1e6:8.2f}  a whole call in one event loop, which goes to sleep twice")
     print(f"{trio.run(crowded) * 1e6:8.2f}  a call of {CROWD} in flight, in one event loop")
     print(f"{trio.run(streamed) * 1e6:8.2f}  an item of a stream, in one event loop")
+    print("above the channel, where an app calls:")
+    with tempfile.NamedTemporaryFile() as pulse:
+        for name, seconds in trio.run(budget_service.least, ROUNDS * REPEATS, pulse.name).items():
+            print(f"{seconds * 1e6:8.2f}  {name}")
 
 
 if __name__ == "__main__":

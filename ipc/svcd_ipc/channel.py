@@ -101,6 +101,8 @@ class Channel:
     ) -> None:
         self.draining = False
         """The peer takes no new calls."""
+        self.has_ended = False
+        """No call can be made any more; `closed` is set later, once the connection's tasks are through."""
         self.closed = trio.Event()
         self.close_reason: Exception | None = None
         """Why the connection ended; None while it is open and when this side closed it."""
@@ -109,7 +111,6 @@ class Channel:
         self._welcome = welcome
         self._limits = limits
         self._speaks_first = speaks_first
-        self._is_ending = False
         self._nursery: trio.Nursery | None = None
         self._connection = Connection(limit=limits.frame)
         self._outbox = Outbox(self._sock, self._lost)
@@ -262,7 +263,7 @@ class Channel:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = self._calling.nursery = nursery
-                if self._is_ending:
+                if self.has_ended:
                     return
                 nursery.start_soon(write, self._outbox, self._sock)
                 if await self._shake_hands():
@@ -287,10 +288,10 @@ class Channel:
         if self._speaks_first:
             self._say_hello()
         with trio.move_on_after(self._limits.hello) as scope:
-            while not (self._caller.is_open or self._is_ending):
+            while not (self._caller.is_open or self.has_ended):
                 if not self._reader.take_one():
                     await self._reading.receive()
-                if self.peer is not None and self._handover.is_done and not self._is_ending:
+                if self.peer is not None and self._handover.is_done and not self.has_ended:
                     self._caller.is_open = True
                     self._calling.staging = self._answering.staging = self._handover.staging
         self._reader.recv = self._sock.recv
@@ -301,7 +302,7 @@ class Channel:
                     f"no {'arena' if self.peer else 'hello'} from the peer within {self._limits.hello:g} s"
                 )
             )
-        return not self._is_ending
+        return not self.has_ended
 
     # What came
 
@@ -342,9 +343,9 @@ class Channel:
         self._end(error)
 
     def _end(self, reason: Exception | None) -> None:
-        if self._is_ending:
+        if self.has_ended:
             return
-        self._is_ending = self._reader.has_ended = True
+        self.has_ended = self._reader.has_ended = True
         self.close_reason = reason
         if isinstance(reason, RemoteProtocolError):
             self._outbox.put(self._connection.send_goodbye(str(reason)), join=False)

@@ -23,7 +23,7 @@ from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays, wi
 from svcd.app.declare import apis_of
 from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
-from svcd.app.results import check_of
+from svcd.app.results import check_of, sure_kinds_of
 from svcd.app.streamed import is_streamed, streamed
 from svcd_ipc.errors import BadResult, InvalidArgument
 
@@ -164,6 +164,11 @@ class ApiSchema:
         None where nothing is to be checked before it travels; see `svcd.app.results`.
         """
         return check_of(self.hints.get("return", Any), self.title)
+
+    @cached_property
+    def sure_kinds(self) -> frozenset[type]:
+        """The types of results (or items) that `check` would give back as they are, and that are no iterators."""
+        return sure_kinds_of(self.hints.get("return", Any))
 
     @cached_property
     def rebuild(self) -> Callable[[Any], Any] | None:

@@ -31,10 +31,11 @@ class Line:
 
     def __init__(self, give_back: Callable[[ReplicaEnd], None]) -> None:
         self._give_back = give_back
-        self._waiters: deque[_Waiter] = deque()
+        self.waiters: deque[_Waiter] = deque()
+        """First come first."""
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def __repr__(self) -> str:
         return f"<Line [{len(self)} waiting]>"
@@ -42,15 +43,15 @@ class Line:
     @property
     def api(self) -> str:
         """What the first in line wants to call."""
-        return self._waiters[0].api
+        return self.waiters[0].api
 
     async def wait(self, api: str, seconds: float, *, at_head: bool) -> ReplicaEnd | None:
         """Return the replica that was handed over, None when the time was up first. Raises Dismissed."""
         waiter = _Waiter(api)
         if at_head:
-            self._waiters.appendleft(waiter)
+            self.waiters.appendleft(waiter)
         else:
-            self._waiters.append(waiter)
+            self.waiters.append(waiter)
         try:
             with trio.move_on_after(max(0.0, seconds)):
                 await waiter.event.wait()
@@ -65,18 +66,18 @@ class Line:
 
     def hand(self, replica: ReplicaEnd) -> None:
         """Give a replica, counted there already, to the first in line."""
-        waiter = self._waiters.popleft()
+        waiter = self.waiters.popleft()
         waiter.replica = replica
         waiter.event.set()
 
     def dismiss(self) -> None:
         """Send everybody away."""
-        for waiter in self._waiters:
+        for waiter in self.waiters:
             waiter.event.set()
-        self._waiters.clear()
+        self.waiters.clear()
 
     def _leave(self, waiter: _Waiter) -> None:
         if waiter.replica is not None:
             self._give_back(waiter.replica)
         elif not waiter.event.is_set():
-            self._waiters.remove(waiter)
+            self.waiters.remove(waiter)

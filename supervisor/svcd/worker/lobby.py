@@ -63,7 +63,7 @@ class Lobby:
 
     def handle(self, call: IncomingCall) -> Awaitable[Any]:
         """Run an admitted call, see `LiveService.handle`."""
-        if id(call) in self._waiting:
+        if self._waiting and id(call) in self._waiting:
             return self._handle_later(call)
         return self._live.handle(call)
 

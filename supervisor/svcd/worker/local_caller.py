@@ -155,6 +155,7 @@ class LocalCaller:
             raise Overloaded(f"{self.service}.{call.api}: {len(self._line)} calls wait already (max_queue)")
         waiter = (call, trio.Event())
         self._line.append(waiter)
+        self.live.lined_up = len(self._line)
         try:
             await waiter[1].wait()
         except BaseException:
@@ -162,6 +163,7 @@ class LocalCaller:
                 self.live.freed()
             else:
                 self._line.remove(waiter)
+                self.live.lined_up = len(self._line)
             raise
 
     async def run(self, call: IncomingCall) -> Any:
@@ -177,6 +179,7 @@ class LocalCaller:
     def _admit_next(self) -> None:
         while self._line and self.live.take(self._line[0][0]):
             self._line.popleft()[1].set()
+        self.live.lined_up = len(self._line)
 
 
 class LocalStream:

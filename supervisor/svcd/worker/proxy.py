@@ -84,7 +84,7 @@ class Edge:
 class ApiCall:
     """One api of a dependency, in both colours."""
 
-    __slots__ = ("__name__", "_edge", "_is_stream", "_retries", "_schema")
+    __slots__ = ("__name__", "_call", "_edge", "_is_plain", "_is_stream", "_retries", "_schema")
 
     def __init__(self, edge: Edge, name: str, *, is_stream: bool, idempotent: bool) -> None:
         self.__name__ = name
@@ -92,6 +92,9 @@ class ApiCall:
         self._is_stream = is_stream
         self._retries = edge.retries if idempotent else 0
         self._schema = edge.schemas.get(name)
+        self._call = edge.caller.call
+        self._is_plain = False
+        """Its calls are what the caller makes of them, with nothing around: known once it was called."""
 
     def __repr__(self) -> str:
         return f"<api {self._edge.caller.service}.{self.__name__}>"
@@ -99,6 +102,8 @@ class ApiCall:
     def to_async(self, *args: Any, **kwargs: Any) -> Any:
         """Return an awaitable of the result, or an async iterator of a stream's items."""
         named = self._bind(args, kwargs) if args else kwargs
+        if self._is_plain and not has_iterators(named):
+            return self._call(self.__name__, named, deadline=None, retries=self._retries)
         side = self._edge.side
         if side is None or not side.is_here:
             return self._on_trio(named)
@@ -126,8 +131,9 @@ class ApiCall:
             items = edge.caller.stream(self.__name__, named, deadline=deadline, inputs=inputs)
             rebuild = self._rebuild()
             return items if rebuild is None else RebuiltStream(items, rebuild)
-        call = edge.caller.call(self.__name__, named, deadline=deadline, retries=self._retries, inputs=inputs)
         rebuild = self._rebuild()
+        self._is_plain = rebuild is None and edge.timeout is None and edge.side is None and edge.fallback is None
+        call = self._call(self.__name__, named, deadline=deadline, retries=self._retries, inputs=inputs)
         return call if rebuild is None else _rebuilt(call, rebuild)
 
     def to_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -174,8 +180,7 @@ class AsyncApi(ApiCall):
 
     __slots__ = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.to_async(*args, **kwargs)
+    __call__ = ApiCall.to_async
 
     async def submit(self, *args: Any, **kwargs: Any) -> LocalTask:
         """Have it run in the background."""
@@ -187,8 +192,7 @@ class SyncApi(ApiCall):
 
     __slots__ = ()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.to_sync(*args, **kwargs)
+    __call__ = ApiCall.to_sync
 
     def submit(self, *args: Any, **kwargs: Any) -> BlockingTask:
         """Have it run in the background."""

@@ -55,7 +55,6 @@ class ReplicaEnd:
         self.listed = True
         """Whether the daemon still names it."""
         self._backoff = FIRST_BACKOFF
-        self._load = 0
         self._load_at = -inf
         self._sent = 0
         self._paces: dict[str, tuple[float, float]] = {}
@@ -73,14 +72,13 @@ class ReplicaEnd:
     @property
     def is_gone(self) -> bool:
         """Whether there is no connection to it."""
-        # close_reason is there before closed is, which waits for the connection's tasks.
-        return self.channel is None or self.channel.closed.is_set() or self.channel.close_reason is not None
+        return self.channel is None or self.channel.has_ended
 
     def load(self, now: float) -> int:
         """Return how many calls it probably has now, those of other callers included."""
-        if now - self._load_at > FRESH:
+        if now - self._load_at > FRESH or self.channel is None:
             return self.in_flight
-        return max(self.in_flight, self._load + self._sent)
+        return max(self.in_flight, sum(self.channel.peer_load) + self._sent)
 
     def took(self, api: str, seconds: float, now: float) -> None:
         """Note how long a call took, waiting there included."""
@@ -91,6 +89,18 @@ class ReplicaEnd:
         """Return how long a call of an api probably takes; 0 where nothing is known."""
         mean, at = self._paces.get(api, (0.0, now))
         return mean * exp2((at - now) / FORGET)
+
+    def take_if_open(self, now: float) -> bool:
+        """Count a call that is about to be sent, if it would probably be taken."""
+        if (
+            now < self.retry_at
+            or (self.channel is not None and self.channel.draining)
+            or (self.capacity != inf and self.load(now) + 1 > self.capacity)
+        ):
+            return False
+        self.in_flight += 1
+        self._sent += 1
+        return True
 
     def is_open(self, now: float) -> bool:
         """Whether it would probably take a call."""
@@ -122,7 +132,6 @@ class ReplicaEnd:
         """Count a call that is over, and believe the load that came with its answer."""
         self.in_flight -= 1
         if self.channel is not None:
-            self._load = sum(self.channel.peer_load)
             self._load_at = now
             self._sent = 0
             if not self.listed and not self.in_flight:

@@ -24,9 +24,9 @@ class RetryBudget:
         """What is left."""
         return f"<RetryBudget {self._tokens:.1f} of {self._reserve:g}>"
 
-    def deposit(self) -> None:
-        """Count a call."""
-        self._tokens = min(self._reserve, self._tokens + self._ratio)
+    def deposit(self, calls: int = 1) -> None:
+        """Count calls."""
+        self._tokens = min(self._reserve, self._tokens + calls * self._ratio)
 
     def withdraw(self) -> bool:
         """Take a retry, if there is one left."""

@@ -19,7 +19,7 @@ from svcd.worker.replica_end import SLOWER, ReplicaEnd
 from svcd.worker.retries import RetryBudget
 from svcd.worker.revive import raise_as_own
 from svcd.worker.route_stream import RouteStream, asked_for
-from svcd_ipc.calls import current_call
+from svcd_ipc.calls import current, current_call
 from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Route:
         self._is_asking = False
         self._turns = 0
         self._retries = RetryBudget()
+        self._calls = 0
+        """Calls that the budget has yet to be told of."""
+        self._only: ReplicaEnd | None = None
+        """The replica, where there is but one and so nothing to compare."""
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -88,6 +92,7 @@ class Route:
         for id_, address in replicas.items():
             if id_ not in self.replicas:
                 self.replicas[id_] = ReplicaEnd(id_, address)
+        self._only = next(iter(self.replicas.values())) if len(self.replicas) == 1 else None
         if self.state in CLOSED and not self.replicas:
             self._line.dismiss()
         else:
@@ -129,40 +134,60 @@ class Route:
             DeadlineExceeded: The time was up.
             CallError: What the api itself raised, see svcd_ipc.errors.
         """
-        deadline = self.deadline_of() if deadline is None else deadline
-        trace = trace or inherited_trace()
-        self._retries.deposit()
-        asked = asked_for(api, args)
+        # Mostly a replica is there, its channel is open, and the answer comes: no function is called beyond what that
+        # takes, and no coroutine awaited but the channel's. What else there may be is done by `acquire` and `open`.
+        start = self.clock()
+        serving = current.get()
+        if deadline is None:
+            inherited = None if serving is None else serving.deadline
+            deadline = start + self.default_timeout if inherited is None else inherited
+        if not trace and serving is not None:
+            trace = serving.trace
+        asked = asked_for(api, args) if "." in api else api
+        self._calls += 1
         attempt = 0
         is_back = False
         while True:
-            replica = await self.acquire(asked, deadline, is_back=is_back)
-            try:
-                channel = await self.open(replica, asked, deadline)
+            replica = None if is_back or self._line.waiters else self._choose(asked, start)
+            if replica is None:
+                replica = await self.acquire(asked, deadline, is_back=is_back)
                 start = self.clock()
+            try:
+                channel = replica.channel
+                if channel is None or channel.has_ended:
+                    channel = await self.open(replica, asked, deadline)
+                    start = self.clock()
                 value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt, inputs=inputs)
-            except Busy as busy:
-                replica.refused(busy.load, self.clock())
-            except ServiceUnavailable as error:
-                if error.from_peer:  # else it never left this process
-                    raise
-            except ReplicaLost as error:
-                if error.from_peer:  # it speaks of a replica further down
-                    raise
-                if attempt >= retries or (inputs and any_begun(inputs)) or not self._retries.withdraw():
-                    raise self.name_loss(asked, replica) from error
-                attempt += 1
             except CallError as error:
-                replica.answered()
-                raise_as_own(error)
-                raise
+                may_repeat = attempt < retries and not (inputs and any_begun(inputs))
+                attempt += self._back(error, asked, replica, may_repeat=may_repeat)
             else:
                 replica.answered()
-                self._note_pace(replica, asked, start)
+                if self._only is None:
+                    self._note_pace(replica, asked, start)
                 return value
             finally:
                 self.release(replica)
             is_back = True
+
+    def _back(self, error: CallError, asked: str, replica: ReplicaEnd, *, may_repeat: bool) -> int:
+        """Return how many attempts the error of a call has used up: 1, or 0 where it was not begun.
+
+        Raises what the caller has to be told instead of another attempt.
+        """
+        if isinstance(error, Busy):
+            replica.refused(error.load, self.clock())
+            return 0
+        if isinstance(error, ServiceUnavailable) and not error.from_peer:  # it never left this process
+            return 0
+        if isinstance(error, ReplicaLost) and not error.from_peer:  # else it speaks of a replica further down
+            if may_repeat and self._may_retry():
+                return 1
+            raise self.name_loss(asked, replica) from error
+        if not isinstance(error, ServiceUnavailable | ReplicaLost):
+            replica.answered()
+            raise_as_own(error)
+        raise error
 
     def stream(
         self,
@@ -185,9 +210,8 @@ class Route:
         if is_back and self.clock() >= deadline:
             raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
         if is_back or not self._line:
-            replica = self._choose(api)
+            replica = self._choose(api, self.clock())
             if replica is not None:
-                replica.take()
                 return replica
         if self.state in CLOSED:
             raise self._unavailable(api)
@@ -198,14 +222,11 @@ class Route:
     def release(self, replica: ReplicaEnd) -> None:
         """Say that a call to a replica is over."""
         replica.give_back(self.clock())
-        if self._line:
+        if self._line.waiters:
             self.dispatch()
 
     async def open(self, replica: ReplicaEnd, api: str, deadline: float) -> Channel:
         """Return a replica's channel. Raises ServiceUnavailable, or DeadlineExceeded when it does not shake hands."""
-        channel = replica.channel
-        if channel is not None and not replica.is_gone:
-            return channel
         now = self.clock()
         with trio.move_on_after(max(0.0, deadline - now)):
             return await replica.open(self._nursery, self._identity, now)
@@ -226,24 +247,20 @@ class Route:
 
     def dispatch(self) -> None:
         """Hand replicas that would take a call to those first in line."""
-        while self._line and (replica := self._choose(self._line.api)) is not None:
-            replica.take()
+        while self._line and (replica := self._choose(self._line.api, self.clock())) is not None:
             self._line.hand(replica)
 
-    def _choose(self, api: str) -> ReplicaEnd | None:
-        """The replica that would take a call and be done with it first; of equals that whose turn is longest ago."""
-        now = self.clock()
-        if len(self.replicas) == 1:
-            (only,) = self.replicas.values()
-            best = only if only.is_open(now) else None
-        else:
-            best = self._best(api, now)
-        if best is not None:
-            self._turns += 1
-            best.turn = self._turns
+    def _choose(self, api: str, now: float) -> ReplicaEnd | None:
+        """The replica that would take a call, which is counted there; None where there is none."""
+        best = self._only or self._best(api, now)
+        if best is None or not best.take_if_open(now):
+            return None
+        self._turns += 1
+        best.turn = self._turns
         return best
 
     def _best(self, api: str, now: float) -> ReplicaEnd | None:
+        """The one that would be done with a call first; of equals that whose turn is longest ago."""
         best: ReplicaEnd | None = None
         least = (0.0, 0)
         quickest = self._quickest(api, now)
@@ -258,9 +275,13 @@ class Route:
         return best
 
     def _note_pace(self, replica: ReplicaEnd, api: str, start: float) -> None:
-        if len(self.replicas) > 1:
-            now = self.clock()
-            replica.took(api, now - start, now)
+        now = self.clock()
+        replica.took(api, now - start, now)
+
+    def _may_retry(self) -> bool:
+        self._retries.deposit(self._calls)
+        self._calls = 0
+        return self._retries.withdraw()
 
     def _quickest(self, api: str, now: float) -> float:
         """Return the shortest pace that is known of a replica; 0 where none is."""

@@ -84,7 +84,9 @@ class RouteStream:
         while True:
             replica = self._replica = await self._route.acquire(self._asked, self._deadline, is_back=is_back)
             try:
-                channel = await self._route.open(replica, self._asked, self._deadline)
+                channel = replica.channel
+                if channel is None or channel.has_ended:
+                    channel = await self._route.open(replica, self._asked, self._deadline)
                 items = channel.stream(
                     self._api, self._args, deadline=self._deadline, trace=self._trace, inputs=self._inputs
                 )

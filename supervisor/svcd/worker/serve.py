@@ -64,15 +64,19 @@ class Slot:
 
 
 class LiveApi:
-    """One api of a live service, ready to run."""
+    """One api of a live service, ready to run.
+
+    Most are *plain*: one value of an `async def`. Nothing that works for such a call outlives its handler.
+    """
 
     def __init__(
         self, declaration: ApiDeclaration, schema: ApiSchema, method: Callable[..., Any], threads: ServiceThreads
     ) -> None:
         self.declaration = declaration
         self.schema = schema
-        self._method = method
+        self.method = method
         self._threads = threads
+        self.is_plain = declaration.is_async and not (declaration.is_stream or declaration.batching)
         self.batcher = self._new_batcher(declaration.batching) if declaration.batching else None
 
     def __repr__(self) -> str:
@@ -80,6 +84,8 @@ class LiveApi:
 
     async def run(self, args: dict[str, Any], slot: Slot) -> Any:
         """Run with validated arguments; a stream api returns an async iterator that holds the slot until it ends."""
+        if self.is_plain:
+            return self.checked(await self.method(**args))
         declared = self.declaration
         if self.schema.inputs and not declared.is_async:
             args |= {name: SyncStream(args[name], self._threads.portal) for name in self.schema.inputs & args.keys()}
@@ -89,15 +95,19 @@ class LiveApi:
             return rows if check is None else check(rows)
         if declared.is_stream:
             slot.hold()
-            items = self._method(**args)
+            items = self.method(**args)
             if declared.is_async:
                 return AsyncStream(items, slot.drop, check)
             return ThreadStream(items, self._threads, slot.drop, check)
-        if declared.is_async:
-            value = await self._method(**args)
-        else:
-            slot.hold()
-            value = await self._threads.run(_noting_wait(functools.partial(self._method, **args)), on_end=slot.drop)
+        slot.hold()
+        return self.checked(
+            await self._threads.run(_noting_wait(functools.partial(self.method, **args)), on_end=slot.drop)
+        )
+
+    def checked(self, value: Any) -> Any:
+        """Return a result if it is one value of the declared kind. Raises BadResult."""
+        if type(value) in self.schema.sure_kinds:
+            return value
         if hasattr(value, "__anext__") or hasattr(value, "__next__"):
             raise BadResult(f"{self.schema.title} returned an iterator; a stream api is one that yields itself")
         if inspect.iscoroutine(value):
@@ -105,6 +115,7 @@ class LiveApi:
             raise BadResult(
                 f"{self.schema.title} returned a call that was not made; in `def` code it is to_sync.api(...)"
             )
+        check = self.schema.check
         return value if check is None else check(value)
 
     def _new_batcher(self, batching: Batching) -> Batcher:
@@ -123,12 +134,12 @@ class LiveApi:
 
     async def _run_on_loop(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
         try:
-            return await self._method(**join())
+            return await self.method(**join())
         finally:
             on_end()
 
     async def _run_on_thread(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
-        return await self._threads.run(lambda: self._method(**join()), on_end=on_end)
+        return await self._threads.run(lambda: self.method(**join()), on_end=on_end)
 
 
 def _noting_wait(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -164,9 +175,11 @@ class LiveService:
         self.timeout = inf
         """Seconds after which a call without a deadline counts as given up."""
         self.parked = 0
-        """Calls that wait for a slot, see `svcd.worker.lobby`."""
+        """Calls from outside that wait for a slot, see `svcd.worker.lobby`."""
+        self.lined_up = 0
+        """Calls from within the process that wait for a slot, see `svcd.worker.local_caller`."""
         self.on_freed: Callable[[], None] | None = None
-        """Told each time that a slot was given back."""
+        """Told that a slot was given back while somebody waits for one."""
         self._idle: trio.Event | None = None
         self.apis: dict[str, LiveApi] = {}
         self._batchers: list[Batcher] = []
@@ -201,7 +214,7 @@ class LiveService:
     def warm(self) -> None:
         """Build what validates calls, so that the first one need not. Raises TypeError for a bad annotation."""
         for api in self.apis.values():
-            _ = api.schema.validate, api.schema.rebuild, api.schema.check
+            _ = api.schema.validate, api.schema.rebuild, api.schema.check, api.schema.sure_kinds
 
     async def run_hooks(self, moment: str) -> None:
         """Run the `startup` or `shutdown` hooks one after the other, each in its own colour.
@@ -239,7 +252,7 @@ class LiveService:
 
     def take(self, call: IncomingCall) -> bool:
         """Take a slot for a call from within the process, which goes on calling while it drains; else as `admit`."""
-        if not self._takes_slot(call):
+        if call.api not in self.apis and not self._takes_slot(call):
             return True
         if self.taken >= self.max_concurrency:
             return False
@@ -261,7 +274,7 @@ class LiveService:
         self.taken -= 1
         if self.pulse is not None:
             self.pulse.end()
-        if self.on_freed is not None:
+        if (self.parked or self.lined_up) and self.on_freed is not None:
             self.on_freed()
         if self._idle is not None and self.taken == 0:
             self._idle.set()
@@ -275,6 +288,8 @@ class LiveService:
 
     def load(self) -> tuple[int, int]:
         """Return (calls running, calls waiting for a slot, for a thread, or for the batch before theirs)."""
+        if not self.threads.pending and not self._batchers:
+            return self.taken, self.parked
         queued = self.threads.queued
         if self._batchers:
             queued += sum(batcher.waiting for batcher in self._batchers)
@@ -291,17 +306,25 @@ class LiveService:
         api = self.apis.get(call.api)
         if api is None and call.api not in FACES:
             return self._about(call)
-        slot = Slot(self)
+        slot: Slot | None = None
         try:
-            if api is not None:
-                return await api.run(api.schema.validate(call.args), slot)
-            return await self._face(call, slot)
+            if api is None:
+                slot = Slot(self)
+                return await self._face(call, slot)
+            args = api.schema.validate(call.args)
+            if api.is_plain:  # its slot is free when this ends, whatever becomes of it
+                return api.checked(await api.method(**args))
+            slot = Slot(self)
+            return await api.run(args, slot)
         except CallCancelled as error:
             raise ServiceUnavailable(f"{self.name} is stopping") from error
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise RemoteError.of(error) from None  # an api may fail, but not end the replica
         finally:
-            slot.drop()
+            if slot is None:
+                self.freed()
+            else:
+                slot.drop()
 
     async def _face(self, call: IncomingCall, slot: Slot) -> Any:
         from svcd.worker import asgi, edge  # noqa: PLC0415  (only the entry service has to do with HTTP)

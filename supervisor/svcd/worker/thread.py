@@ -91,12 +91,13 @@ class ServiceThreads:
         ]
         self._running: list[Job | None] = [None] * count
         """What each thread works at."""
-        self._pending = 0
+        self.pending = 0
+        """Jobs that run or wait."""
         self.stuck = 0
         """Running jobs that nobody waits for any more."""
 
     def __repr__(self) -> str:
-        running = self._pending - self.queued
+        running = self.pending - self.queued
         return f"<ServiceThreads {len(self._threads)} [{running} running, {self.queued} queued, {self.stuck} stuck]>"
 
     @property
@@ -107,12 +108,12 @@ class ServiceThreads:
     @property
     def queued(self) -> int:
         """Jobs that wait for a thread."""
-        return max(0, self._pending - len(self._threads))
+        return max(0, self.pending - len(self._threads))
 
     @property
     def is_busy(self) -> bool:
         """Whether anything runs or waits."""
-        return self._pending > 0
+        return self.pending > 0
 
     def stuck_since(self, now: float) -> float:
         """Since when every thread works at something whose deadline has passed; 0.0 while one does not."""
@@ -137,12 +138,12 @@ class ServiceThreads:
         once: when the function has ended, or when it is certain never to begin.
         """
         job = Job(function, on_end, trio.lowlevel.current_task())
-        self._pending += 1
+        self.pending += 1
         self._queue.put(job)
 
         def abort(_: Any) -> trio.lowlevel.Abort:
             if job.claim():
-                self._pending -= 1
+                self.pending -= 1
                 if job.on_end is not None:
                     job.on_end()
             else:
@@ -153,7 +154,7 @@ class ServiceThreads:
 
     def post(self, function: Callable[[], Any], *, on_end: Callable[[], None] | None = None) -> None:
         """Run a function on a thread without waiting for it; what it raises is printed."""
-        self._pending += 1
+        self.pending += 1
         self._queue.put(Job(function, on_end, None))
 
     def _abandon(self, job: Job) -> None:
@@ -177,7 +178,7 @@ class ServiceThreads:
             del job, result  # While the thread waits they would keep arguments alive: memory that the caller shares.
 
     def _ended(self, job: Job, result: outcome.Outcome[Any]) -> None:
-        self._pending -= 1
+        self.pending -= 1
         if job.abandoned:
             self.stuck -= 1
         elif job.task is not None:

@@ -140,6 +140,7 @@ async def test_calls_from_within_the_process_have_their_turn(nursery: trio.Nurse
     rig = Rig(nursery)
     handed: list[str] = []
     rig.live.on_freed = lambda: handed.append("within")
+    rig.live.lined_up = 1
     rig.lobby = Lobby(rig.live)
     rig.ask("a1")
     rig.ask("b1")
