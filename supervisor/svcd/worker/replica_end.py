@@ -52,6 +52,8 @@ class ReplicaEnd:
         """When it may be asked again after it was busy or could not be reached."""
         self.turn = 0
         """When it was last chosen, counted in the choices of its route."""
+        self.stands_by = False
+        """Whether its route has it among those that may be idle."""
         self.listed = True
         """Whether the daemon still names it."""
         self._backoff = FIRST_BACKOFF
@@ -80,10 +82,12 @@ class ReplicaEnd:
             return self.in_flight
         return max(self.in_flight, sum(self.channel.peer_load) + self._sent)
 
-    def took(self, api: str, seconds: float, now: float) -> None:
-        """Note how long a call took, waiting there included."""
+    def took(self, api: str, seconds: float, now: float) -> float:
+        """Note how long a call took, waiting there included; return how long one takes on average of late."""
         mean, _ = self._paces.get(api, (seconds, now))
-        self._paces[api] = mean + PACE * (seconds - mean), now
+        mean += PACE * (seconds - mean)
+        self._paces[api] = mean, now
+        return mean
 
     def pace(self, api: str, now: float) -> float:
         """Return how long a call of an api probably takes; 0 where nothing is known."""

@@ -1,9 +1,8 @@
 """The way to one service: which of its replicas gets a call, and who waits when none can take it.
 
-Law: a call is sent to the least loaded replica that would take it, where one that is n times slower than the quickest
-counts as n times as loaded. A call that was not started goes on to another one
-freely; a call that may have run is sent again only when its api is idempotent. Calls that no replica takes wait in one
-line, first come first served, bounded, with their deadlines running.
+Law: a call is sent to the replica that would be done with it first, see `svcd.worker.choice`. A call that was not
+started goes on to another one freely; a call that may have run is sent again only when its api is idempotent. Calls
+that no replica takes wait in one line, first come first served, bounded, with their deadlines running.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.worker.choice import Choice
 from svcd.worker.line import Dismissed, Line
 from svcd.worker.outgoing import any_begun
-from svcd.worker.replica_end import SLOWER, ReplicaEnd
+from svcd.worker.replica_end import ReplicaEnd
 from svcd.worker.retries import RetryBudget
 from svcd.worker.revive import raise_as_own
 from svcd.worker.route_stream import RouteStream, asked_for
@@ -57,12 +57,10 @@ class Route:
         self._identity = identity
         self._line = Line(self.release)
         self._is_asking = False
-        self._turns = 0
+        self._choice = Choice()
         self._retries = RetryBudget()
         self._calls = 0
         """Calls that the budget has yet to be told of."""
-        self._only: ReplicaEnd | None = None
-        """The replica, where there is but one and so nothing to compare."""
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -92,7 +90,7 @@ class Route:
         for id_, address in replicas.items():
             if id_ not in self.replicas:
                 self.replicas[id_] = ReplicaEnd(id_, address)
-        self._only = next(iter(self.replicas.values())) if len(self.replicas) == 1 else None
+        self._choice.update(self.replicas.values())
         if self.state in CLOSED and not self.replicas:
             self._line.dismiss()
         else:
@@ -148,7 +146,7 @@ class Route:
         attempt = 0
         is_back = False
         while True:
-            replica = None if is_back or self._line.waiters else self._choose(asked, start)
+            replica = None if is_back or self._line.waiters else self._choice.take(asked, start)
             if replica is None:
                 replica = await self.acquire(asked, deadline, is_back=is_back)
                 start = self.clock()
@@ -163,8 +161,9 @@ class Route:
                 attempt += self._back(error, asked, replica, may_repeat=may_repeat)
             else:
                 replica.answered()
-                if self._only is None:
-                    self._note_pace(replica, asked, start)
+                if self._choice.is_needed:
+                    now = self.clock()
+                    self._choice.took(replica, asked, now - start, now)
                 return value
             finally:
                 self.release(replica)
@@ -210,7 +209,7 @@ class Route:
         if is_back and self.clock() >= deadline:
             raise DeadlineExceeded(f"{self.service}.{api}: {self._why_waiting()}")
         if is_back or not self._line:
-            replica = self._choose(api, self.clock())
+            replica = self._choice.take(api, self.clock())
             if replica is not None:
                 return replica
         if self.state in CLOSED:
@@ -222,6 +221,8 @@ class Route:
     def release(self, replica: ReplicaEnd) -> None:
         """Say that a call to a replica is over."""
         replica.give_back(self.clock())
+        if self._choice.is_needed:
+            self._choice.rested(replica)
         if self._line.waiters:
             self.dispatch()
 
@@ -247,45 +248,13 @@ class Route:
 
     def dispatch(self) -> None:
         """Hand replicas that would take a call to those first in line."""
-        while self._line and (replica := self._choose(self._line.api, self.clock())) is not None:
+        while self._line and (replica := self._choice.take(self._line.api, self.clock())) is not None:
             self._line.hand(replica)
-
-    def _choose(self, api: str, now: float) -> ReplicaEnd | None:
-        """The replica that would take a call, which is counted there; None where there is none."""
-        best = self._only or self._best(api, now)
-        if best is None or not best.take_if_open(now):
-            return None
-        self._turns += 1
-        best.turn = self._turns
-        return best
-
-    def _best(self, api: str, now: float) -> ReplicaEnd | None:
-        """The one that would be done with a call first; of equals that whose turn is longest ago."""
-        best: ReplicaEnd | None = None
-        least = (0.0, 0)
-        quickest = self._quickest(api, now)
-        for replica in self.replicas.values():
-            if replica.is_open(now):
-                load: float = replica.load(now)
-                if quickest > 0 and (times := replica.pace(api, now) / quickest) >= SLOWER:
-                    load = (load + 1) * times - 1
-                rank = (load, replica.turn)
-                if best is None or rank < least:
-                    best, least = replica, rank
-        return best
-
-    def _note_pace(self, replica: ReplicaEnd, api: str, start: float) -> None:
-        now = self.clock()
-        replica.took(api, now - start, now)
 
     def _may_retry(self) -> bool:
         self._retries.deposit(self._calls)
         self._calls = 0
         return self._retries.withdraw()
-
-    def _quickest(self, api: str, now: float) -> float:
-        """Return the shortest pace that is known of a replica; 0 where none is."""
-        return min((pace for replica in self.replicas.values() if (pace := replica.pace(api, now)) > 0), default=0.0)
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:
         self._nursery.start_soon(self._ask_again)
