@@ -46,6 +46,8 @@ class Caller:
         """Set by the channel, which makes it after this."""
         self._feedings: dict[int, Feeding] = {}
         """By call."""
+        self._hops: dict[str, str] = {}
+        """By api: what its calls are called among times."""
         self._end_reason: str | None = None
         self.pending: dict[int, Pending | Arrivals] = {}
         self.is_open = False
@@ -172,7 +174,10 @@ class Caller:
         """Add the times of a call that is settled to those of the call that made it."""
         serving = current.get()
         if serving is not None and serving.timing is not None and pending.timing is not None:
-            serving.timing.join(f"{str(self.peer).partition('/')[0]}.{pending.api}", pending.timing)
+            name = self._hops.get(pending.api)
+            if name is None:
+                name = self._hops[pending.api] = f"{str(self.peer).partition('/')[0]}.{pending.api}"
+            serving.timing.join(name, pending.timing)
 
     # The end
 

@@ -174,19 +174,22 @@ class Route:
 
         Raises what the caller has to be told instead of another attempt.
         """
-        if isinstance(error, Busy):
-            replica.refused(error.load, self.clock())
-            return 0
-        if isinstance(error, ServiceUnavailable) and not error.from_peer:  # it never left this process
-            return 0
-        if isinstance(error, ReplicaLost) and not error.from_peer:  # else it speaks of a replica further down
-            if may_repeat and self._may_retry():
-                return 1
-            raise self.name_loss(asked, replica) from error
-        if not isinstance(error, ServiceUnavailable | ReplicaLost):
-            replica.answered()
-            raise_as_own(error)
-        raise error
+        try:
+            if isinstance(error, Busy):
+                replica.refused(error.load, self.clock())
+                return 0
+            if isinstance(error, ServiceUnavailable) and not error.from_peer:  # it never left this process
+                return 0
+            if isinstance(error, ReplicaLost) and not error.from_peer:  # else it speaks of a replica further down
+                if may_repeat and self._may_retry():
+                    return 1
+                raise self.name_loss(asked, replica) from error
+            if not isinstance(error, ServiceUnavailable | ReplicaLost):
+                replica.answered()
+                raise_as_own(error)
+            raise error
+        finally:
+            del error  # its traceback refers to this frame, which must not refer to it: see `Caller.call`
 
     def stream(
         self,

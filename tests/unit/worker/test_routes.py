@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from route_rig import LIMIT, Answers, FakeReplica, open_box, until
 
 from svcd_ipc.calls import IncomingCall, call_context, current_call
 from svcd_ipc.errors import (
+    CallError,
     DeadlineExceeded,
     EncodeError,
     InvalidArgument,
@@ -24,6 +27,10 @@ from svcd_ipc.server import listen
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class Held:
+    """Something in the frame of a caller."""
 
 
 async def test_the_least_loaded_replica_is_chosen(tmp_path: Path) -> None:
@@ -165,6 +172,29 @@ async def test_errors_of_the_callee_are_not_taken_for_the_routes_own(api: str, k
         assert replica.calls == [(api, 0)]
         with pytest.raises(RemoteError, match="nonsense"):
             await box.route.call("nonsense", {})
+
+
+async def test_what_a_failed_call_held_is_free_at_once(tmp_path: Path) -> None:
+    async with open_box(tmp_path) as box:
+        replica = await box.add()
+        box.tell(replica)
+        held = weakref.WeakSet[Held]()
+
+        async def fail(api: str) -> str:
+            argument = Held()
+            held.add(argument)
+            try:
+                await box.route.call(api, {})
+            except CallError as error:
+                return type(error).__name__
+            raise AssertionError(argument)
+
+        gc.disable()
+        try:
+            assert [await fail(api) for api in ("nonsense", "lost")] == ["RemoteError", "ReplicaLost"]
+            await until(lambda: not held)
+        finally:
+            gc.enable()
 
 
 async def test_an_argument_that_cannot_travel_leaves_nothing_behind(tmp_path: Path) -> None:
