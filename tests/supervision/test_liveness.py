@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from svcd.policy.lifecycle import Happening, State
+from svcd.policy.restart import BUDGET
 from svcd.runtime.liveness import LivenessWatch
 from svcd.runtime.replica import LAST_WORDS, Replica
 from svcd.values.orders import Exited
@@ -131,6 +132,26 @@ async def test_one_with_calls_is_kept_until_their_deadlines(
     assert kept_away_at(world) <= 5
     assert len(killed) == (0 if fate == inf else 1)
     assert all(fate < when < fate + 7 for when in killed), killed
+
+
+@pytest.mark.parametrize(("letter", "fate"), [("S", State.FAILED), ("T", State.READY)])
+async def test_one_that_is_stopped_again_and_again_never_uses_up_its_budget(
+    autojump_clock: MockClock, nursery: trio.Nursery, letter: str, fate: State
+) -> None:
+    """It has not failed of itself, as little as one that is killed."""
+    world = await a_world(nursery)
+    for _ in range(BUDGET):
+        world.letter = letter
+        world.now(turned=0)
+        await trio.sleep(8)
+        world.now()
+        world.replica.post(Happening.GONE)
+        await trio.sleep(10)
+        world.replica.pid = 1
+        world.replica.post(Happening.READY)
+        await trio.testing.wait_all_tasks_blocked()
+    assert world.replica.state is fate
+    assert [what for _, what in world.story].count("kill") == BUDGET
 
 
 async def test_one_that_comes_round_in_time_is_left_alone(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -25,6 +25,8 @@ class Finding(NamedTuple):
     reason: str
     may_end: bool
     """No call would be lost that is still wanted."""
+    is_struck: bool = False
+    """It was done to the process by a signal: it has not failed of itself."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ def look(pulse: Pulse, now: float, timeout: float, process_state: str) -> Findin
     if now - pulse.turned > timeout:
         late = f"no sign of life for over {timeout:g} s"
         if process_state == STOPPED:  # what is stopped finishes nothing: its calls are better lost than kept waiting
-            return Finding(f"{late}: the process is stopped by a signal", may_end=True)
+            return Finding(f"{late}: the process is stopped by a signal", may_end=True, is_struck=True)
         if process_state == TRACED:
             return Finding(f"{late}: a debugger holds it", may_end=False)
         return _held(pulse, now, f"{late}: its event loop does not turn, or the GIL is held")

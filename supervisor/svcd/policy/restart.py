@@ -35,8 +35,9 @@ class History:
 
         Args:
             ready_for: Seconds the process had been ready, None when it never was.
-            was_killed: Whether somebody killed it who was neither svcd nor a kernel in want of memory. What could serve
-                until then has not failed of itself, so that killing a replica again and again never uses up its budget.
+            was_killed: Whether somebody killed or stopped it who was neither svcd nor a kernel in want of memory. What
+                could serve until then has not failed of itself, so that striking it again and again never uses up its
+                budget.
         """
         if ready_for is not None and (was_killed or ready_for >= SPELL):
             return replace(self, failures=1)

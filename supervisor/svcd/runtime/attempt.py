@@ -32,4 +32,4 @@ class Attempt:
     is_killed: bool = False
     """It outlived its stop limit and was sent SIGKILL."""
     was_struck: bool = False
-    """It ended by SIGKILL, and neither svcd nor the kernel had sent that."""
+    """It was killed or stopped by a signal that neither svcd nor a kernel in want of memory had sent."""

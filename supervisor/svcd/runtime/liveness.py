@@ -107,4 +107,4 @@ class LivenessWatch:
             if reason := replica.attempt.fatal:
                 finding = Finding(reason, may_end(pulse, now))
         if finding is not None and finding.may_end and replica.attempt.ailments:
-            replica.give_up(finding.reason)
+            replica.give_up(finding.reason, is_struck=finding.is_struck)

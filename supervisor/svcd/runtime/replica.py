@@ -114,7 +114,7 @@ class Replica:
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
         self.last_exit = attempt.ended_for or how
-        attempt.was_struck = event.code == -SIGKILL and not event.oom and not attempt.ended_for
+        attempt.was_struck |= event.code == -SIGKILL and not event.oom and not attempt.ended_for
         lines = [line for each in event.last_lines for line in plain_lines(each)]
         self.last_lines = tuple(veil(line, self.secrets) for line in lines)
         is_done = command is not None and command.is_done(event.code) and not attempt.ended_for
@@ -142,9 +142,13 @@ class Replica:
         else:
             self.post(Happening.UNREADY if told else Happening.READY, told)
 
-    def give_up(self, reason: str) -> None:
-        """Replace a process that is beyond help, once it has had the chance to say where it hangs."""
+    def give_up(self, reason: str, *, is_struck: bool = False) -> None:
+        """Replace a process that is beyond help, once it has had the chance to say where it hangs.
+
+        is_struck: Whether it was brought there from outside.
+        """
         if self._alive and not self.attempt.ended_for:
+            self.attempt.was_struck = is_struck
             self.post(Happening.WEDGED, reason)
 
     def waiting(self, reason: str) -> None:
@@ -254,6 +258,7 @@ class Replica:
 
     def _announce(self) -> None:
         self.attempt.failure, self.attempt.ended_for, self.attempt.is_expired = None, "", False  # it may have been late
+        self.attempt.was_struck = False
 
     def _withdraw(self) -> None:
         """Nothing more: the change of state said it."""
