@@ -113,7 +113,10 @@ class Client:
         finally:
             if not is_stream:
                 self._pool.give_back(connection)
-        raise raised  # out here, with no context that is not the caller's
+        try:
+            raise raised  # out here, with no context that is not the caller's
+        finally:
+            del raised  # It keeps this frame, and is not to be kept by it.
 
 
 class Items:
@@ -146,7 +149,10 @@ class Items:
                 raise self._options.lost(self._api, error) from error
             raise
         self.close()
-        raise raised
+        try:
+            raise raised
+        finally:
+            del raised  # as above
 
     def _next(self) -> Any:
         deadline = time.monotonic() + self._options.timeout

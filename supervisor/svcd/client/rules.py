@@ -79,4 +79,7 @@ def outcome(request: Request, head: Head, body: bytes) -> Any:
     error = wire.error_of(request.name, head.status, body)
     if isinstance(error, ServiceUnavailable):
         return Refused(error, head.headers.get("retry-after"))
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # It keeps this frame, and is not to be kept by it.

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from svcd_ipc.connection import Connection
-from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, RemoteProtocolError, ReplicaLost, from_wire
+from svcd_ipc.errors import Busy, DeadlineExceeded, RemoteProtocolError, ReplicaLost, from_wire
 from svcd_ipc.messages import End, Error, Hello, Item, Ping, Refused, Result
 
 if TYPE_CHECKING:
@@ -152,5 +152,4 @@ def _outcome(event: Result | Error | Refused) -> Any:
         return event.value
     if isinstance(event, Refused):
         raise Busy(load=event.load)
-    error: CallError = from_wire(event.code, event.message, event.details)
-    raise error
+    raise from_wire(event.code, event.message, event.details)

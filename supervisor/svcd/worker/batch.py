@@ -122,7 +122,11 @@ class Batcher:
             self._withdraw(call)
         if call.error is not None:
             error, traceback = call.error
-            raise error.with_traceback(traceback)
+            call.error = None
+            try:
+                raise error.with_traceback(traceback)
+            finally:
+                del error, traceback  # An error keeps this frame, and is not to be kept by it.
         return self._rows.rejoin([call.results[piece] for piece in call.pieces])
 
     def _cut(self, call: BatchedCall, args: Args) -> list[Piece]:

@@ -173,8 +173,11 @@ class LocalCaller:
                 return await self.live.handle(call)
             except Exception as error:  # noqa: BLE001  (each becomes what it would be over a connection)
                 told = arrived(error)
-                raise_as_own(told)
-                raise told from None
+                try:
+                    raise_as_own(told)
+                    raise told from None
+                finally:
+                    del told  # It keeps this frame, and is not to be kept by it.
 
     def _admit_next(self) -> None:
         while self._line and self.live.take(self._line[0][0]):
@@ -205,8 +208,11 @@ class LocalStream:
             except trio.EndOfChannel:
                 if producer.error is not None:
                     error, producer.error = producer.error, None
-                    raise_as_own(error)
-                    raise error from None
+                    try:
+                        raise_as_own(error)
+                        raise error from None
+                    finally:
+                        del error  # It keeps this frame, and is not to be kept by it.
                 raise StopAsyncIteration from None
             except trio.ClosedResourceError:
                 raise StopAsyncIteration from None
