@@ -61,7 +61,10 @@ class Answering:
             await self._produce(serving, value)
             return STREAMED
         if self.staging is not None and may_be_large(value):
-            return await self.staging.prepared(value)
+            staged = await self.staging.prepared(value)
+            if getattr(value, "base", value) is None:  # Its memory is its own, so it holds nothing of the caller's.
+                serving.original = value
+            return staged
         return value
 
     async def _produce(self, serving: Serving, items: AsyncIterator[Any]) -> None:

@@ -47,7 +47,7 @@ class Serving:
 
     __slots__ = (
         *("bell", "call", "context", "deadline", "ending", "hand", "has_begun", "id", "is_stream_wanted"),
-        *("running", "trap"),
+        *("original", "running", "trap"),
     )
 
     context: contextvars.Context
@@ -67,6 +67,8 @@ class Serving:
         """Whether the handler was called."""
         self.ending: CallError | None = None
         """Why it was cancelled."""
+        self.original: Any = None
+        """An array of which a copy is the answer. It is let go of once that is sent: to unmap 64 MB takes 0.4 ms."""
 
     def end(self, error: CallError) -> None:
         """Cancel the handler; `error` is the answer."""

@@ -19,8 +19,9 @@ from svcd_ipc.sharing import fill, is_flat
 if TYPE_CHECKING:
     from svcd_ipc.memory import Memory, Slot
 
-_PIECE: Final = 4 << 20
-"""Bytes that are copied between two looks: for a quarter of a millisecond nothing else happens."""
+_PIECE: Final = 8 << 20
+"""Bytes that are copied between two looks: for half a millisecond nothing else happens, as with an array that is just
+too small to be looked after here (`staging.LARGE`). A look costs 25 µs, the code being cold after each piece."""
 
 _IDLE: Final = 200e-6
 """Seconds that a pass of the loop takes at most when little is to be done; with nothing to do it takes 20 µs."""
