@@ -36,12 +36,13 @@ WARM = SECONDS / 10
 SAMPLES = 60
 TASKS = 8
 MB = 1_000_000
-LIVE = 1 * MB
-"""Bytes by which what lives at rest may differ: tables of the interpreter that have doubled. One lost object of 100
-bytes in each hundredth call would be as much in a minute."""
-BLOCKS = 3_000
-"""Objects by which the interpreter's may differ at rest: caches of names, and what waits for the collector."""
-PRIVATE = 4 * MB
+LIVE = MB // 2
+"""Bytes by which what lives at rest may differ: tables of the interpreter that have doubled. To lose 100 bytes in one
+call of a hundred would be more in ten minutes, of a thousand calls a second."""
+BLOCKS = 3_000 if SECONDS >= 60 else 10_000
+"""Objects by which the interpreter's may differ at rest: caches, idle hands (`svcd_ipc.crew`), which a second of warming
+does not make all of, and what waits for the collector."""
+PRIVATE = 2 * MB
 """Bytes by which private memory may differ at rest: pages that hold a few objects still."""
 HELD = 3 * 8 * MB
 """Bytes that one call of the load holds at most: an array, bytes made of it, and the bytes that come back."""
