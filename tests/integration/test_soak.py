@@ -40,8 +40,8 @@ LIVE = MB // 2
 """Bytes by which what lives at rest may differ: tables of the interpreter that have doubled. To lose 100 bytes in one
 call of a hundred would be more in ten minutes, of a thousand calls a second."""
 BLOCKS = 3_000 if SECONDS >= 60 else 10_000
-"""Objects by which the interpreter's may differ at rest: caches, idle hands (`svcd_ipc.crew`), which a second of warming
-does not make all of, and what waits for the collector."""
+"""Objects by which the interpreter's may differ at rest: caches, what waits for the collector, and idle hands
+(`svcd_ipc.crew`), not all of which a second of warming makes."""
 PRIVATE = 2 * MB
 """Bytes by which private memory may differ at rest: pages that hold a few objects still."""
 HELD = 3 * 8 * MB

@@ -8,14 +8,17 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator  # noqa: TC003 - an api's annotation is looked up
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 import svcd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Held:
@@ -31,7 +34,7 @@ def hold() -> Held:
     return held
 
 
-class Trouble(Exception):
+class TroubleError(Exception):
     """The app's own error, which its callers catch by its class."""
 
 
@@ -40,23 +43,23 @@ class Failing:
     @svcd.api
     async def by_task(self, n: int) -> int:
         held = hold()
-        raise Trouble(n, repr(held))
+        raise TroubleError(n, repr(held))
 
     @svcd.api
     def by_thread(self, n: int) -> int:
         held = hold()
-        raise Trouble(n, repr(held))
+        raise TroubleError(n, repr(held))
 
     @svcd.api(batchable=True)
     def by_batch(self, rows: list[int]) -> list[int]:
         held = hold()
-        raise Trouble(len(rows), repr(held))
+        raise TroubleError(len(rows), repr(held))
 
     @svcd.api
     async def by_stream(self, n: int) -> AsyncIterator[int]:
         held = hold()
         yield n
-        raise Trouble(n, repr(held))
+        raise TroubleError(n, repr(held))
 
     @svcd.api
     async def never(self) -> int:
@@ -72,7 +75,7 @@ class Entry:
     @svcd.api
     def from_thread(self, api: str) -> None:
         held, arg = hold(), [1] if api == "by_batch" else 1
-        with suppress(Trouble):
+        with suppress(TroubleError):
             found = getattr(self.failing, api).to_sync(arg)
             if api == "by_stream":
                 list(found)
@@ -96,7 +99,7 @@ async def all_gone() -> None:
 
 async def fail_by(failing: Any, api: str) -> None:
     held, arg = hold(), [1] if api == "by_batch" else 1
-    with suppress(Trouble):
+    with suppress(TroubleError):
         found = getattr(failing, api)(arg)
         if api == "by_stream":
             async for _ in found:
