@@ -205,6 +205,7 @@ class Session:
                 self._door.open(control.answer)
                 self._watch(nursery, app, facts, ledger)
                 nursery.start_soon(self._condition.run)
+                nursery.start_soon(self._voice.run)
                 nursery.start_soon(self._announce, app, info)
                 nursery.start_soon(self._give_up, app)
                 await self._stop.wait()

@@ -300,7 +300,7 @@ class App:
             self._starts.over(replica)
         if change.before != change.state or change.reason:
             self.links.routes_changed()
-        self.outcome.changed(replica, service)
+        self.outcome.changed(replica)
         self._note(replica)
         self._tell(change)
 

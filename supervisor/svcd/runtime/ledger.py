@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,12 @@ class Ledger:
         self._machine = machine
         self._is_late = False
         self._held: dict[Replica, Assignment] = {}
-        self._waiting: list[Replica] = []
+        self._gpus: set[str] = set()
+        self._cpus: Counter[int] = Counter()
+        self._memory = 0
+        """GPUs, CPUs and memory are what all of them hold together: a request looks at none of them by itself."""
+        self._waiting: dict[Replica, None] = {}
+        """In order of asking."""
 
     def __repr__(self) -> str:
         """How many hold and how many wait."""
@@ -56,48 +62,63 @@ class Ledger:
         """
         if replica in self._held:
             replica.post(Happening.PLACED)
-        elif not self._grant(replica):
-            self._waiting.append(replica)
+        elif not self._grant(replica, self._choose(replica.spec.resources)):
+            self._waiting[replica] = None
 
     def restore(self, replica: Replica, assignment: Assignment) -> None:
         """Note what a replica holds since an earlier daemon granted it."""
-        self._held[replica] = replica.assignment = assignment
+        self._hold(replica, assignment)
 
     def release(self, replica: Replica) -> None:
         """Take back what the replica holds or waits for, and serve those who wait."""
-        if replica in self._waiting:
-            self._waiting.remove(replica)
+        self._waiting.pop(replica, None)
         replica.assignment = None
-        if self._held.pop(replica, None) is not None:
+        if (held := self._held.pop(replica, None)) is not None:
+            self._gpus.difference_update(held.gpus)
+            self._cpus.subtract(held.cpus)
+            self._memory -= held.memory
             self._serve()
 
     def _serve(self) -> None:
-        self._waiting = [waiter for waiter in self._waiting if not self._grant(waiter)]
+        """Grant what can be granted. What is too much for one is too much for all who ask for the same."""
+        short: dict[Resources, Shortage] = {}
+        for waiter in [*self._waiting]:
+            wanted = waiter.spec.resources
+            answer = short.get(wanted) or self._choose(wanted)
+            if self._grant(waiter, answer):
+                del self._waiting[waiter]
+                short.clear()  # the reasons tell how much is held
+            elif isinstance(answer, Shortage):
+                short[wanted] = answer
 
-    def _grant(self, replica: Replica) -> bool:
-        answer = self._choose(replica.spec.resources)
+    def _grant(self, replica: Replica, answer: Assignment | Shortage) -> bool:
+        """Let the replica have it, or know why it has to wait; return whether it has it."""
         if isinstance(answer, Shortage):
             if self._is_late or self._inventory is not None or not replica.spec.resources.gpu:
                 replica.waiting(answer.reason)
             return False
-        self._held[replica] = replica.assignment = answer
+        self._hold(replica, answer)
         replica.post(Happening.PLACED)
         return True
 
+    def _hold(self, replica: Replica, assignment: Assignment) -> None:
+        self._held[replica] = replica.assignment = assignment
+        self._gpus.update(assignment.gpus)
+        self._cpus.update(assignment.cpus)
+        self._memory += assignment.memory
+
     def _choose(self, wanted: Resources) -> Assignment | Shortage:
-        held = self._held.values()
-        taken = {uuid for assignment in held for uuid in assignment.gpus}
-        answer = place(wanted.gpu, self._inventory, taken, wanted.gpu_type)
+        answer = place(wanted.gpu, self._inventory, self._gpus, wanted.gpu_type)
         if isinstance(answer, Shortage) or self._machine is None:
             return answer
         if wanted.memory is not None:
-            shortage = share_memory(wanted.memory, self._machine, [assignment.memory for assignment in held])
+            shortage = share_memory(wanted.memory, self._machine, [self._memory])
             if shortage is not None:
                 return shortage
             answer = replace(answer, memory=wanted.memory)
         if wanted.cpu is not None:
             near = self._node_of(answer.gpus)
-            slices = share_cpus(wanted.cpu, self._machine, [assignment.cpus for assignment in held], near)
+            slices = share_cpus(wanted.cpu, self._machine, [self._cpus], near)
             if isinstance(slices, Shortage):
                 return slices
             answer = replace(answer, cpus=slices)

@@ -3,10 +3,14 @@
 Law: ready is said of what is, not of what was. A service that has been ready and is down again holds it up, and so does
 one that has failed before, until it has been ready for a while: a program whose start is its readiness looks ready in
 every turn of its crash loop.
+
+A judgement looks at every replica, so that there is one for all that changes in a turn of the loop, not one for each
+change of a thousand.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -41,7 +45,9 @@ class Outcome:
         self.replacing: dict[Replica, int] = {}
         """Replicas whose process is to be replaced, and the generation of that one."""
         self._ready_since: dict[Replica, float] = {}
-        self._unsteady = trio.Event()
+        self._news = trio.Event()
+        self._next_look = math.inf
+        """When somebody may have been ready for long enough."""
 
     def __repr__(self) -> str:
         """How far it is."""
@@ -50,14 +56,14 @@ class Outcome:
         return f"<Outcome: {'broken' if self.broken.is_set() else 'starting'}, {len(self.replacing)} to be replaced>"
 
     async def run(self) -> None:
-        """Look again while somebody has only to stay ready; returns once that is over."""
+        """Judge what has changed, and again while somebody has only to stay ready; return once the app is ready."""
         while not self.ready.is_set():
-            await self._unsteady.wait()
-            self._unsteady = trio.Event()
-            await trio.sleep(STEADY)
+            with trio.move_on_at(self._next_look):
+                await self._news.wait()
+            self._news, self._next_look = trio.Event(), math.inf
             self._judge()
 
-    def changed(self, replica: Replica, unit: Service) -> None:
+    def changed(self, replica: Replica) -> None:
         """Take note of a change of a replica."""
         if replica.state is not State.READY:
             self._ready_since.pop(replica, None)
@@ -67,11 +73,7 @@ class Outcome:
         is_replaced = before is not None and replica.generation > before and replica.state in _OVER
         if is_replaced or replica.state in _GIVEN_UP:
             self.replacing.pop(replica, None)
-        if self.ready.is_set():  # the rest looks at every replica, and each change of a thousand comes here
-            return
-        if unit.state == "failed" and unit.spec.name in self._needed:
-            self.give_up(unit.reason)
-        self._judge()
+        self._news.set()
 
     def give_up(self, reason: str) -> None:
         """Say that not all of it can become ready. The first reason counts."""
@@ -81,10 +83,13 @@ class Outcome:
     def keep(self) -> None:
         """Replace no more: what has not been replaced yet stays as it is."""
         self.replacing.clear()
-        self._judge()
+        self._news.set()
 
     def _judge(self) -> None:
-        needed = [self._units[name] for name in self._needed]
+        needed = [self._units[name] for name in sorted(self._needed)]
+        for unit in needed:
+            if unit.state == "failed":
+                self.give_up(unit.reason)
         if self.broken.is_set() and any(each.state is State.FAILED for unit in needed for each in unit.replicas):
             return
         if not self.replacing and all(map(self._is_up, needed)):
@@ -95,7 +100,7 @@ class Outcome:
             return False
         if not unit.ready or any(map(self._is_steady, unit.ready)):
             return True
-        self._unsteady.set()
+        self._next_look = trio.current_time() + STEADY
         return False
 
     def _is_steady(self, replica: Replica) -> bool:

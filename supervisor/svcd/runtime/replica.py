@@ -153,7 +153,7 @@ class Replica:
 
     def waiting(self, reason: str) -> None:
         """Say what a pending or starting replica waits for."""
-        if self.state in {State.PENDING, State.STARTING} and reason != self.reason:
+        if reason != self.reason and self.state in {State.PENDING, State.STARTING}:
             self._enter(self.state, reason)
 
     def recall(self, generation: int, failures: int, last_exit: str | None) -> None:

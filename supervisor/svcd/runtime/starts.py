@@ -75,11 +75,11 @@ class Starts:
         """End a turn, or the wait for one; of a replica that has none, nothing."""
         self._waiting.pop(replica, None)
         self._turns.discard(replica)
-        for other, granted in list(self._waiting.items()):
-            if not self._take_turn(other):
+        while self._waiting:
+            first = next(iter(self._waiting))
+            if not self._take_turn(first):
                 return
-            del self._waiting[other]
-            granted.set()
+            self._waiting.pop(first).set()
 
 
 def _takes_turns(spec: ServiceSpec) -> bool:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of a reason; some are whole tracebacks."""
+_MOST = 4
+"""Replicas that are named: systemd drops a message of over 4096 bytes, and a READY=1 with it."""
 
 
 def summary(app: App, url: str) -> str:
@@ -23,7 +25,9 @@ def summary(app: App, url: str) -> str:
     trouble = {State.PENDING, State.UNREADY, State.BACKOFF, State.FAILED}
     troubled = [replica for replica in replicas if replica.state in trouble]
     parts = [f"{where}, {ready} of {len(replicas)} replicas ready"]
-    for replica in troubled:
+    for replica in troubled[:_MOST]:
         first_line = replica.reason.partition("\n")[0][:_LONGEST]
         parts.append(f"{replica.name} {replica.state}" + (f": {first_line}" if first_line else ""))
+    if len(troubled) > _MOST:
+        parts.append(f"{len(troubled) - _MOST} more")
     return "; ".join(parts)

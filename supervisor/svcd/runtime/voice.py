@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import trio
+
 from svcd.host.notify import notify
 
 if TYPE_CHECKING:
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from svcd.runtime.journal import Journal
     from svcd.runtime.service import Service
     from svcd.values.events import Change
+
+PAUSE = 0.1
+"""Seconds between two lines of the app at the least: each takes a look at every replica."""
 
 
 class Reporter(Protocol):
@@ -44,6 +49,7 @@ class Voice:
         self.summary: Callable[[], str] = str
         """The app in one line, once there is one."""
         self._is_ending = False
+        self._news = trio.Event()
 
     def __repr__(self) -> str:
         """Whether its last words have begun."""
@@ -58,12 +64,20 @@ class Voice:
         self._journal.say(text)
         self._reporter.note(text)
 
+    async def run(self) -> None:
+        """Tell the service manager how the app is, once for all that changes at a time; until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            if not self._is_ending:
+                notify(self._environ, STATUS=self.summary())
+            await trio.sleep(PAUSE)
+
     def change(self, change: Change) -> None:
         """Tell of a step of a replica."""
         self._journal.change(change)
         self._reporter.change(change)
-        if not self._is_ending:
-            notify(self._environ, STATUS=self.summary())
+        self._news.set()
 
     def scaled(self, service: Service, before: int, reason: str) -> None:
         """Tell that a service follows its load."""
