@@ -135,15 +135,18 @@ class Reader:
     def go_on(self) -> Next | Serving:
         """Be the hand that reads until it has to wait; return for what: a call that it has begun, and has to finish."""
         outbox, connection = self._outbox, self._connection
+        self._uncork()
         while True:
             waiting = self._take_all(True)
-            if outbox.corked:
-                outbox.corked = False
-                outbox.push()
             if waiting is not None:
+                # It waits already, for whatever it waits, but the loop does not know that before this hand awaits what
+                # the call awaits. Until then it must not be woken. So answers that are corked go with the next hand: to
+                # send them may end the connection, or make room, and wake it.
                 self._has_received = False
                 self._give(self.read)
                 return waiting
+            if outbox.corked:
+                self._uncork()
             if self.way.is_loops_turn:
                 return Next.PASS
             if self.has_ended:
@@ -158,6 +161,11 @@ class Reader:
                     self._has_received = True
                     return Next.RECEIVE
                 self._has_received = True
+
+    def _uncork(self) -> None:
+        if self._outbox.corked:
+            self._outbox.corked = False
+            self._outbox.push()
 
     def go_on_for(self, pending: Pending) -> bool:
         """Read on until a call has its answer; False when bytes have to be waited for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from functools import partial
 from typing import Any
@@ -217,3 +218,20 @@ async def test_a_peer_that_says_hello_and_is_gone_does_not_end_the_server(tmp_pa
         assert await channel.call("api", {"x": 1}) == {"x": 1}
         channel.close()
     nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_is_found_gone_as_a_call_of_it_has_begun_to_wait_for_it(raw_peer: Any) -> None:
+    begun = list[str]()
+
+    async def handler(call: IncomingCall) -> Any:
+        begun.append(call.api)
+        return None if call.api == "quick" else await channel.call("back", {})
+
+    channel, peer = raw_peer(handler)
+    await peer.receive_some()  # hello: what is not read would break the connection before its calls are looked at
+    # They come together, so the first one's answer is sent once the second has begun, and there is nobody to take it.
+    calls = raw(1, 1, "quick", {}, None, None, 0, 0) + raw(1, 2, "slow", {}, None, None, 0, 0)
+    os.write(peer.socket.fileno(), ROGUE_HELLO + calls)
+    peer.socket.close()
+    await channel.closed.wait()
+    assert begun == ["quick", "slow"]
