@@ -13,7 +13,7 @@ from svcd.cli.history import LINES, POLL, Wanted, history_options
 from svcd.cli.instants import shown
 from svcd.cli.table import colour_of, one_line
 from svcd.config.problems import nearest
-from svcd.host.logs import LogFollower, tail
+from svcd.host.logs import MISSED, LogFollower, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,10 @@ def command(wanted: Wanted) -> None:
     _print(_chosen(past, services, wanted), as_json=wanted.as_json)
     try:
         while follower is not None:
-            new = list(_events(follower.read()))
+            lines = follower.read()
+            new = list(_events(lines))
+            if any(line.text == MISSED for line in lines):
+                click.echo(MISSED, err=True)
             _print([event for event in new if _is_meant(event, services)], as_json=wanted.as_json)
             if not new:
                 time.sleep(POLL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -29,6 +30,9 @@ BURST = 16 * 1024 * 1024
 """Bytes that one process may print in WINDOW; what is more is dropped, and how much it was is said."""
 WINDOW = 10.0
 """Seconds."""
+
+MISSED = f"svcd: lines may be missing here: the {FILES_KEPT} files of this log were full before they could be read"
+"""What a follower that was too slow says in their place."""
 
 _STAMP_FORM = "0000-00-00T00:00:00.000Z "
 _DIGITS_ALIKE = str.maketrans("123456789", "000000000")
@@ -166,18 +170,22 @@ def _last_lines(path: str, count: int) -> list[str]:
 class LogFollower:
     """Reads what is appended to a log, across rotations; for `svcd logs -f`.
 
-    It polls: call `read` again and again. Nothing is lost as long as no more than FILES_KEPT files fill up between
-    two calls.
+    It polls: call `read` again and again. It holds each file that it has seen, so that one is read to its end though it
+    was rotated away meanwhile. When more than FILES_KEPT files fill up between two calls, what fell between is not
+    there any more, and a line says so: see MISSED.
     """
 
     def __init__(self, path: str, *, from_start: bool = False) -> None:
         self._path = path
-        self._descriptor: int | None = None
+        self._held: deque[_Held] = deque()
+        """The file that is being read, and those that came after it."""
         self._splitter = LineSplitter()
+        self._stamp = ""
+        """Of the last line."""
         with suppress(OSError):
-            self._descriptor = os.open(path, os.O_RDONLY)
+            self._held.append(_Held.open(path))
             if not from_start:
-                os.lseek(self._descriptor, 0, os.SEEK_END)
+                os.lseek(self._held[0].descriptor, 0, os.SEEK_END)
 
     def __repr__(self) -> str:
         """Which log."""
@@ -185,42 +193,68 @@ class LogFollower:
 
     def read(self, limit: int = 1024 * 1024) -> list[LogLine]:
         """Return the lines written since the last call, about `limit` bytes of them at most; [] when there are none."""
-        lines: list[str] = []
-        while limit > 0:
-            data = b"" if self._descriptor is None else os.read(self._descriptor, _BLOCK)
+        lines: list[LogLine] = []
+        self._hold_new()
+        while limit > 0 and self._held:
+            data = os.read(self._held[0].descriptor, _BLOCK)
             limit -= len(data)
-            lines += self._splitter.feed(data)
-            if not data and not self._next_file():
-                break
-        return [parse_line(line) for line in lines]
+            for text in self._splitter.feed(data):
+                lines.append(parse_line(text))
+                self._stamp = lines[-1].stamp or self._stamp
+            if not data:
+                if len(self._held) == 1:
+                    break
+                os.close(self._held.popleft().descriptor)
+                if self._held[0].is_after_gap:
+                    lines.append(LogLine(self._stamp, MISSED))
+        return lines
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Let go of the files."""
+        while self._held:
+            os.close(self._held.pop().descriptor)
 
-    def _next_file(self) -> bool:
-        """Go on to the file that came after the one that was read to its end; False when there is none."""
-        name = self._following()
-        if name is None:
-            return False
-        try:
-            descriptor = os.open(name, os.O_RDONLY)
-        except OSError:
-            return False
-        self.close()
-        self._descriptor = descriptor
-        return True
+    def _hold_new(self) -> None:
+        """Open the files that came since the last look."""
+        last = self._held[-1] if self._held else None
+        # What is rotated moves towards the end of the names, as this does: a file may be met twice, and none is missed.
+        found: list[_Held] = []
+        for name in _names(self._path) if last else [self._path]:
+            try:
+                file = _Held.open(name)
+            except OSError:
+                continue
+            if last and (file.is_same(last) or file.changed() < last.changed()):
+                os.close(file.descriptor)
+                break
+            if found and file.is_same(found[-1]):
+                os.close(file.descriptor)
+            else:
+                found.append(file)
+        if len(found) == FILES_KEPT:  # all are new, and so may those be that made way for them
+            found[-1] = found[-1]._replace(is_after_gap=True)
+        self._held += reversed(found)
 
-    def _following(self) -> str | None:
-        if self._descriptor is None:
-            return self._path
-        mine = os.fstat(self._descriptor)
-        names = _names(self._path)
-        for number, name in enumerate(names):
-            with suppress(OSError):
-                if os.path.samestat(os.stat(name), mine):  # noqa: PTH116 - pathlib is a tenth of the keeper's start
-                    return names[number - 1] if number else None
-        # It was rotated away altogether, or removed: go on with the oldest that is left.
-        return names[-1] if mine.st_nlink == 0 and os.access(names[-1], os.F_OK) else self._path
+
+class _Held(NamedTuple):
+    """A file that is open."""
+
+    descriptor: int
+    device: int
+    inode: int
+    is_after_gap: bool = False
+
+    @classmethod
+    def open(cls, path: str) -> _Held:
+        """Open it. Raises OSError."""
+        descriptor = os.open(path, os.O_RDONLY)
+        found = os.fstat(descriptor)
+        return cls(descriptor, found.st_dev, found.st_ino)
+
+    def is_same(self, other: _Held) -> bool:
+        """Whether both are one file: its number is not given away while it is open."""
+        return (self.device, self.inode) == (other.device, other.inode)
+
+    def changed(self) -> int:
+        """Return when it was written to last, in nanoseconds of the Unix epoch."""
+        return os.fstat(self.descriptor).st_mtime_ns

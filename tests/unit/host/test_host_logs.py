@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from svcd.host.log_files import LogFile, LogFiles, LogPump
 from svcd.host.logs import (
+    FILES_KEPT,
     LONGEST_LINE,
+    MISSED,
     WINDOW,
     LineSplitter,
     LogFollower,
@@ -127,6 +129,43 @@ def test_follower_crosses_rotations_that_it_did_not_see(tmp_path: Path) -> None:
     log.write(["late"])
     assert [line.text for line in late.read()] == ["late"]
     late.close()
+    log.close()
+
+
+def test_follower_reads_files_to_their_end_that_were_rotated_away_meanwhile(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.log")
+    log, follower = LogFile(path, size=200, kept=FILES_KEPT), LogFollower(path)
+    texts: list[str] = []
+    for number in range(200):  # it sees each file, and is slower in reading than the keeper in writing
+        log.write([str(number)])
+        texts += [line.text for line in follower.read(limit=1)] if number % 8 == 0 else []
+    while lines := follower.read():
+        texts += [line.text for line in lines]
+    assert texts == [str(number) for number in range(200)]
+    follower.close()
+    log.close()
+
+
+def test_follower_says_where_lines_may_be_missing(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.log")
+    log, follower = LogFile(path, size=200, kept=FILES_KEPT), LogFollower(path)
+    log.write(["first"])
+    assert [line.text for line in follower.read()] == ["first"]
+    for number in range(100):
+        log.write([str(number)])
+    lines = follower.read()
+    texts = [line.text for line in lines]
+    at = texts.index(MISSED)
+    assert texts[:at] == [str(number) for number in range(at)]  # what is left of the file that it was at
+    assert texts[at + 1 :] == [str(number) for number in range(int(texts[at + 1]), 100)]
+    assert lines[at].stamp == lines[at - 1].stamp  # so that it stands between the lines before and after it
+    assert follower.read() == []
+    for each in tmp_path.iterdir():
+        each.unlink()
+    log.close()
+    log.write(["anew"])  # in a folder that somebody has cleaned: nothing of that was missed
+    assert [line.text for line in follower.read()] == ["anew"]
+    follower.close()
     log.close()
 
 
