@@ -50,3 +50,16 @@ def test_an_end_between_two_looks_is_no_line_of_its_own(capsys: pytest.CaptureFi
         "waiting for Slow/0",
         "waiting for the daemon to end what is left",
     ]
+
+
+def test_who_is_waited_for_is_told_again_when_it_changes_and_not_with_each_second(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(1, 100))
+    monkeypatch.setattr("svcd.cli.down.age", lambda _since: f"{next(seconds)}s")
+    one, busy = draining("Slow"), draining("Slow") | {"in_flight": 2}
+    assert _stop(cast("BlockingClient", Daemon([busy], [busy], [busy], [one], [one])), math.inf) == ""
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting for Slow/0 (draining for 1s, 2 calls in flight)",
+        "waiting for Slow/0 (draining for 4s)",
+    ]

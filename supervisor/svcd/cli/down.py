@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -108,37 +108,59 @@ def _stop(client: BlockingClient, deadline: float) -> str:
         client.call("down", {}, timeout=max(0.0, deadline - time.monotonic()))
     except ReplicaLost:
         return ""  # it is ending already
-    told, patience = "", _PATIENCE
+    told, patience = _Waited(""), _PATIENCE
     while not client.wait_closed(min(patience, max(0.0, deadline - time.monotonic()))):
         whom, patience = _waited_for(client), _LOOK
         if time.monotonic() >= deadline:
-            return whom
-        if whom and whom != told:  # nobody: it has ended meanwhile
-            click.echo(whom, err=True)
+            return whom.text
+        if whom.text and whom.for_what != told.for_what:
+            click.echo(whom.text, err=True)
         told = whom
-    return told
+    return told.text
 
 
-def _waited_for(client: BlockingClient) -> str:
+class _Waited(NamedTuple):
+    """Whom a stop waits for."""
+
+    text: str
+    """For people; empty when it has ended meanwhile."""
+    for_what: tuple[str, ...] = ()
+    """The same without the time it takes, which changes with every look."""
+
+
+def _waited_for(client: BlockingClient) -> _Waited:
     from svcd_ipc.errors import DeadlineExceeded, ReplicaLost  # noqa: PLC0415 - only for a stop that takes long
 
     try:
         rows = client.call("ps", {}, timeout=5)
     except ReplicaLost:
-        return ""  # it has just ended
+        return _Waited("")  # it has just ended
     except DeadlineExceeded:
-        return "the daemon does not answer"
-    whom = [_name(row) for row in rows if row["state"] == "draining"]
-    return f"waiting for {'; '.join(whom)}" if whom else "waiting for the daemon to end what is left"
+        return _alike("the daemon does not answer")
+    draining = [row for row in rows if row["state"] == "draining"]
+    if not draining:
+        return _alike("waiting for the daemon to end what is left")
+    whom = [_described(row) for row in draining]
+    return _Waited(f"waiting for {'; '.join(whom)}", tuple(", ".join([_name(row), *_facts(row)]) for row in draining))
+
+
+def _alike(text: str) -> _Waited:
+    return _Waited(text, (text,))
+
+
+def _described(row: dict[str, Any]) -> str:
+    facts = [f"draining for {age(row['since'])}", *_facts(row)]
+    return f"{_name(row)} ({', '.join(facts)})"
 
 
 def _name(row: dict[str, Any]) -> str:
+    return f"{row['service']}/{row['replica']}"
+
+
+def _facts(row: dict[str, Any]) -> list[str]:
     calls = row["in_flight"]
     facts = [f"{calls} call{'' if calls == 1 else 's'} in flight"] if calls else []
-    facts += [one_line(row["reason"])] if row["reason"] and row["reason"] != "the app is stopping" else []
-    return (
-        f"{row['service']}/{row['replica']} (draining for {age(row['since'])}{''.join(f', {each}' for each in facts)})"
-    )
+    return facts + ([one_line(row["reason"])] if row["reason"] and row["reason"] != "the app is stopping" else [])
 
 
 def _unknown(where: Places) -> str:
