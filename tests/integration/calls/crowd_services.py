@@ -44,15 +44,15 @@ class Narrow:
 
 @svcd.service(traffic={"max_concurrency": 8}, scaling={"min_replicas": 2, "max_replicas": 2})
 class Uneven:
-    """Its second replica is ten times slower."""
+    """Its second replica is ten times slower than the first, which takes `seconds`."""
 
     def __init__(self) -> None:
         self.name = os.environ["SVCD_REPLICA"]
         self.is_slow = "/1" in self.name
 
     @svcd.api
-    async def run(self) -> str:
-        await trio.sleep(0.05 if self.is_slow else 0.005)
+    async def run(self, seconds: float) -> str:
+        await trio.sleep(10 * seconds if self.is_slow else seconds)
         return self.name
 
 
@@ -61,8 +61,8 @@ class UnevenPlainly(Uneven):
     """The same in `def` code, which a replica runs one call at a time."""
 
     @svcd.api
-    def run(self) -> str:
-        time.sleep(0.05 if self.is_slow else 0.005)
+    def run(self, seconds: float) -> str:
+        time.sleep(10 * seconds if self.is_slow else seconds)
         return self.name
 
 
@@ -89,14 +89,14 @@ class Caller:
         return done
 
     @svcd.api
-    async def spread(self, dependency: str, at_once: int, calls: int) -> dict[str, int]:
-        """Return how many of so many calls each replica got."""
+    async def spread(self, dependency: str, at_once: int, calls: int, seconds: float) -> dict[str, int]:
+        """Return how many of so many calls each replica got, where the quick one takes `seconds` for each."""
         run = getattr(self, dependency).to_async.run
         got: Counter[str] = Counter()
 
         async def one() -> None:
             for _ in range(calls // at_once):
-                got[await run()] += 1
+                got[await run(seconds=seconds)] += 1
 
         async with trio.open_nursery() as nursery:
             for _ in range(at_once):
@@ -143,5 +143,5 @@ class Crowd:
         return await self.narrow.counted()
 
     @svcd.api
-    async def spread(self, dependency: str, at_once: int, calls: int) -> dict[str, int]:
-        return await self.first.spread(dependency=dependency, at_once=at_once, calls=calls)
+    async def spread(self, dependency: str, at_once: int, calls: int, seconds: float) -> dict[str, int]:
+        return await self.first.spread(dependency=dependency, at_once=at_once, calls=calls, seconds=seconds)
