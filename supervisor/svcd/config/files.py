@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import tomli
 
-from svcd.config.origins import TomlFile
+from svcd.config.origins import TomlFile, line_and_column
 from svcd.config.problems import Problem
 from svcd.values.secrets import looks_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LONG_SCALAR = re.compile(r"([0-9][0-9_]{600,})[-+.0-9A-Za-z_]*")
+"""What may be too long: Python's limit on digits can be set, but not below 640."""
 _PLACE = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 
 
@@ -24,8 +27,11 @@ def read_file(path: Path, problems: list[Problem]) -> tuple[TomlFile, dict[str, 
         return None
     try:
         tree = tomli.loads(text)
-    except ValueError as error:  # tomli's own is one; Python's for an integer of thousands of digits is another
+    except tomli.TOMLDecodeError as error:
         problems.append(_broken(path, text, str(error)))
+        return None
+    except ValueError as error:  # Python's own, for an integer of thousands of digits
+        problems.append(_endless(path, text) or _broken(path, text, str(error)))
         return None
     except RecursionError:
         problems.append(Problem(file=str(path), message="nested too deep"))
@@ -84,6 +90,32 @@ def _broken(path: Path, text: str, error: str) -> Problem:
         column, message = len(lines[line - 1].rstrip()) + 1, f"{message} (at the end of the file)"
     source = _quotable(lines, line) if line <= len(lines) else None
     return Problem(file=str(path), line=line, column=column, message=message, source=source)
+
+
+def _endless(path: Path, text: str) -> Problem | None:
+    """Return the problem of the first integer that has more digits than Python reads: its error names no place.
+
+    The line is not quoted: it is as long as its number.
+    """
+    most = sys.get_int_max_str_digits()
+    for scalar in _LONG_SCALAR.finditer(text):
+        digits = len(scalar[1].replace("_", ""))
+        if digits > most and not _is_readable(text[: scalar.end()]):
+            line, column = line_and_column(text, scalar.start())
+            message = f"a number of {digits} digits; no key takes more than 19"
+            return Problem(file=str(path), line=line, column=column, message=message)
+    return None
+
+
+def _is_readable(text: str) -> bool:
+    """Whether no number in a document is too long, as far as the document goes: it may end in the middle."""
+    try:
+        tomli.loads(text)
+    except tomli.TOMLDecodeError:  # in a string, say, where digits are no number
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _quotable(lines: list[str], number: int) -> str:

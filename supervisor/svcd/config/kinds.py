@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from svcd.values.units import (
     DURATION_PATTERN,
@@ -20,16 +20,23 @@ from svcd.values.units import (
     parse_size,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Wrong(ValueError):  # noqa: N818 - it is caught where it is raised, and turned into a Problem
     """A value that its key can't have."""
 
-    def __init__(self, message: str, suggestion: str | None = None, inner: str | None = None) -> None:
+    def __init__(
+        self, message: str, suggestion: str | None = None, inner: str | None = None, also: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.suggestion = suggestion
         self.inner = inner
         """The key inside the value's inline table that is at fault."""
+        self.also = also
+        """What else is wrong with the value, each a message of its own."""
 
 
 def found(value: object) -> str:

@@ -137,6 +137,7 @@ class Reader:
             inner = (wrong.inner,) if wrong.inner else ()
             problem = source.problem((*path, *inner), wrong.message, wrong.suggestion, on_key=bool(inner))
             self.problems.append(problem)
+            self.problems.extend(source.problem(path, message) for message in wrong.also)
 
     @staticmethod
     def _unknown(path: KeyPath, value: object, table: Table, source: Source) -> Problem:

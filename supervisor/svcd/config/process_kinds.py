@@ -11,7 +11,7 @@ from svcd.values.specs import UNLIMITED
 from svcd.values.units import CPU_FORMS, format_cpu, parse_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class Cores(Kind):
@@ -110,20 +110,12 @@ class Groups(Kind):
     def read(self, value: object) -> tuple[tuple[str, ...], ...]:
         if not isinstance(value, list):
             raise Wrong(f'expected an array of groups, such as [["Preprocess", "Vote"]]; {found(value)}')
-        seen: set[str] = set()
-        for group in value:
-            if not isinstance(group, list):
-                meant = self.write([value]) if all(isinstance(name, str) for name in value) else None
-                raise Wrong(f"expected each group to be an array of services; {found(group)}", meant)
-            if odd := [name for name in group if not isinstance(name, str)]:
-                raise Wrong(f"expected names of services in each group; {found(odd[0])}")
-            if len(group) < 2:
-                alone = f"{group[0]} is alone in its group" if group else "a group is empty"
-                raise Wrong(f"{alone}; a group is at least two services, and what is in none has a process of its own")
-            for name in group:
-                if name in seen:
-                    raise Wrong(f"{name} is named twice; a service runs in one process")
-                seen.add(name)
+        if value and all(isinstance(name, str) for name in value):
+            raise Wrong(
+                f"expected each group to be an array of services; {found(value[0])}", suggestion=self.write([value])
+            )
+        if mistakes := [*_mistakes(value)]:
+            raise Wrong(mistakes[0], also=mistakes[1:])
         return tuple(tuple(group) for group in value)
 
     def write(self, value: Iterable[Iterable[str]]) -> str:
@@ -133,3 +125,21 @@ class Groups(Kind):
     def json_schema(self) -> dict[str, Any]:
         names = {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True}
         return {"type": "array", "items": names}
+
+
+def _mistakes(groups: list[object]) -> Iterator[str]:
+    """Say all that is wrong with groups, in their order."""
+    seen: set[str] = set()
+    for group in groups:
+        if not isinstance(group, list):
+            yield f"expected each group to be an array of services; {found(group)}"
+            continue
+        names = [name for name in group if isinstance(name, str)]
+        yield from (f"expected names of services in each group; {found(it)}" for it in group if it not in names)
+        if len(group) < 2 and len(group) == len(names):
+            alone = f"{names[0]} is alone in its group" if names else "a group is empty"
+            yield f"{alone}; a group is at least two services, and what is in none has a process of its own"
+        for name in names:
+            if name in seen:
+                yield f"{name} is named twice; a service runs in one process"
+            seen.add(name)

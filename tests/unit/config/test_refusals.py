@@ -11,6 +11,7 @@ from config_graphs import PYTHON, app_of, graph, write
 from svcd.config import ConfigError, Sources, read, resolve
 from svcd.config.envs import Env
 
+LONG = "9" * 5000
 NO_PROFILES = "a profile is chosen with `--profile`; set the key itself, without `profiles.NAME`"
 
 
@@ -89,6 +90,22 @@ def test_no_file_a_folder_and_one_that_may_not_be_read(folder: Path):
 def test_no_file_at_all():
     with pytest.raises(ConfigError, match="no file was named; `-f FILE` names the app's TOML file"):
         read(Sources(files=[], environ={}))
+
+
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        ("[services.Model]\nthreads = ", "4:11"),
+        ("[services.Model]\nlabels = [\n  1, -", "5:7"),
+        (f'text = "{LONG}"\nother = 0x{LONG}  # {LONG}\nk{LONG} = 1.{LONG}\nthreads = ', "6:11"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_number_that_python_does_not_read_is_named_by_its_place(before: str, place: str):
+    write("svcd.toml", f'[app]\nservice = "service:Model"\n{before}{LONG}\n')
+    with pytest.raises(ConfigError) as caught:
+        read(Sources(environ={}))
+    assert str(caught.value) == f"svcd.toml:{place}: a number of 5000 digits; no key takes more than 19"
 
 
 @pytest.mark.usefixtures("folder")
