@@ -20,6 +20,9 @@ from starlette.routing import Route
 
 import svcd
 
+Addend = Annotated[int, Field(ge=-(2**62), le=2**62)]
+"""Two of them have a sum that can travel."""
+
 
 class Mood(enum.Enum):
     GOOD = "good"
@@ -154,7 +157,7 @@ class Everything:
     sent = 0
 
     @svcd.api
-    async def add(self, a: int, b: int = 1) -> int:
+    async def add(self, a: Addend, b: Addend = 1) -> int:
         """Add two numbers.
 
         The second may be left out.

@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 
 from svcd.app.adapters import adapter, details_of
 from svcd.app.annotations import admits, is_list, item_of, with_arrays
+from svcd.app.strict_json import read_json
 from svcd_ipc.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class _Field:
         errors = []
         for text in candidates:
             try:
-                return self._adapter.validator.validate_json(text, strict=True)
+                return read_json(self._adapter, text)
             except ValidationError as error:
                 errors.append(error)
         raise next((error for error in errors if error.errors()[0]["type"] != "json_invalid"), errors[-1])

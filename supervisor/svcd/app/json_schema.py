@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, PydanticJsonSchemaWarning
 
+from svcd.app.strict_json import LEAST, MOST
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import core_schema
@@ -30,6 +32,15 @@ class _Generator(GenerateJsonSchema):
         """Describe bytes. The limits of a `bytes` are of the bytes, and no text's length says them."""
         del schema
         return {"type": "string", "contentEncoding": "base64", "pattern": BASE64}
+
+    def int_schema(self, schema: core_schema.IntSchema) -> dict[str, Any]:
+        """Describe an integer. Where its annotation says no bound, that of the wire is one."""
+        told = super().int_schema(schema)
+        if "exclusiveMinimum" not in told:
+            told["minimum"] = max(told.get("minimum", LEAST), LEAST)
+        if "exclusiveMaximum" not in told:
+            told["maximum"] = min(told.get("maximum", MOST), MOST)
+        return told
 
 
 def json_schema(adapter: TypeAdapter[Any], mode: Literal["validation", "serialization"]) -> dict[str, Any]:

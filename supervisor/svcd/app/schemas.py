@@ -25,6 +25,7 @@ from svcd.app.forms import FormSchema
 from svcd.app.json_schema import json_schema
 from svcd.app.results import check_of, sure_kinds_of
 from svcd.app.streamed import is_streamed, streamed
+from svcd.app.strict_json import read_json
 from svcd_ipc.errors import BadResult, InvalidArgument
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class ApiSchema:
             raise self.invalid(error) from None
 
     def _from_json(self, body: bytes) -> dict[str, Any]:
-        return self._input.validator.validate_json(body, strict=True)  # type: ignore[no-any-return]  # a dict, says the schema
+        return read_json(self._input, body)  # type: ignore[no-any-return]  # a dict, says the schema
 
     @cached_property
     def form(self) -> FormSchema:

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 
 from svcd.app.adapters import adapter, details_of
 from svcd.app.annotations import with_arrays
+from svcd.app.strict_json import read_json
 from svcd_ipc.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class _Items:
         self._name = name
 
     def __get_pydantic_core_schema__(self, _source: Any, handler: Any) -> core_schema.CoreSchema:
-        validator = adapter(self._item, f"{self._title}.{self._name}").validator
-        check = validator.validate_python
+        item = adapter(self._item, f"{self._title}.{self._name}")
+        check = item.validator.validate_python
 
         def validate(value: Any, as_list: Callable[[Any], list[Any]]) -> CheckedItems | ListedItems:
             if isinstance(value, JsonItems):
-                return CheckedItems(value, partial(validator.validate_json, strict=True), self._title, self._name)
+                return CheckedItems(value, partial(read_json, item), self._title, self._name)
             if hasattr(type(value), "__anext__"):
                 return CheckedItems(value, check, self._title, self._name)
             return ListedItems(as_list(value))

@@ -12,7 +12,16 @@ import trio
 
 from svcd.ingress.forms import is_form, parse_form
 from svcd.ingress.problems import problem_of, refuse
-from svcd.values.media import ERROR_ITEM, EVENTS, MSGPACK_SEQ, Accept, streamed_as
+from svcd.values.media import (
+    CHARSETS,
+    ERROR_ITEM,
+    EVENTS,
+    MSGPACK_SEQ,
+    Accept,
+    charset_of,
+    codec_of,
+    streamed_as,
+)
 
 if TYPE_CHECKING:
     from svcd.ingress.entry import Entry
@@ -131,11 +140,15 @@ def check_accept(exchange: Exchange, title: str, offers: Sequence[str] | None) -
 
 
 def check_encoding(exchange: Exchange) -> None:
-    """Raise RefusedError (415) for a body that is compressed."""
+    """Raise RefusedError (415) for a body that is compressed, and for text in a charset that is not known."""
     if exchange.encoding.lower() not in ("", "identity"):
         raise refuse(
             415, "media_type", f"content-encoding {exchange.encoding} is not supported; send the body as it is"
         )
+    kind = exchange.content_type
+    if kind[:5].lower() == "text/" and codec_of(kind) is None:
+        told = ", ".join(CHARSETS)
+        raise refuse(415, "media_type", f"charset={charset_of(kind)} is not supported; send the text as one of {told}")
 
 
 async def contents(content_type: str, body: bytes) -> dict[str, Any]:

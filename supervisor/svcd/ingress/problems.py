@@ -41,7 +41,7 @@ PROBLEMS = {
     408: "The client was too slow in sending its request.",
     409: "The task is not in a state for that.",
     413: "The body is larger than `limit` bytes.",
-    415: "The body is compressed, or its content type says form and it is none.",
+    415: "The body is compressed, its charset is not known, or its content type says form and it is none.",
     429: "Every replica is busy and the waiting room is full. The call was not run.",
     431: "The request's line and headers are too long.",
     500: "The service raised; `id` finds the traceback in the log.",

@@ -31,10 +31,19 @@ MSGPACKS = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
 NDJSONS = (NDJSON, "application/ndjson", "application/jsonl")
 """All names that lines of JSON go by; none is registered."""
 UTF8 = "; charset=utf-8"
+CHARSETS = ("utf-8", "us-ascii", "iso-8859-1")
+"""Those in which a text may come, by their registered names."""
 
 ERROR_ITEM = 31
 """Ext type of the last value of a msgpack sequence that failed; its data is the JSON text of an error body."""
 
+_CODECS = {
+    **dict.fromkeys(("utf-8", "utf8"), "utf-8"),
+    **dict.fromkeys(("us-ascii", "ascii"), "ascii"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin-1", "latin1"), "latin-1"),
+}
+"""Python's names of the charsets. A table, because `codecs.lookup` imports by the name, and keeps every one it is asked
+for: names are what clients choose."""
 _STANDS_FOR = {MSGPACK: MSGPACK_SEQ, JSON: NDJSON}
 """What a stream gives a client that asks for one value of a type."""
 _QUALITY = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z")
@@ -74,11 +83,25 @@ def led_argument(content_type: str) -> str | None:
 
     It is the parameter `items` of a sequence of msgpack values, percent-encoded.
     """
-    name, *parameters = (part.strip() for part in content_type.split(";"))
-    if name.lower() != MSGPACK_SEQ:
+    if content_type.partition(";")[0].strip().lower() != MSGPACK_SEQ:
         return None
-    found = dict(parameter.partition("=")[::2] for parameter in parameters)
-    return unquote(found["items"].strip('"')) if "items" in found else None
+    argument = _parameters(content_type).get("items")
+    return None if argument is None else unquote(argument)
+
+
+def charset_of(content_type: str) -> str:
+    """Return the charset that a media type names, UTF-8 where it names none."""
+    return _parameters(content_type).get("charset", "utf-8").lower()
+
+
+def codec_of(content_type: str) -> str | None:
+    """Return Python's name of the charset of a text of a media type, None for one that is not among CHARSETS."""
+    return _CODECS.get(charset_of(content_type))
+
+
+def _parameters(content_type: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in content_type.split(";")[1:])
+    return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
 
 
 class Accept:

@@ -20,20 +20,21 @@ LARGEST_ITEM = DEFAULT_LIMIT
 """Bytes of one item; what has come of it waits in memory for the rest."""
 
 
-def items_of(body: Any, form: str, place: str) -> Any:
+def items_of(body: Any, form: str, place: str, codec: str = "utf-8") -> Any:
     """Return an async iterator over the items in a body, which is bytes or an async iterator over pieces.
 
     Args:
         body: The body.
         form: See `media.streamed_as`.
         place: Api and parameter, for errors.
+        codec: Python's name of the charset of text.
     """
     pieces = Whole(body) if isinstance(body, bytes) else body
     if form == media.NDJSON:
         return JsonItems(Items(pieces, Lines(place).feed))
     if form == media.MSGPACK_SEQ:
         return Items(pieces, Values(place).feed)
-    return Items(pieces, Text(place).feed) if form == media.TEXT else pieces
+    return Items(pieces, Text(place, codec).feed) if form == media.TEXT else pieces
 
 
 class Whole:
@@ -132,18 +133,19 @@ class Values:
 
 
 class Text:
-    """UTF-8 whose characters may be cut anywhere."""
+    """Text whose characters may be cut anywhere."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, codec: str = "utf-8") -> None:
         self._place = place
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._name = codec.upper()
+        self._decoder = codecs.getincrementaldecoder(codec)()
 
     def feed(self, piece: bytes) -> list[str]:
         """Return the text that is complete now."""
         try:
             text = self._decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
-            raise _wrong(self._place, f"not UTF-8: {error}") from None
+            raise _wrong(self._place, f"not {self._name}: {error}") from None
         return [text] if text else []
 
 

@@ -4,7 +4,7 @@ The ingress knows HTTP, this module knows the api's annotations. What a body hol
 
     application/json, */*+json, none    a JSON object of keyword arguments
     application/msgpack                 a msgpack map of keyword arguments; arrays stay binary
-    text/*                              the api's single str parameter
+    text/*                              the api's single str parameter, in one of `media.CHARSETS`
     anything else                       the api's single bytes parameter
 
 For an api with a parameter that is a stream, a body of NDJSON, of a sequence of msgpack values, of text or of bytes is
@@ -80,16 +80,19 @@ def arguments(schema: ApiSchema, request: dict[str, Any]) -> dict[str, Any]:
     """Return the validated arguments that a request holds."""
     if "form" in request:
         return schema.form.validate(request["form"])
-    body, media_type = request["body"], (request.get("type") or "").partition(";")[0].strip().lower()
+    content_type: str = request.get("type") or ""
+    body, media_type = request["body"], content_type.partition(";")[0].strip().lower()
     if schema.stream_field is not None and (form := media.streamed_as(media_type, schema.stream_field[1])):
         name = schema.stream_field[0]
-        return schema.form.validate(request.get("query") or {}, {name: items_of(body, form, f"{schema.title}: {name}")})
+        codec_name = _codec(schema, content_type) if form == media.TEXT else "utf-8"
+        items = items_of(body, form, f"{schema.title}: {name}", codec_name)
+        return schema.form.validate(request.get("query") or {}, {name: items})
     if media_type in ("", media.JSON) or media_type.endswith("+json"):
         return schema.validate_json(body or b"{}")
     if media_type in media.MSGPACKS:
         return schema.validate(_unpacked(schema, body))
     if media_type.startswith("text/"):
-        return schema.validate({_field(schema, str, media_type): _text(schema, body)})
+        return schema.validate({_field(schema, str, media_type): _text(schema, body, content_type)})
     return schema.validate({_field(schema, bytes, media_type): body})
 
 
@@ -127,11 +130,20 @@ def _unpacked(schema: ApiSchema, body: bytes) -> dict[str, Any]:
     return value
 
 
-def _text(schema: ApiSchema, body: bytes) -> str:
+def _text(schema: ApiSchema, body: bytes, content_type: str) -> str:
     try:
-        return body.decode()
+        return body.decode(_codec(schema, content_type))
     except UnicodeDecodeError as error:
-        raise _bad_body(schema, f"not UTF-8: {error}") from None
+        raise _bad_body(schema, f"not {media.charset_of(content_type).upper()}: {error}") from None
+
+
+def _codec(schema: ApiSchema, content_type: str) -> str:
+    """Return Python's name of the charset of a text; the ingress has answered 415 to what is refused here."""
+    name = media.codec_of(content_type)
+    if name is None:
+        told = ", ".join(media.CHARSETS)
+        raise _bad_body(schema, f"charset={media.charset_of(content_type)} is not supported; it may be {told}")
+    return name
 
 
 def _bad_body(schema: ApiSchema, message: str) -> InvalidArgument:

@@ -127,6 +127,33 @@ def test_json_bodies_that_are_wrong_name_the_field(body: bytes, field: str) -> N
     assert [detail["field"] for detail in caught.value.details] == [field]
 
 
+@pytest.mark.parametrize(
+    ("api", "body", "fields"),
+    [
+        ("simple", '{"count": 18446744073709551616, "names": []}', ["count"]),
+        ("simple", '{"count": -9223372036854775809}', ["count"]),
+        ("simple", '{"count": 1e30}', ["count"]),
+        ("open", f'{{"a": 1, "z": {"9" * 400}, "y": -{"8" * 30}}}', ["z", "y"]),
+        ("untyped", '{"a": {"deep": [1, [100000000000000000000]]}, "b": "100000000000000000000"}', ["a.deep.1.0"]),
+        ("point", '{"at": {"x": 100000000000000000000}, "model": {"name": "", "points": []}}', ["at.x"]),
+        ("point", f'{{"at": {{"x": 1}}, "model": {{"name": "", "points": [{{"x": {2**64}}}]}}}}', ["model.points.0.x"]),
+    ],
+)
+def test_integers_that_no_service_could_be_sent_name_their_field(api: str, body: str, fields: list[str]) -> None:
+    with pytest.raises(svcd.InvalidArgument) as caught:
+        SCHEMAS[api].validate_json(body.encode())
+    told = "Input should be an integer of 64 bits, from -2**63 to 2**64-1"
+    assert [(detail["field"], detail["message"]) for detail in caught.value.details] == [(it, told) for it in fields]
+
+
+def test_long_numbers_that_can_travel_are_taken() -> None:
+    most, least = 2**64 - 1, -(2**63)
+    assert SCHEMAS["untyped"].validate_json(f'{{"a": {most}, "b": {least}}}'.encode()) == {"a": most, "b": least}
+    taken = SCHEMAS["simple"].validate_json(f'{{"count": 1, "names": ["{"9" * 30}"], "ratio": {10**30}}}'.encode())
+    assert taken == {"count": 1, "names": ["9" * 30], "ratio": 1e30}
+    assert SCHEMAS["untyped"].validate_json(b'{"a": 0.1234567890123456789012}')["a"] == 0.1234567890123456789012
+
+
 @given(
     st.binary(max_size=40)
     | st.text(max_size=40).map(str.encode)
@@ -250,6 +277,9 @@ def test_the_description_is_json_schema_and_says_what_holds() -> None:
     assert told["input"]["additionalProperties"] is False
     assert told["output"] == {"type": "object", "additionalProperties": {"type": "number"}}
     assert SCHEMAS["tokens"].describe()["output"]["title"] == "Point"
+    count, n = told["input"]["properties"]["count"], SCHEMAS["tokens"].describe()["input"]["properties"]["n"]
+    assert (count["minimum"], count["maximum"]) == (-(2**63), 2**64 - 1)
+    assert (n["exclusiveMinimum"], n["maximum"], "minimum" in n) == (0, 2**64 - 1, False)
 
 
 def test_an_annotation_that_cannot_be_resolved_is_told_with_its_place() -> None:

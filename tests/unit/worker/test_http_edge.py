@@ -106,6 +106,8 @@ ANSWERS = [
     ("image", PNG, "image/png", "", ["application/octet-stream", b"\x89PN"]),
     ("image", PNG, "application/octet-stream", "application/json", ["application/json", b'"iVBO"']),
     ("text", "grüße".encode(), "text/plain; charset=utf-8", "", ["text/plain; charset=utf-8", "GRÜSSE".encode()]),
+    ("text", b"gr\xfc\xdfe", 'text/plain; Charset="Latin-1"', "", ["text/plain; charset=utf-8", "GRÜSSE".encode()]),
+    ("text", b"a", "text/csv;charset=US-ASCII; header=absent", "", ["text/plain; charset=utf-8", b"A"]),
     ("text", b'{"prompt": "a"}', "application/json", "application/json", ["application/json", b'"A"']),
     ("array", b'{"values": [[1, 2]]}', "", "", ["application/json", b"[[2,4]]"]),
 ]
@@ -137,6 +139,15 @@ BAD = [
     ("add", PNG, "image/png", "body", "image/png needs an api with a single bytes parameter; post a JSON object"),
     ("add", b"x", "text/plain", "body", "text/plain needs an api with a single str parameter"),
     ("text", b"\xff", "text/plain", "body", "not UTF-8"),
+    ("text", b"\xff", "text/plain; charset=us-ascii", "body", "not US-ASCII"),
+    (
+        "text",
+        b"a",
+        "text/plain; charset=nope",
+        "body",
+        "charset=nope is not supported; it may be utf-8, us-ascii, iso-",
+    ),
+    ("text", b"a", "text/plain; charset=zlib", "body", "charset=zlib is not supported"),
     ("add", b'{"a": "3"}', "application/json", "a", "valid integer"),
     ("add", b'{"a": true}', "application/json", "a", "valid integer"),
 ]
@@ -162,6 +173,8 @@ async def test_forms_are_read_by_annotation(face: LiveService) -> None:
     assert await ask(face, "form", None, form=once) == ["application/json", b'[3,"12",4,["a"]]']
     twice = form | {"tags": ["a", "b"]}
     assert await ask(face, "form", None, form=twice) == ["application/json", b'[3,"12",4,["a","b"]]']
+    with pytest.raises(InvalidArgument, match=r"^Face\.form: count: Input should be an integer of 64 bits"):
+        await ask(face, "form", None, form=form | {"count": str(10**20)})
     with pytest.raises(InvalidArgument, match="name: Input should be a valid string"):
         await ask(face, "form", None, form=form | {"name": ["a", "b"]})
     with pytest.raises(InvalidArgument) as caught:

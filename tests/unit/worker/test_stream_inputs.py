@@ -305,7 +305,7 @@ def test_a_fallback_takes_over_only_what_is_whole() -> None:
 def test_the_schema_shows_a_list() -> None:
     described = schemas_of(Sums, "Sums")["total"].describe()
     assert described["input"]["properties"]["items"] == {
-        "items": {"type": "integer"},
+        "items": {"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1},
         "type": "array",
         "title": "Items",
     }
