@@ -397,6 +397,21 @@ async def test_words_of_an_earlier_process_change_nothing(autojump_clock: MockCl
     world.replica.post(Happening.STOP)
 
 
+async def test_a_process_that_ends_well_before_it_connected_is_perhaps_no_python(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.exit(0)
+    await settle()
+    told = "exited with status 0 before it connected: is /usr/bin/python3 a Python interpreter?"
+    assert (world.replica.state, world.replica.reason) == (State.BACKOFF, told)
+    await trio.sleep(60)
+    world.replica.attempt.joined.set()
+    world.exit(0)
+    await settle()
+    assert world.replica.reason == "exited with status 0"
+    world.replica.post(Happening.STOP)
+
+
 def test_it_knows_how_to_perform_every_action_of_the_table() -> None:
     assert set(Replica.ACTIONS) == set(Action)
 

@@ -96,6 +96,11 @@ class Documents:
         entry = python_entry(merge(spelled(self.layers, [service])), service)
         return interpreter(entry, self.sources.environ) if entry else None
 
+    def python_place(self, service: str) -> str:
+        """Name the place that names a service's interpreter: `svcd.toml:9`; "" where none does."""
+        entry = python_entry(merge(spelled(self.layers, [service])), service)
+        return entry.where if entry else ""
+
     def user_for(self, service: str) -> tuple[str, str]:
         """Return user and group that the configuration names for a service, "" for none."""
         stack = merge(spelled(self.layers, [service]))

@@ -26,17 +26,23 @@ class Reading:
 
     python: str
     targets: list[str]
+    """None where all that is asked is whether the interpreter can run a service."""
     asked_by: str = field(default="", compare=False)
     """Who names the targets, as the middle of an error message."""
     process: Process = field(default_factory=Process, compare=False)
     """Whose user it runs as: what a module does when it is imported, its service may do."""
+
+    @property
+    def work(self) -> str:
+        """What the child does, in words."""
+        return f"importing {', '.join(self.targets)}" if self.targets else f"starting {self.python}"
 
 
 def readings(documents: Documents, default_python: str) -> Generator[Reading, Report, Report]:
     """Yield each reading, take its report, return the whole graph. Raises DiscoveryError.
 
     The entry is read first. A target given as text that its caller's interpreter cannot import is read by the
-    interpreter configured for that service.
+    interpreter configured for that service. Interpreters that had nothing to read are tried at the end.
     """
     graph: Report = {"entry": None, "services": {}}
     entry_python = _python(documents, documents.entry, default_python)
@@ -60,6 +66,12 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
                 todo.append((_python(documents, missing, default_python), missing, reason))
                 seen.add((python, missing))
         todo = [item for item in todo if item[1] not in known]
+    used = {python for python, _ in seen}
+    for name in graph["services"]:
+        named = documents.python_for(name)
+        if named is not None and named not in used:
+            used.add(named)
+            _check((yield Reading(named, [], f" (python of {name}, {documents.python_place(name)})")), "")
     _name_edges(graph)
     return graph
 

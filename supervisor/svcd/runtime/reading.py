@@ -98,13 +98,12 @@ def _place_for_report(places: Places, number: int, user: Sequence[int]) -> str:
 
 
 async def _read_one(order: Spawn, request: Reading, processes: Processes, tell: Callable[[str], None]) -> Exited:
-    targets = ", ".join(request.targets)
     is_stuck = False
 
     async def watch() -> None:
         nonlocal is_stuck
         await trio.sleep(SLOW)
-        tell(f"still importing {targets}; `svcd logs discovery` shows what it prints")
+        tell(f"still {request.work}; `svcd logs discovery` shows what it prints")
         await trio.sleep(LIMIT - SLOW)
         is_stuck = True
         processes.signal(order.id, signal.SIGQUIT)  # it prints the stacks of its threads, see worker/boot.py
@@ -119,7 +118,7 @@ async def _read_one(order: Spawn, request: Reading, processes: Processes, tell: 
         raise DiscoveryError(ended.message)
     if is_stuck:
         raise DiscoveryError(
-            f"importing {targets} did not end within {LIMIT:g} s; what takes long belongs into __init__",
+            f"{request.work} did not end within {LIMIT:g} s; what takes long belongs into __init__",
             "\n".join(ended.last_lines) or None,
         )
     return ended

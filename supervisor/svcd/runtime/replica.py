@@ -113,6 +113,8 @@ class Replica:
         attempt, command = self.attempt, self.spec.command
         memory = self.spec.resources.memory
         how = describe_oom(event.code, event.oom, memory) if event.oom else describe_exit(event.code)
+        if event.code == 0 and command is None and not attempt.joined.is_set() and not attempt.is_terminated:
+            how += f" before it connected: is {self.spec.python} a Python interpreter?"
         self.last_exit = attempt.ended_for or how
         attempt.was_struck |= event.code == -SIGKILL and not event.oom and not attempt.ended_for
         lines = [line for each in event.last_lines for line in plain_lines(each)]

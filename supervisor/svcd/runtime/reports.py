@@ -20,11 +20,17 @@ def take_report(path: str, reading: Reading, code: int, last_lines: list[str]) -
         report: dict[str, Any] = json.loads(file.read_bytes())
     except FileNotFoundError:
         said = "\n".join(last_lines) or None
-        targets = ", ".join(reading.targets)
-        raise DiscoveryError(
-            f"cannot import {targets}{reading.asked_by}: the process that did ({reading.python}) ended before it was"
-            f" through; it {describe_exit(code, past=True)}",
-            said,
-        ) from None
+        raise DiscoveryError(_without_report(reading, code), said) from None
     file.unlink()
     return report
+
+
+def _without_report(reading: Reading, code: int) -> str:
+    ended = describe_exit(code, past=True)
+    if not reading.targets:
+        return f"{reading.python}{reading.asked_by}: is not a Python interpreter (started as one it {ended})"
+    doubt = "" if code else f"; is {reading.python} a Python interpreter?"
+    return (
+        f"cannot import {', '.join(reading.targets)}{reading.asked_by}: the process that did ({reading.python}) ended"
+        f" before it was through; it {ended}{doubt}"
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from svcd.runtime.discovery import Reading, readings
+from svcd.runtime.reports import take_report
 from svcd.values.errors import DiscoveryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Report = dict[str, Any]
 
@@ -23,6 +27,9 @@ class Documents:
 
     def python_for(self, service: str) -> str | None:
         return self._pythons.get(service)
+
+    def python_place(self, service: str) -> str:
+        return f"svcd.toml:{len(service)}"
 
     def user_for(self, service: str) -> tuple[str, str]:
         return "", ""
@@ -85,3 +92,32 @@ def test_an_error_of_the_child_is_raised_with_its_traceback() -> None:
     with pytest.raises(DiscoveryError) as caught:
         read(Documents("app:Top", {}), {("/default/python", "app:Top"): broken})
     assert str(caught.value) == "app: boom\n  File x"
+
+
+def test_an_interpreter_that_has_nothing_to_read_is_tried() -> None:
+    services = service("app:Top", ("app:Leaf", "Leaf")), service("app:Leaf"), service("app:Other")
+    pythons = {"Leaf": "/torch/python", "Other": "/torch/python", "Top": "/top/python"}
+    reading = readings(Documents("app:Top", pythons), "/default/python")  # type: ignore[arg-type]  # a thin stand-in
+    assert next(reading).python == "/top/python"
+    tried = reading.send(report(*services))
+    assert tried == Reading("/torch/python", [])
+    assert (tried.asked_by, tried.work) == (" (python of Leaf, svcd.toml:4)", "starting /torch/python")
+    with pytest.raises(StopIteration) as finished:
+        reading.send({"entry": None, "services": {}, "unresolved": {}, "error": None})
+    assert list(finished.value.value["services"]) == ["Top", "Leaf", "Other"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "code", "told"),
+    [
+        ([], 0, "/bin/true (here): is not a Python interpreter (started as one it exited with status 0)"),
+        (["app:Top"], 0, "ended before it was through; it exited with status 0; is /bin/true a Python interpreter?"),
+        (["app:Top"], 7, "(/bin/true) ended before it was through; it exited with status 7"),
+    ],
+)
+def test_a_child_without_a_report_is_perhaps_no_python(
+    tmp_path: Path, targets: list[str], code: int, told: str
+) -> None:
+    with pytest.raises(DiscoveryError) as caught:
+        take_report(str(tmp_path / "graph.json"), Reading("/bin/true", targets, " (here)"), code, [])
+    assert str(caught.value).endswith(told)
