@@ -289,14 +289,14 @@ async def test_garbage_on_the_data_socket_harms_nobody_else(box: Rig) -> None:
 
 def _packages(folder: Path, names: tuple[str, ...]) -> Path:
     """Make a folder with some of this interpreter's packages, as another virtual environment would have them."""
-    from importlib.metadata import files
+    from importlib.metadata import distribution
 
     folder.mkdir()
     for name in names:
-        for top in {path.parts[0] for path in files(name) or () if not path.parts[0].startswith("..")}:
-            source = next(p for p in map(__import__("pathlib").Path, sys.path) if (p / top).exists())
+        found = distribution(name)
+        for top in {path.parts[0] for path in found.files or () if not path.parts[0].startswith("..")}:
             if not (folder / top).exists():
-                (folder / top).symlink_to(source / top)
+                (folder / top).symlink_to(found.locate_file(top))
     return folder
 
 
