@@ -49,7 +49,7 @@ def test_a_full_log_disk_is_told_where_it_can_be(make_app: MakeApp) -> None:
         (app.logs / "filler").unlink()
         wait_until(lambda: not unwritten(app), "room to be noticed")
         assert "over: " in app.stderr
-        assert ' "lost"' in app.svcd("events", "--json").stdout
+        assert ' "lost"' in app.svcd("events", "--json", "-n", "100000").stdout
     finally:
         subprocess.run(["umount", "--lazy", str(app.logs)], check=True)
 

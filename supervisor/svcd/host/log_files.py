@@ -82,14 +82,17 @@ class LogFile:
         with suppress(OSError):  # the first line that cannot be written will say so
             self._current()
 
-    def write(self, lines: Sequence[str]) -> None:
-        """Append the lines, each whole and with the stamp of now; a log without a path keeps none."""
+    def write(self, lines: Sequence[str], *, notice: Sequence[str] = ()) -> None:
+        """Append the lines, each whole and with the stamp of now; a log without a path keeps none.
+
+        notice: Lines before them that tell of others that were dropped, and do not count when they are dropped too.
+        """
         if not lines or not self.path:
             return
         prefix = stamp(self._clock()) + " " if self._stamped else ""
-        is_told = self.dropped and self._stamped
-        notice = f"{prefix}svcd: {self.dropped} lines were lost here: {self.reason}\n" if is_told else ""
-        text = notice + "".join([f"{prefix}{line}\n" for line in lines])
+        if self.dropped and self._stamped:
+            notice = [*notice, f"svcd: {self.dropped} lines were lost here: {self.reason}"]
+        text = "".join([f"{prefix}{line}\n" for line in (*notice, *lines)])
         try:
             self._append(text.encode(errors="replace"))
         except OSError as error:

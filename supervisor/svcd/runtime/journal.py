@@ -69,11 +69,11 @@ class Journal:
         self._record(note)
 
     def _record(self, event: Change | Note) -> None:
-        missing = []
+        missing: list[str] = []
         if self._events.dropped:
             reason = f"{self._events.dropped} events were lost here: {self._events.reason}"
-            missing.append(Note(time=self._clock(), kind="daemon", state="lost", reason=reason))
-        self._events.write([line(each) for each in (*missing, event)])
+            missing.append(line(Note(time=self._clock(), kind="daemon", state="lost", reason=reason)))
+        self._events.write([line(event)], notice=missing)
 
 
 def line(event: Change | Note) -> str:
