@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from svcd.config import resolve
 from svcd.host.keeper_process import end_keeper, start_keeper
 from svcd.host.limits import raise_descriptors, write_no_cores
 from svcd.host.log_files import LogFile, open_private
@@ -99,7 +100,9 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
     from svcd.runtime.launch import discovery_environment, worker_argv  # noqa: PLC0415 - as above
     from svcd.runtime.reports import take_report  # noqa: PLC0415 - as above
 
-    reading = readings(documents, program.python)
+    reading = readings(
+        documents, program.python, lambda graph: resolve(documents, graph, default_python=program.python)
+    )
     request = next(reading)
     while True:
         report = f"{workdir}/graph.json"

@@ -13,7 +13,7 @@ from svcd.values.errors import DiscoveryError
 from svcd.values.specs import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from svcd.config import Documents
 
@@ -38,11 +38,16 @@ class Reading:
         return f"importing {', '.join(self.targets)}" if self.targets else f"starting {self.python}"
 
 
-def readings(documents: Documents, default_python: str) -> Generator[Reading, Report, Report]:
+def readings(
+    documents: Documents, default_python: str, approve: Callable[[Report], object]
+) -> Generator[Reading, Report, Report]:
     """Yield each reading, take its report, return the whole graph. Raises DiscoveryError.
 
     The entry is read first. A target given as text that its caller's interpreter cannot import is read by the
     interpreter configured for that service. Interpreters that had nothing to read are tried at the end.
+
+    approve: Raises what is wrong with the configuration of this graph; asked before interpreters are tried, so that all
+        such mistakes are told at once.
     """
     graph: Report = {"entry": None, "services": {}}
     entry_python = _python(documents, documents.entry, default_python)
@@ -66,13 +71,17 @@ def readings(documents: Documents, default_python: str) -> Generator[Reading, Re
                 todo.append((_python(documents, missing, default_python), missing, reason))
                 seen.add((python, missing))
         todo = [item for item in todo if item[1] not in known]
+    _name_edges(graph)
     used = {python for python, _ in seen}
+    untried: dict[str, str] = {}
     for name in graph["services"]:
         named = documents.python_for(name)
         if named is not None and named not in used:
-            used.add(named)
-            _check((yield Reading(named, [], f" (python of {name}, {documents.python_place(name)})")), "")
-    _name_edges(graph)
+            untried.setdefault(named, name)
+    if untried:
+        approve(graph)
+    for named, name in untried.items():
+        _check((yield Reading(named, [], f" (python of {name}, {documents.python_place(name)})")), "")
     return graph
 
 

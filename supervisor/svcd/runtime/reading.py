@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from svcd.config import resolve
 from svcd.host.sockets import make_folder, open_to_users
 from svcd.runtime.discovery import readings
 from svcd.runtime.launch import discovery_order
@@ -60,7 +61,7 @@ async def read_graph(
         descriptors: The limit that svcd was started with.
         tell: Takes a line for people when it takes long.
     """
-    reading = readings(documents, python)
+    reading = readings(documents, python, lambda graph: resolve(documents, graph, default_python=python))
     request = next(reading)
     number = 0
     while True:

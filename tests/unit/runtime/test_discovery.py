@@ -49,8 +49,12 @@ def report(*services: Report, unresolved: dict[str, str] | None = None) -> Repor
     }
 
 
+def no_doubt(_graph: Report) -> None:
+    """Approve of any configuration."""
+
+
 def read(documents: Documents, answers: dict[tuple[str, str], Report]) -> tuple[Report, list[Reading]]:
-    reading = readings(documents, "/default/python")  # type: ignore[arg-type]  # a thin stand-in
+    reading = readings(documents, "/default/python", no_doubt)  # type: ignore[arg-type]  # a thin stand-in
     asked = [next(reading)]
     while True:
         try:
@@ -97,9 +101,15 @@ def test_an_error_of_the_child_is_raised_with_its_traceback() -> None:
 def test_an_interpreter_that_has_nothing_to_read_is_tried() -> None:
     services = service("app:Top", ("app:Leaf", "Leaf")), service("app:Leaf"), service("app:Other")
     pythons = {"Leaf": "/torch/python", "Other": "/torch/python", "Top": "/top/python"}
-    reading = readings(Documents("app:Top", pythons), "/default/python")  # type: ignore[arg-type]  # a thin stand-in
+    approved = list[list[str]]()
+    reading = readings(
+        Documents("app:Top", pythons),  # type: ignore[arg-type]  # a thin stand-in
+        "/default/python",
+        lambda graph: approved.append(list(graph["services"])),
+    )
     assert next(reading).python == "/top/python"
     tried = reading.send(report(*services))
+    assert approved == [["Top", "Leaf", "Other"]]  # what is wrong with the configuration comes first
     assert tried == Reading("/torch/python", [])
     assert (tried.asked_by, tried.work) == (" (python of Leaf, svcd.toml:4)", "starting /torch/python")
     with pytest.raises(StopIteration) as finished:
