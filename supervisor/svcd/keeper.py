@@ -134,6 +134,8 @@ class Keeper:
 
     def _go_on_alone(self) -> None:
         """Go on without a daemon for as long as the app may; else end."""
+        if self._exit_code is not None:  # the guard's end was seen first, in the same turn of the loop
+            return
         if not self._succession.begin():
             self._finish(1)
             return
