@@ -71,6 +71,16 @@ class MakeApp(Protocol):
 @pytest.fixture
 def make_app(tmp_path: Path) -> Iterator[MakeApp]:
     """`app = make_app(SERVICE_PY, TOML, entry="Entry").up()`; ended and checked for leftovers after the test."""
+    yield from _apps_below(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def share_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeApp]:
+    """The same for a module's own fixture: what it makes ends with the module, and is checked then."""
+    yield from _apps_below(tmp_path_factory.mktemp("apps"))
+
+
+def _apps_below(base: Path) -> Iterator[MakeApp]:
     apps: list[RunningApp] = []
 
     def make(
@@ -81,7 +91,7 @@ def make_app(tmp_path: Path) -> Iterator[MakeApp]:
         env: Mapping[str, str] | None = None,
         options: tuple[str, ...] = (),
     ) -> RunningApp:
-        folder = write_app(tmp_path / f"app{len(apps)}", service, toml, entry=entry)
+        folder = write_app(base / f"app{len(apps)}", service, toml, entry=entry)
         apps.append(RunningApp(folder, env=env, options=options))
         return apps[-1]
 

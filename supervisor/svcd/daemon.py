@@ -22,6 +22,7 @@ from svcd.host.stop_signals import StopSignals
 from svcd.host.takeover import KeptGuard, end_kept, no_longer_outlive, take_over
 from svcd.runtime.discovery import readings
 from svcd.values import boot
+from svcd.values.garbage import imported_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,8 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
         stack.callback(_end, directory, guard, link.dup(), documents.app_name)
         stack.callback(link.close)
         # Only now: the keeper boots while this imports trio, which is most of a start.
-        session = import_module("svcd.session")
+        with imported_for_good():
+            session = import_module("svcd.session")
         means = session.Means(
             documents=documents,
             directory=directory,

@@ -1,4 +1,4 @@
-"""What the processes of a live app have imported, and what they have not."""
+"""What the processes of a live app have imported, what they have not, and how it is held."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import MakeApp
+    from running import RunningApp
 
 NOSY = """
-    import os, pathlib, sys
+    import gc, os, pathlib, sys
     import svcd
 
     with open(pathlib.Path(__file__).with_name("imported-by"), "a") as note:
@@ -29,12 +32,21 @@ NOSY = """
         @svcd.api
         async def modules(self) -> list[str]:
             return sorted(sys.modules)
+
+        @svcd.api
+        async def collector(self) -> dict[str, bool]:
+            held, mine = gc.get_freeze_count(), gc.get_objects()
+            return {"svcd_is_left_out": held > len(mine), "mine_is_not": Plain in mine, "collects": gc.isenabled()}
 """
 NOT_IN_A_REPLICA = {"click", "psutil", "tomli", "pynvml", "hypercorn", "starlette"}
 
 
-def test_a_replica_holds_nothing_of_the_daemon_and_nobody_else_holds_user_code(make_app: MakeApp) -> None:
-    app = make_app(NOSY, entry="Nosy").up()
+@pytest.fixture(scope="module")
+def app(share_app: MakeApp) -> RunningApp:
+    return share_app(NOSY, entry="Nosy").up()
+
+
+def test_a_replica_holds_nothing_of_the_daemon_and_nobody_else_holds_user_code(app: RunningApp) -> None:
     for service in ("Plain", "Nosy"):
         held = set(json.loads(app.svcd("call", f"{service}.modules").stdout))
         assert {"service", "trio", "msgpack"} <= held
@@ -48,9 +60,12 @@ def test_a_replica_holds_nothing_of_the_daemon_and_nobody_else_holds_user_code(m
     assert not (importers - replicas) & app.processes()
 
 
-def test_the_daemon_and_the_keeper_hold_no_pydantic(make_app: MakeApp) -> None:
+def test_what_svcd_imported_is_not_looked_through_for_garbage_and_what_the_service_did_is(app: RunningApp) -> None:
+    assert app.post("collector") == (200, {"svcd_is_left_out": True, "mine_is_not": True, "collects": True})
+
+
+def test_the_daemon_and_the_keeper_hold_no_pydantic(app: RunningApp) -> None:
     """Told from outside: its core is a shared library, which a process that has imported it has mapped."""
-    app = make_app(NOSY, entry="Nosy").up()
     assert app.daemon is not None
 
     def maps_pydantic(pid: int) -> bool:

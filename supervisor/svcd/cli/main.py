@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from svcd import __version__
+from svcd.values.garbage import imported_for_good
 
 _COMMANDS = {
     "init": "make a small app to start from",
@@ -50,7 +51,8 @@ class Commands(click.Group):
         """Import it."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"svcd.cli.{cmd_name}").command
+        with imported_for_good():
+            command: click.Command = importlib.import_module(f"svcd.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above

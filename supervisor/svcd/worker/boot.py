@@ -16,8 +16,12 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NEEDS = {"trio": "trio", "msgpack": "msgpack", "pydantic": "pydantic>=2.9"}
 """Module -> what to install."""
@@ -56,13 +60,22 @@ def main(argv: list[str]) -> int:
 def run(document: bytes) -> int:
     """Import what the role needs, and nothing else, and run it."""
     # ruff: noqa: PLC0415  (nothing of ours can be imported earlier)
+    from svcd.values.garbage import imported_for_good
+
+    with imported_for_good():
+        role = role_of(document)
+    return role()
+
+
+def role_of(document: bytes) -> Callable[[], int]:
+    """Import what the role needs, and return what runs it."""
     from svcd.values.boot import DiscoverBoot, ReplicaBoot, load
 
     boot = load(document)
     if isinstance(boot, DiscoverBoot):
         from svcd.app import discover
 
-        return discover.main(boot)
+        return partial(discover.main, boot)
     from svcd_ipc.giveway import set_spin
     from svcd_ipc.memory import set_size
 
@@ -71,10 +84,10 @@ def run(document: bytes) -> int:
     if isinstance(boot, ReplicaBoot):
         from svcd.worker import replica
 
-        return replica.main(boot)
+        return partial(replica.main, boot)
     from svcd.ingress import main as ingress
 
-    return ingress.main(boot)
+    return partial(ingress.main, boot)
 
 
 def take_stdin() -> bytes:
