@@ -31,6 +31,8 @@ PACE = 0.2
 """Weight of the newest call in the mean time of an api's calls."""
 FORGET = 1.0
 """Seconds without a call in which a known pace halves, so that who was slow gets another chance."""
+STALE = 10.0
+"""Seconds without a call after which a pace is no measure for others."""
 SLOWER = 2.0
 """How many times slower than the quickest a replica has to be to count as slower: below that it is chance."""
 
@@ -52,15 +54,15 @@ class ReplicaEnd:
         """When it may be asked again after it was busy or could not be reached."""
         self.turn = 0
         """When it was last chosen, counted in the choices of its route."""
-        self.stands_by = False
-        """Whether its route has it among those that may be idle."""
+        self.place = 0
+        """Where it stands among the idle ones of its route, the least first; below 0 once its last turn came off."""
         self.listed = True
         """Whether the daemon still names it."""
         self._backoff = FIRST_BACKOFF
         self._load_at = -inf
         self._sent = 0
-        self._paces: dict[str, tuple[float, float]] = {}
-        """By api: mean seconds of a call of late, and when that was."""
+        self._paces: dict[str, tuple[float, float, bool]] = {}
+        """By api: mean seconds of a call of late, when that was, and whether there was more than one."""
         self._opening: trio.Event | None = None
 
     def __repr__(self) -> str:
@@ -83,16 +85,29 @@ class ReplicaEnd:
         return max(self.in_flight, sum(self.channel.peer_load) + self._sent)
 
     def took(self, api: str, seconds: float, now: float) -> float:
-        """Note how long a call took, waiting there included; return how long one takes on average of late."""
-        mean, _ = self._paces.get(api, (seconds, now))
-        mean += PACE * (seconds - mean)
-        self._paces[api] = mean, now
+        """Note how long a call took, waiting there included; return how long one takes on average of late.
+
+        A single call that takes longer counts as twice the mean at most: that something came between says little. A
+        second one that takes less counts in the place of the first, which is mostly the one that warmed the api up.
+        """
+        known = self._paces.get(api)
+        if known is None:
+            self._paces[api] = seconds, now, False
+            return seconds
+        mean, _, has_mean = known
+        mean = mean + PACE * min(seconds - mean, mean) if has_mean or seconds > mean else seconds
+        self._paces[api] = mean, now, True
         return mean
 
     def pace(self, api: str, now: float) -> float:
         """Return how long a call of an api probably takes; 0 where nothing is known."""
-        mean, at = self._paces.get(api, (0.0, now))
-        return mean * exp2((at - now) / FORGET)
+        known = self._paces.get(api)
+        return 0.0 if known is None else known[0] * exp2((known[1] - now) / FORGET)
+
+    def measured(self, api: str, now: float) -> float:
+        """Return how long calls of an api took of late; 0 where there were none for a while."""
+        known = self._paces.get(api)
+        return 0.0 if known is None or now - known[1] > STALE else known[0]
 
     def take_if_open(self, now: float) -> bool:
         """Count a call that is about to be sent, if it would probably be taken."""

@@ -57,7 +57,7 @@ class Route:
         self._identity = identity
         self._line = Line(self.release)
         self._is_asking = False
-        self._choice = Choice()
+        self._choice = Choice(identity.get("replica", 0))
         self._retries = RetryBudget()
         self._calls = 0
         """Calls that the budget has yet to be told of."""

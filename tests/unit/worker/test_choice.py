@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcd.values.boot import Address
-from svcd.worker.choice import BELIEVED, LOOKS, Choice
+from svcd.worker.choice import BELIEVED, LOOKS, STRAY, Choice
 from svcd.worker.replica_end import ReplicaEnd
 
 PASSED = 2 * BELIEVED
@@ -41,7 +41,9 @@ def test_the_choice_is_that_of_a_comparison_of_all(count: int, steps: list[tuple
         now += PASSED
         replica = ends[index % count]
         if step == "take":
-            best = choice._best("api", now)
+            stray_at = choice._stray_at
+            best = choice._longest_ago("api", now) or choice._best("api", now)
+            choice._stray_at = stray_at
             assert choice.take("api", now) is best
         elif step == "update":
             choice.update(ends)
@@ -53,16 +55,74 @@ def test_the_choice_is_that_of_a_comparison_of_all(count: int, steps: list[tuple
             choice.rested(replica)
 
 
-def test_idle_ones_take_turns() -> None:
-    ends = replicas(3)
-    choice = choice_of(ends)
+def turns(choice: Choice, count: int, *, now: float, fails: frozenset[str] = frozenset()) -> list[str]:
+    """The replicas of so many calls, one after the other; those named answer with an error, or not at all."""
     got = []
-    for step in range(6):
-        replica = choice.take("api", float(step))
+    for _ in range(count):
+        replica = choice.take("api", now)
         assert replica is not None
         got.append(replica.id)
-        end_call(choice, replica, 0.001, float(step))
-    assert got == ["S/0", "S/1", "S/2"] * 2
+        if replica.id not in fails:
+            choice.took(replica, "api", 0.001, now)
+        replica.give_back(now)
+        choice.rested(replica)
+    return got
+
+
+def test_new_ones_are_tried_and_then_the_warmest_is_taken() -> None:
+    choice = choice_of(replicas(3))
+    assert turns(choice, 6, now=0.0) == ["S/0", "S/1", "S/2", "S/2", "S/2", "S/2"]
+
+
+def test_two_at_once_are_the_two_warmest() -> None:
+    choice = choice_of(replicas(4))
+    turns(choice, 4, now=0.0)
+    for _ in range(5):
+        pair = [choice.take("api", 0.0) for _ in range(2)]
+        assert {replica.id for replica in pair if replica} == {"S/2", "S/3"}
+        for replica in pair:
+            assert replica is not None
+            end_call(choice, replica, 0.001, 0.0)
+
+
+def test_one_that_fails_at_once_does_not_draw_calls_to_itself() -> None:
+    choice = choice_of(replicas(3))
+    assert turns(choice, 9, now=0.0, fails=frozenset({"S/2"})) == ["S/0", "S/1", "S/2", *["S/1"] * 6]
+    # Nor does the warmest one, from the call on that fails.
+    assert turns(choice, 4, now=0.5, fails=frozenset({"S/1", "S/2"})) == ["S/1", "S/0", "S/0", "S/0"]
+
+
+def test_where_all_fail_they_take_turns() -> None:
+    choice = choice_of(replicas(3))
+    everyone = frozenset({"S/0", "S/1", "S/2"})
+    assert turns(choice, 7, now=0.0, fails=everyone) == ["S/0", "S/1", "S/2"] * 2 + ["S/0"]
+
+
+def test_once_in_a_while_the_one_whose_turn_is_longest_ago_becomes_the_warmest() -> None:
+    choice = choice_of(replicas(3))
+    got = turns(choice, 3, now=0.0)
+    for step in range(5):
+        got += turns(choice, 3, now=(step + 1) * STRAY)
+    assert got == ["S/0", "S/1", "S/2", *[f"S/{step % 3}" for step in range(5) for _ in range(3)]]
+
+
+def test_callers_that_start_at_different_ones_grow_warm_to_different_ones() -> None:
+    warmest = []
+    for start in range(3):
+        choice = Choice(start)
+        choice.update(replicas(3))
+        warmest.append(turns(choice, 5, now=0.0)[-1])
+    assert sorted(warmest) == ["S/0", "S/1", "S/2"]
+
+
+def test_one_that_is_new_is_tried_at_once_and_the_others_keep_their_places() -> None:
+    ends = replicas(3)
+    choice = choice_of(ends[:2])
+    assert turns(choice, 3, now=0.0) == ["S/0", "S/1", "S/1"]
+    choice.update(ends)
+    assert turns(choice, 3, now=0.0) == ["S/2", "S/2", "S/2"]
+    choice.update(ends[:2])
+    assert turns(choice, 2, now=0.0) == ["S/1", "S/1"]
 
 
 def test_a_slow_one_is_left_out_though_it_is_idle() -> None:
