@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import graph_shapes
 import pytest
+from graph_shapes.houses import HOUSES
 
 import svcd
 from running import PATIENCE, RunningApp
@@ -143,11 +144,13 @@ def service_of(app: str) -> type:
 
 @pytest.fixture(scope="module", params=list(WAYS))
 def running(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Driver]]:
-    """Give a function from the name of an app to its driver; each app is started once."""
+    """Give a function from the name of an app to its driver; each is started once, and where that costs, with others."""
     drivers: dict[str, Driver] = {}
     with ExitStack() as stack:
 
         def start(app: str) -> Driver:
+            if request.param != "local":
+                app = HOUSES.get(app, app)
             if app not in drivers:
                 drivers[app] = stack.enter_context(WAYS[request.param](app))
             return drivers[app]
