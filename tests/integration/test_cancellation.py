@@ -113,9 +113,27 @@ HOPS = ("entry", "middle", "deep")
 OVERS = ["middle", "blocking"]
 
 
+@pytest.fixture(scope="module")
+def chain(share_app: MakeApp) -> RunningApp:
+    return share_app(CHAIN, "[services.Entry]\ntraffic = { timeout = 30 }\n", entry="Entry").up()
+
+
+@pytest.fixture(scope="module")
+def hurried_chain(share_app: MakeApp) -> RunningApp:
+    return share_app(CHAIN, "[services.Entry]\ntraffic = { timeout = 0.5 }\n", entry="Entry").up()
+
+
 @pytest.fixture
-def app(make_app: MakeApp) -> RunningApp:
-    return make_app(CHAIN, "[services.Entry]\ntraffic = { timeout = 30 }\n", entry="Entry").up()
+def app(chain: RunningApp) -> RunningApp:
+    return rested(chain)
+
+
+def rested(app: RunningApp) -> RunningApp:
+    """Return the app as if nothing had been asked of it yet."""
+    wait_until(lambda: {(row["in_flight"], row["queued"]) for row in app.rows()} == {(0, 0)}, "all to be at rest")
+    for note in (note for hop in HOPS for note in app.folder.glob(f"{hop}.*")):
+        note.unlink()
+    return app
 
 
 def ask(app: RunningApp, api: str, **args: Any) -> socket.socket:
@@ -190,8 +208,8 @@ def test_each_hop_has_what_is_left_of_the_deadline(app: RunningApp, over: str) -
 
 
 @pytest.mark.parametrize("over", OVERS)
-def test_past_the_deadline_everything_below_is_stopped(make_app: MakeApp, over: str) -> None:
-    app = make_app(CHAIN, "[services.Entry]\ntraffic = { timeout = 0.5 }\n", entry="Entry").up()
+def test_past_the_deadline_everything_below_is_stopped(hurried_chain: RunningApp, over: str) -> None:
+    app = rested(hurried_chain)
     status, answer = app.post("wait", {"over": over})
     assert (status, answer["error"]["code"]) == (504, "deadline")
     begun(app)
