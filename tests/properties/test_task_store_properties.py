@@ -51,8 +51,12 @@ class Model:
     result: Result | None = None
     visited: list[TaskStatus] = field(default_factory=list)
 
+    has_come_back: bool = False
+    """It was begun and waits again: an accepted task is never refused afterwards, however many others wait by then."""
+
     def become(self, status: TaskStatus, now: float, owner: int | None = None) -> None:
         assert status in TRANSITIONS[self.status]
+        self.has_come_back |= status is TaskStatus.QUEUED
         self.status, self.owner = status, owner
         if status in ENDED:
             self.expires_at = now + BOUNDS.result_ttl
@@ -253,7 +257,8 @@ class StoreMachine(RuleBasedStateMachine):
             if not model.idempotent:
                 assert model.attempts <= 1, "begun twice, though it may be only once"
         queued, running = self.stores[0].counts()
-        assert queued == len(self.queued()) <= BOUNDS.max_queued
+        assert queued == len(self.queued())
+        assert sum(not self.models[id_].has_come_back for id_ in self.queued()) <= BOUNDS.max_queued
         assert running == sum(model.status is TaskStatus.IN_PROGRESS for model in self.models.values())
 
 

@@ -51,7 +51,8 @@ class Lending(RuleBasedStateMachine):
     @rule(data=st.data())
     def slice(self, data: st.DataObject) -> None:
         view, byte = self.views[self.any_of(data)]
-        self.views.append((view[len(view) // 3 : len(view) // 2], byte))
+        start = len(view) // 3
+        self.views.append((view[start : max(start + 1, len(view) // 2)], byte))  # an empty one would show nothing
 
     @precondition(lambda self: bool(self.views))
     @rule(data=st.data())
