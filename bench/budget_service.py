@@ -104,7 +104,9 @@ class Sides:
     def _answer(self) -> Any:
         lobby, call = self.lobby, self._call
         lobby.admit(call)
-        value = result_of(lobby.handle(call))  # type: ignore[arg-type]  # a coroutine here
+        running = lobby.begin(call)
+        assert running is not None
+        value = lobby.succeed(call, result_of(running))
         self.live.load()
         return value
 

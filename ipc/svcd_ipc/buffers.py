@@ -33,8 +33,22 @@ class Buffer:
         """Its bytes, flat."""
 
 
+FEW: Final = 64
+"""Items of a value up to which each is looked at."""
+
 BUFFERS = frozenset((bytes, bytearray, memoryview))
 _SCALARS = frozenset((int, float, str, bool, type(None)))
+
+
+def may_be_large(value: Any) -> bool:
+    """Whether there is anything to prepare in a value; asked of all arguments and results, so it costs little."""
+    kind = type(value)
+    if kind is dict:
+        for item in value.values():
+            if type(item) not in _SCALARS:
+                return len(value) <= FEW
+        return False
+    return kind not in _SCALARS
 
 
 def with_buffers_in(message: list[Any], of: int) -> list[Any] | None:

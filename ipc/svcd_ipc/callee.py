@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from svcd_ipc.calls import IncomingCall
+from svcd_ipc.buffers import may_be_large
+from svcd_ipc.calls import IncomingCall, current
 from svcd_ipc.errors import (
     BadResult,
     CallError,
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.bell import Bell
+    from svcd_ipc.calls import Direct
     from svcd_ipc.connection import Connection
     from svcd_ipc.crew import Hand
+    from svcd_ipc.direct import Continuing
     from svcd_ipc.messages import Call, Fed, Feed, Hello, Load
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.writer import Chunks
@@ -93,8 +96,10 @@ class Callee:
         outbox: Outbox,
         alarm: Alarm,
         window: int,
+        direct: Direct | None,
     ) -> None:
         self._name = name
+        self._direct = direct
         self._window = window
         self._admit = admit
         self._release = release
@@ -112,6 +117,8 @@ class Callee:
         self.is_draining = False
         self.run: Callable[[Serving], Coroutine[Any, Any, Any]]
         """Set by the channel, which makes it after this."""
+        self.continuing: Continuing | None = None
+        """As `run`, where calls may be begun directly."""
         self.peer: Hello | None = None
 
     def accept(self, event: Call) -> Serving | None:
@@ -147,10 +154,43 @@ class Callee:
         Each call has a context of its own, so that hands share no context variables between their jobs.
         """
         serving.has_begun = True
-        serving.context = self._context.copy()
-        serving.running = self.run(serving)
+        context = serving.context = self._context.copy()
+        if self._direct is None:
+            return context.run(self._step, serving, self.run(serving))
+        return context.run(self._begin_directly, serving)
+
+    def _begin_directly(self, serving: Serving) -> bool:
+        """Begin a call without a coroutine of the channel around it, where it is one that can do without."""
+        direct, continuing, call = self._direct, self.continuing, serving.call
+        assert direct is not None and continuing is not None  # noqa: PT018, S101 - begin has looked
+        current.set(call)
         try:
-            serving.trap = serving.context.run(serving.running.send, None)
+            running = direct.begin(call)
+            if running is None:
+                return self._step(serving, self.run(serving))
+            trap = running.send(None)
+        except StopIteration as stop:
+            value = stop.value
+        except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be
+            self.fail(serving, direct.fail(call, error))
+            return True
+        else:
+            return self._step(serving, continuing.go_on(serving, running, trap))
+        try:
+            value = direct.succeed(call, value)
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.fail(serving, error)
+            return True
+        if continuing.staging is not None and may_be_large(value):
+            return self._step(serving, continuing.staged(serving, value))
+        self.succeed(serving, value)
+        return True
+
+    def _step(self, serving: Serving, running: Coroutine[Any, Any, Any]) -> bool:
+        """Run what runs a call until it has to wait; True when the call is answered."""
+        serving.running = running
+        try:
+            serving.trap = running.send(None)
         except StopIteration as stop:
             self.succeed(serving, stop.value)
         except BaseException as error:  # noqa: BLE001 - sorted out there, and raised again where it must be

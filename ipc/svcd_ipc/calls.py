@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from svcd_ipc.messages import Hello
     from svcd_ipc.timing import Timing
@@ -41,6 +41,23 @@ class IncomingCall:
 
 Handler = Callable[[IncomingCall], Awaitable[Any]]
 """Answers a call: returns the value, or an async iterator whose items are then streamed."""
+
+
+class Direct(Protocol):
+    """Answers calls that are one coroutine, the result of which is the answer: nothing has to be awaited around it.
+
+    Asked before the handler, and in the handler's place. All three run in the context of the call.
+    """
+
+    def begin(self, call: IncomingCall) -> Coroutine[Any, Any, Any] | None:
+        """Return what runs a call, None for one that is the handler's. What it raises goes through `fail`."""
+
+    def succeed(self, call: IncomingCall, value: Any) -> Any:
+        """Take the result of a call, and return what is answered, or raise it."""
+
+    def fail(self, call: IncomingCall, error: BaseException) -> BaseException:
+        """Take what a call raised, and return what is answered."""
+
 
 current: ContextVar[IncomingCall | None] = ContextVar("svcd_ipc_current_call", default=None)
 

@@ -24,6 +24,7 @@ from svcd_ipc.calling import Calling
 from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
+from svcd_ipc.direct import Continuing
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
 from svcd_ipc.handover import Handover
 from svcd_ipc.messages import (
@@ -54,6 +55,7 @@ from svcd_ipc.writing import write
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
+    from svcd_ipc.calls import Direct
     from svcd_ipc.memory import Memory
     from svcd_ipc.messages import Load
 
@@ -80,8 +82,9 @@ class Channel:
 
     `load` gives (in flight, queued), put on every answer. `welcome` may raise to refuse the peer; the text is sent to
     it. `admit` returns False to answer a call with busy; `release` is told of a call that was admitted, but ends
-    (cancelled, its connection lost) before the handler was called. The side that accepted the connection does not speak
-    first, so that a refusal comes in place of its hello. `memory` is lent to peers of the same user that share theirs.
+    (cancelled, its connection lost) before the handler was called. `direct` is asked before the handler. The side that
+    accepted the connection does not speak first, so that a refusal comes in place of its hello. `memory` is lent to
+    peers of the same user that share theirs.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Channel:
         handler: Handler | None = None,
         admit: Callable[[IncomingCall], bool] | None = None,
         release: Callable[[IncomingCall], None] | None = None,
+        direct: Direct | None = None,
         load: Callable[[], Load] | None = None,
         welcome: Callable[[Hello], None] | None = None,
         limits: Limits = _LIMITS,
@@ -130,6 +134,7 @@ class Channel:
             outbox=self._outbox,
             alarm=self._alarm,
             window=limits.window,
+            direct=direct,
         )
         self._dispatch: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((Result, End, Refused), self._caller.settle),
@@ -163,6 +168,7 @@ class Channel:
         )
         self._caller.reader = self._reader
         self._callee.run = self._answering.run
+        self._callee.continuing = self._continuing = None if direct is None else Continuing(direct)
         self._reader.read = self._reading.read
         self._reader.serve = self._answering.serve
 
@@ -294,6 +300,8 @@ class Channel:
                 if self.peer is not None and self._handover.is_done and not self.has_ended:
                     self._caller.is_open = True
                     self._calling.staging = self._answering.staging = self._handover.staging
+                    if self._continuing is not None:
+                        self._continuing.staging = self._handover.staging
         self._reader.recv = self._sock.recv
         self._handover.close()
         if scope.cancelled_caught:

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from svcd_ipc.buffers import BUFFERS, LEND, with_buffers
+from svcd_ipc.buffers import BUFFERS, FEW, LEND, may_be_large, with_buffers
 from svcd_ipc.filling import place
 from svcd_ipc.tensors import Flat, flat, is_tensor
 
 if TYPE_CHECKING:
     from svcd_ipc.sharing import Sharing
 
+__all__ = ["LARGE", "Staging", "may_be_large"]
+
 LARGE: Final = 8 * 1024 * 1024
 """Bytes of an array whose copy would hold up the event loop: half a millisecond."""
 
 _PATIENCE, _PAUSE = 10.0, 0.01
 """Seconds for which an array that is larger than a frame waits for room in the arena, and between two looks."""
-
-_SMALL = frozenset((int, float, str, bool, type(None)))
-
-_FEW: Final = 64
-"""Items of a value up to which each is looked at."""
 
 
 class Staging:
@@ -86,17 +83,6 @@ class Staging:
         return copied
 
 
-def may_be_large(value: Any) -> bool:
-    """Whether there is anything to prepare in a value; asked of all arguments and results, so it costs little."""
-    kind = type(value)
-    if kind is dict:
-        for item in value.values():
-            if type(item) not in _SMALL:
-                return len(value) <= _FEW
-        return False
-    return kind not in _SMALL
-
-
 def is_large(value: Any) -> bool:
     """Whether an array is worth a thread."""
     return getattr(value, "nbytes", 0) >= LARGE
@@ -106,7 +92,7 @@ def is_worth_staging(value: Any) -> bool:
     """Whether a value is large, or one of its items where they are few."""
     if not isinstance(value, (dict, list, tuple)):
         return is_large(value)
-    return len(value) <= _FEW and any(map(is_large, value.values() if isinstance(value, dict) else value))
+    return len(value) <= FEW and any(map(is_large, value.values() if isinstance(value, dict) else value))
 
 
 def has_buffer(value: Any) -> bool:

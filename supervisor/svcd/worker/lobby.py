@@ -4,6 +4,8 @@ Without it a slot that comes free would go to whoever asks first, which is the c
 one caller could keep all slots, and the others would ask in vain. Here each caller may leave a few calls, and they get
 slots in the order in which they came. It is not for long: a call that has no slot by then is answered busy, not
 started, and may find another replica.
+
+Nothing here waits: see `patience`.
 """
 
 from __future__ import annotations
@@ -13,26 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd_ipc.errors import Busy, DeadlineExceeded
+from svcd.worker.patience import handle_later
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Coroutine
 
     from svcd.worker.serve import LiveService
     from svcd_ipc.channel import IncomingCall
 
 ROOM = 2
 """Calls that each connection may leave: one waits while the answer that makes its caller send another is on its way."""
-PATIENCE = 0.05
-"""Seconds that a call may wait; as long as a caller leaves a busy replica alone (`replica_end.LAST_BACKOFF`)."""
 
 
 class Lobby:
     """Admits the calls that come to one service over connections. Its methods are what a Channel wants."""
 
     def __init__(self, live: LiveService) -> None:
-        self._live = live
-        self._waiting: dict[int, tuple[IncomingCall, trio.Event]] = {}
+        self.live = live
+        self.waiting: dict[int, tuple[IncomingCall, trio.Event]] = {}
         """By the identity of the call, first come first."""
         self._per_peer: Counter[int] = Counter()
         """By the identity of the peer's hello, of which each connection has one."""
@@ -40,47 +40,39 @@ class Lobby:
         """Hands slots to those who wait within the process."""
         self._is_others_turn = False
         live.on_freed = self._freed
+        self.succeed, self.fail = live.succeed, live.fail
 
     def __repr__(self) -> str:
-        return f"<Lobby of {self._live} [{len(self._waiting)} waiting]>"
+        return f"<Lobby of {self.live} [{len(self.waiting)} waiting]>"
 
     def admit(self, call: IncomingCall) -> bool:
         """Take a slot for a call, or a place in here; False when there is neither."""
-        if self._live.admit(call):  # where a slot is free nobody waits
+        if self.live.admit(call):  # where a slot is free nobody waits
             return True
         peer = id(call.peer)
-        if self._live.is_draining or self._per_peer[peer] >= ROOM:
+        if self.live.is_draining or self._per_peer[peer] >= ROOM:
             return False
-        self._waiting[id(call)] = call, trio.Event()
+        self.waiting[id(call)] = call, trio.Event()
         self._per_peer[peer] += 1
-        self._live.parked = len(self._waiting)
+        self.live.parked = len(self.waiting)
         return True
 
     def release(self, call: IncomingCall) -> None:
         """Take back the slot or place of a call that ended before it was begun."""
-        if not self._leave(call):
-            self._live.release(call)
+        if not self.leave(call):
+            self.live.release(call)
 
     def handle(self, call: IncomingCall) -> Awaitable[Any]:
         """Run an admitted call, see `LiveService.handle`."""
-        if self._waiting and id(call) in self._waiting:
-            return self._handle_later(call)
-        return self._live.handle(call)
+        if id(call) in self.waiting:
+            return handle_later(self, call)
+        return self.live.handle(call)
 
-    async def _handle_later(self, call: IncomingCall) -> Any:
-        has_slot = self._waiting[id(call)][1]
-        try:
-            with trio.move_on_after(PATIENCE):
-                await has_slot.wait()
-        except BaseException:
-            self.release(call)
-            raise
-        if self._leave(call):
-            raise Busy(f"{self._live.name}: all slots are taken", self._live.load())
-        if call.remaining() <= 0:
-            self._live.release(call)
-            raise DeadlineExceeded(f"{self._live.name}.{call.api}: the deadline passed before a slot came free")
-        return await self._live.handle(call)
+    def begin(self, call: IncomingCall) -> Coroutine[Any, Any, Any] | None:
+        """Begin an admitted call that has its slot, see `LiveService.begin`."""
+        if self.waiting and id(call) in self.waiting:
+            return None
+        return self.live.begin(call)
 
     def _freed(self) -> None:
         """Hand the slot that came free to whoever is first in here, or within the process, in turns."""
@@ -92,20 +84,20 @@ class Lobby:
             hand_on()
 
     def _hand_on(self) -> None:
-        while self._waiting:
-            call, has_slot = next(iter(self._waiting.values()))
-            if not self._live.take(call):
+        while self.waiting:
+            call, has_slot = next(iter(self.waiting.values()))
+            if not self.live.take(call):
                 return
-            self._leave(call)
+            self.leave(call)
             has_slot.set()
 
-    def _leave(self, call: IncomingCall) -> bool:
+    def leave(self, call: IncomingCall) -> bool:
         """Take a call out; False when it has a slot already."""
-        if self._waiting.pop(id(call), None) is None:
+        if self.waiting.pop(id(call), None) is None:
             return False
         peer = id(call.peer)
         self._per_peer[peer] -= 1
         if not self._per_peer[peer]:
             del self._per_peer[peer]
-        self._live.parked = len(self._waiting)
+        self.live.parked = len(self.waiting)
         return True

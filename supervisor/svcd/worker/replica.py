@@ -239,6 +239,7 @@ class Replica:
             welcome=door(told.secret),
             admit=lobby.admit,
             release=lobby.release,
+            direct=lobby,
             load=service.load,
             on_channel=self._met,
             memory=of_process(),

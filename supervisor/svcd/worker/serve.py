@@ -2,28 +2,30 @@
 
 Admission is held here, against all callers together: a call takes a slot before it is started and gives it back when
 the code that works for it has really ended, which for an abandoned `def` api is later than its caller's answer.
+
+Nothing here waits: see `running`.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
+from functools import partial
 from math import inf
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-import trio
-
-from svcd.app.declare import hooks_of
 from svcd.app.mounts import mounts_of
 from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
-from svcd.worker.stream import AsyncStream, SyncStream, ThreadStream
+from svcd.worker import running
+from svcd.worker.running import FACES
 from svcd.worker.thread import CallCancelled
-from svcd_ipc.calls import current_call
 from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+
+    import trio
 
     from svcd.app.apis import ApiDeclaration, Batching
     from svcd.app.schemas import ApiSchema
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
     from svcd.worker.thread import ServiceThreads
     from svcd_ipc.channel import IncomingCall
 
-HTTP = "svcd.http"
-ASGI = "svcd.asgi"
-FACES = (HTTP, ASGI)
-"""Reserved apis that run something of the service, and so take a slot."""
 SCHEMA = "svcd.schema"
 CHECK = "svcd.check"
 """Whether a request that is to be run later holds what its api takes."""
@@ -75,34 +73,16 @@ class LiveApi:
         self.declaration = declaration
         self.schema = schema
         self.method = method
-        self._threads = threads
+        self.threads = threads
         self.is_plain = declaration.is_async and not (declaration.is_stream or declaration.batching)
         self.batcher = self._new_batcher(declaration.batching) if declaration.batching else None
 
     def __repr__(self) -> str:
         return f"<LiveApi {self.schema.title}>"
 
-    async def run(self, args: dict[str, Any], slot: Slot) -> Any:
-        """Run with validated arguments; a stream api returns an async iterator that holds the slot until it ends."""
-        if self.is_plain:
-            return self.checked(await self.method(**args))
-        declared = self.declaration
-        if self.schema.inputs and not declared.is_async:
-            args |= {name: SyncStream(args[name], self._threads.portal) for name in self.schema.inputs & args.keys()}
-        check = self.schema.check
-        if self.batcher is not None:
-            rows = await self.batcher.call(args, slot)
-            return rows if check is None else check(rows)
-        if declared.is_stream:
-            slot.hold()
-            items = self.method(**args)
-            if declared.is_async:
-                return AsyncStream(items, slot.drop, check)
-            return ThreadStream(items, self._threads, slot.drop, check)
-        slot.hold()
-        return self.checked(
-            await self._threads.run(_noting_wait(functools.partial(self.method, **args)), on_end=slot.drop)
-        )
+    def run(self, args: dict[str, Any], slot: Slot) -> Coroutine[Any, Any, Any]:
+        """Await this to run with validated arguments; a stream api gives an async iterator that holds the slot."""
+        return running.run(self, args, slot)
 
     def checked(self, value: Any) -> Any:
         """Return a result if it is one value of the declared kind. Raises BadResult."""
@@ -126,35 +106,13 @@ class LiveApi:
         return Batcher(
             Rows(self.schema.title, batching.axis_in, batching.axis_out),
             batching,
-            self._run_on_loop if is_async else self._run_on_thread,
-            lanes=1 if is_async else self._threads.count,
+            partial(running.on_loop, self.method)
+            if is_async
+            else partial(running.on_thread, self.method, self.threads),
+            lanes=1 if is_async else self.threads.count,
             halves=self.declaration.idempotent,
-            nursery=self._threads.portal.nursery,
+            nursery=self.threads.portal.nursery,
         )
-
-    async def _run_on_loop(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
-        try:
-            return await self.method(**join())
-        finally:
-            on_end()
-
-    async def _run_on_thread(self, join: Callable[[], dict[str, Any]], on_end: Callable[[], None]) -> Any:
-        return await self._threads.run(lambda: self.method(**join()), on_end=on_end)
-
-
-def _noting_wait(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Return a function that also notes how long it waited for its thread, where the call's times are kept."""
-    call = current_call()
-    timing = None if call is None else call.timing
-    if call is None or timing is None:
-        return function
-    clock, asked = call.clock, call.clock()
-
-    def run() -> Any:
-        timing.queued += clock() - asked
-        return function()
-
-    return run
 
 
 class LiveService:
@@ -180,7 +138,8 @@ class LiveService:
         """Calls from within the process that wait for a slot, see `svcd.worker.local_caller`."""
         self.on_freed: Callable[[], None] | None = None
         """Told that a slot was given back while somebody waits for one."""
-        self._idle: trio.Event | None = None
+        self.idle: trio.Event | None = None
+        """Set when no slot is taken, in a service that drains."""
         self.apis: dict[str, LiveApi] = {}
         self._batchers: list[Batcher] = []
         self.instance: Any = None
@@ -216,37 +175,21 @@ class LiveService:
         for api in self.apis.values():
             _ = api.schema.validate, api.schema.rebuild, api.schema.check, api.schema.sure_kinds
 
-    async def run_hooks(self, moment: str) -> None:
-        """Run the `startup` or `shutdown` hooks one after the other, each in its own colour.
+    def run_hooks(self, moment: str) -> Coroutine[Any, Any, None]:
+        """Await this to run the `startup` or `shutdown` hooks one after the other, each in its own colour.
 
         Applications live within: they start after the last hook of startup and stop before the first of shutdown.
         """
-        try:
-            if moment == "shutdown":
-                for mounted in self.mounted.values():
-                    await mounted.stop()
-        finally:
-            await self._run_hooks(moment)
-        if moment == "startup":
-            for mounted in self.mounted.values():
-                await mounted.start(self.instance)
-
-    async def _run_hooks(self, moment: str) -> None:
-        for name in hooks_of(type(self.instance), moment):
-            hook = getattr(self.instance, name)
-            if inspect.iscoroutinefunction(hook):
-                await (hook() if self.side is None else self.side.run(hook))
-            else:
-                await self.threads.run(hook)
+        return running.run_hooks(self, moment)
 
     @property
     def is_draining(self) -> bool:
         """Whether it admits nothing more from outside."""
-        return self._idle is not None
+        return self.idle is not None
 
     def admit(self, call: IncomingCall) -> bool:
         """Take a slot for a call from outside, or refuse it; questions about the service itself take none."""
-        if self._idle is not None and self._takes_slot(call):
+        if self.idle is not None and self._takes_slot(call):
             return False
         return self.take(call)
 
@@ -260,6 +203,10 @@ class LiveService:
         if self.pulse is not None:
             self.pulse.begin(call.clock() + self.timeout if call.deadline is None else call.deadline)
         return True
+
+    def slot(self) -> Slot:
+        """Return the slot of a call that was admitted, for all who work for it."""
+        return Slot(self)
 
     def release(self, call: IncomingCall) -> None:
         """Take back the slot of a call that was admitted and then ended before it was begun."""
@@ -276,15 +223,12 @@ class LiveService:
             self.pulse.end()
         if (self.parked or self.lined_up) and self.on_freed is not None:
             self.on_freed()
-        if self._idle is not None and self.taken == 0:
-            self._idle.set()
+        if self.idle is not None and self.taken == 0:
+            self.idle.set()
 
-    async def drain(self) -> None:
-        """Admit nothing more, and return when no slot is taken."""
-        if self._idle is None:
-            self._idle = trio.Event()
-        if self.taken:
-            await self._idle.wait()
+    def drain(self) -> Coroutine[Any, Any, None]:
+        """Await this to admit nothing more, until no slot is taken."""
+        return running.drain(self)
 
     def load(self) -> tuple[int, int]:
         """Return (calls running, calls waiting for a slot, for a thread, or for the batch before theirs)."""
@@ -301,37 +245,37 @@ class LiveService:
         in_flight, queued = self.load()
         return {"in_flight": in_flight, "queued": queued, "threads_stuck": self.threads.stuck}
 
-    async def handle(self, call: IncomingCall) -> Any:
-        """Run an admitted call and return its value, or an async iterator for a stream."""
+    def handle(self, call: IncomingCall) -> Coroutine[Any, Any, Any]:
+        """Await this to run an admitted call for its value, or for an async iterator where it is a stream."""
+        return running.handle(self, call)
+
+    # Plain calls, as `svcd_ipc.calls.Direct` has them
+
+    def begin(self, call: IncomingCall) -> Coroutine[Any, Any, Any] | None:
+        """Return what runs an admitted call, None where it is `handle`. Raises InvalidArgument."""
         api = self.apis.get(call.api)
-        if api is None and call.api not in FACES:
-            return self._about(call)
-        slot: Slot | None = None
+        if api is None or not api.is_plain:
+            return None
+        called = api.method(**api.schema.validate(call.args))
+        return called if type(called) is CoroutineType else running.awaited(called)
+
+    def succeed(self, call: IncomingCall, value: Any) -> Any:
+        """Give back the slot of a plain call, and return its result. Raises BadResult."""
         try:
-            if api is None:
-                slot = Slot(self)
-                return await self._face(call, slot)
-            args = api.schema.validate(call.args)
-            if api.is_plain:  # its slot is free when this ends, whatever becomes of it
-                return api.checked(await api.method(**args))
-            slot = Slot(self)
-            return await api.run(args, slot)
-        except CallCancelled as error:
-            raise ServiceUnavailable(f"{self.name} is stopping") from error
-        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-            raise RemoteError.of(error) from None  # an api may fail, but not end the replica
+            return self.apis[call.api].checked(value)
         finally:
-            if slot is None:
-                self.freed()
-            else:
-                slot.drop()
+            self.freed()
 
-    async def _face(self, call: IncomingCall, slot: Slot) -> Any:
-        from svcd.worker import asgi, edge  # noqa: PLC0415  (only the entry service has to do with HTTP)
+    def fail(self, _call: IncomingCall, error: BaseException) -> BaseException:
+        """Give back the slot of a plain call, and return what is answered in the place of its error."""
+        self.freed()
+        return self.told(error)
 
-        if call.api == ASGI:
-            return asgi.find(self.mounted, self.name, call.args).answer(call.args, slot)
-        return await edge.answer(self, call.args, slot)
+    def told(self, error: BaseException) -> BaseException:
+        """Return what is answered in the place of an error: an api may fail, but not end the replica."""
+        if isinstance(error, CallCancelled):
+            return ServiceUnavailable(f"{self.name} is stopping")
+        return RemoteError.of(error) if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)) else error
 
     def find(self, name: str) -> LiveApi:
         """Return an api. Raises UnknownApi naming the nearest."""
@@ -340,7 +284,7 @@ class LiveService:
             raise UnknownApi(f"{self.name} has no api {nearest(name, self.apis)}")
         return api
 
-    def _about(self, call: IncomingCall) -> Any:
+    def about(self, call: IncomingCall) -> Any:
         if call.api not in (SCHEMA, CHECK):
             return self.find(call.api)
         from svcd.worker.edge import check, describe  # noqa: PLC0415  (as above)

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 import svcd
-from svcd.worker.lobby import PATIENCE, ROOM, Lobby
+from svcd.worker.lobby import ROOM, Lobby
+from svcd.worker.patience import PATIENCE
 from svcd.worker.serve import LiveService
 from svcd.worker.thread import Portal, ServiceThreads
 from svcd_ipc.calls import IncomingCall
