@@ -85,6 +85,28 @@ PIPELINE = """
 TWO_CLASSIFIERS = "[services.Classifier]\nscaling = { min_replicas = 2, max_replicas = 2 }\n"
 
 
+@pytest.fixture(scope="module")
+def pipeline(share_app: MakeApp) -> RunningApp:
+    return share_app(PIPELINE, entry="Pipeline").up()
+
+
+@pytest.fixture
+def app(pipeline: RunningApp) -> RunningApp:
+    return settled(pipeline)
+
+
+@pytest.fixture(scope="module")
+def pipeline_of_two(share_app: MakeApp) -> RunningApp:
+    return share_app(PIPELINE, TWO_CLASSIFIERS, entry="Pipeline").up()
+
+
+def settled(app: RunningApp) -> RunningApp:
+    """Return the app once it has got over what the last test did to it."""
+    wait_until(lambda: {row["state"] for row in app.rows()} == {"ready"}, "all to be ready")
+    wait_until(lambda: {(row["in_flight"], row["queued"]) for row in app.rows()} == {(0, 0)}, "all to be at rest")
+    return app
+
+
 def kill(app: RunningApp, service: str) -> float:
     """SIGKILL replica 0; return when."""
     os.kill(app.row(service)["pid"], signal.SIGKILL)
@@ -118,8 +140,7 @@ def untouched(app: RunningApp, but: str) -> dict[tuple[str, int], tuple[int, int
     return {(row["service"], row["replica"]): (row["pid"], row["restarts"]) for row in rows}
 
 
-def test_the_only_classifier_dies(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
-    app = make_app(PIPELINE, entry="Pipeline").up()
+def test_the_only_classifier_dies(app: RunningApp, measured: Callable[[str, float], None]) -> None:
     before, others = app.row("Classifier"), untouched(app, "Classifier")
     with (
         lingering_call(app) as lingering,
@@ -145,10 +166,9 @@ def test_the_only_classifier_dies(make_app: MakeApp, measured: Callable[[str, fl
 
 @pytest.mark.parametrize("api", ["score", "careful"])
 def test_one_of_two_classifiers_dies_and_no_client_sees_it(
-    make_app: MakeApp, measured: Callable[[str, float], None], api: str
+    pipeline_of_two: RunningApp, measured: Callable[[str, float], None], api: str
 ) -> None:
-    app = make_app(PIPELINE, TWO_CLASSIFIERS, entry="Pipeline").up()
-    wait_until(lambda: all(row["state"] == "ready" for row in app.rows()), "both classifiers")
+    app = settled(pipeline_of_two)
     before, others = app.row("Classifier"), untouched(app, "Classifier")
     with SteadyStream(app.url, api) as stream:
         killed = kill(app, "Classifier")
@@ -162,8 +182,7 @@ def test_one_of_two_classifiers_dies_and_no_client_sees_it(
     assert app.row("Classifier", 1)["restarts"] == 0
 
 
-def test_the_entry_dies(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
-    app = make_app(PIPELINE, entry="Pipeline").up()
+def test_the_entry_dies(app: RunningApp, measured: Callable[[str, float], None]) -> None:
     before, others = app.row("Pipeline"), untouched(app, "Pipeline")
     with lingering_call(app) as lingering, SteadyStream(app.url, "classify") as stream:
         killed = kill(app, "Pipeline")
@@ -175,8 +194,7 @@ def test_the_entry_dies(make_app: MakeApp, measured: Callable[[str, float], None
     measured("kill -9 of the entry: back and serving after", first.answered - killed)
 
 
-def test_the_ingress_dies_and_its_address_is_kept(make_app: MakeApp, measured: Callable[[str, float], None]) -> None:
-    app = make_app(PIPELINE, entry="Pipeline").up()
+def test_the_ingress_dies_and_its_address_is_kept(app: RunningApp, measured: Callable[[str, float], None]) -> None:
     before, others = app.row("ingress"), untouched(app, "ingress")
     with SteadyStream(app.url, "classify") as stream:
         killed = kill(app, "ingress")
@@ -187,8 +205,7 @@ def test_the_ingress_dies_and_its_address_is_kept(make_app: MakeApp, measured: C
     measured("kill -9 of the ingress: back and serving after", first.answered - killed)
 
 
-def test_a_replica_that_dies_again_and_again_is_given_up_and_its_callers_are_told(make_app: MakeApp) -> None:
-    app = make_app(PIPELINE, entry="Pipeline").up()
+def test_a_replica_that_dies_again_and_again_is_given_up_and_its_callers_are_told(app: RunningApp) -> None:
     before = app.row("Features")
     for _ in range(5):
         wait_until(lambda: app.row("Features")["state"] == "ready", "Features to be back")
@@ -202,3 +219,4 @@ def test_a_replica_that_dies_again_and_again_is_given_up_and_its_callers_are_tol
     assert "Features/0: 5 failures in a row; last: killed by SIGABRT" in answer["error"]["message"]
     assert app.post("unconcerned", {"x": 1}) == (200, 1)
     assert before["pid"] not in app.processes()
+    app.svcd("restart", "Features")  # as it was, for the other tests

@@ -62,12 +62,22 @@ HOST = {
 
 @pytest.fixture
 def app(make_app: MakeApp, tmp_path: Path) -> RunningApp:
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "cred").write_text("hunter2\n")
-    made = make_app(SERVICE, TOML, entry="Entry", env={**HOST, "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")})
-    (made.folder / "key").write_text("hunter2\n")
-    (made.folder / "helper.env").write_text("DOTENV_A=1\nDOTENV_B=${DOTENV_A}2\n")
-    return made
+    return written(make_app, tmp_path / "credentials")
+
+
+@pytest.fixture(scope="module")
+def running(share_app: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> RunningApp:
+    """For tests that only look."""
+    return written(share_app, tmp_path_factory.mktemp("secret") / "credentials").up()
+
+
+def written(make_app: MakeApp, credentials: Path) -> RunningApp:
+    credentials.mkdir()
+    (credentials / "cred").write_text("hunter2\n")
+    app = make_app(SERVICE, TOML, entry="Entry", env={**HOST, "CREDENTIALS_DIRECTORY": str(credentials)})
+    (app.folder / "key").write_text("hunter2\n")
+    (app.folder / "helper.env").write_text("DOTENV_A=1\nDOTENV_B=${DOTENV_A}2\n")
+    return app
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -82,14 +92,13 @@ def env(app: RunningApp, target: str, *options: str) -> dict[str, str]:
     return shown
 
 
-def test_it_is_what_the_kernel_says(app: RunningApp) -> None:
-    app.up()
-    rows = app.rows()
+def test_it_is_what_the_kernel_says(running: RunningApp) -> None:
+    rows = running.rows()
     assert {row["service"] for row in rows} == {"ingress", "Entry", "Helper"}
     for row in rows:
         target = f"{row['service']}/{row['replica']}"
-        assert env(app, target, "--show-secrets") == environment_of(row["pid"]), target
-    helper = env(app, "helper/1", "--show-secrets")
+        assert env(running, target, "--show-secrets") == environment_of(row["pid"]), target
+    helper = env(running, "helper/1", "--show-secrets")
     expected = {
         "FROM_DECORATOR": "d",
         "OVERRULED": "toml",
@@ -102,16 +111,16 @@ def test_it_is_what_the_kernel_says(app: RunningApp) -> None:
         "DOTENV_A": "1",
         "DOTENV_B": "12",
         "LC_TIME": "C",
-        "SVCD_APP": app.name,
+        "SVCD_APP": running.name,
         "SVCD_SERVICE": "Helper",
         "SVCD_REPLICA": "Helper/1#1",
         "HTTPS_PROXY": "http://u:hunter2@p",
         "CUDA_VISIBLE_DEVICES": "",
     }
     assert {name: helper.get(name) for name in expected} == expected
-    assert not {"TZ", "STRAY", "PYTHONPATH", "CREDENTIALS_DIRECTORY", "SVCD_RUNTIME_DIR", *app.mark} & helper.keys()
-    entry = env(app, "Entry", "--show-secrets")
-    assert not {"FROM_DECORATOR", "KEY", "DOTENV_A", "STRAY", *app.mark} & entry.keys()
+    assert not {"TZ", "STRAY", "PYTHONPATH", "CREDENTIALS_DIRECTORY", "SVCD_RUNTIME_DIR", *running.mark} & helper.keys()
+    entry = env(running, "Entry", "--show-secrets")
+    assert not {"FROM_DECORATOR", "KEY", "DOTENV_A", "STRAY", *running.mark} & entry.keys()
     assert entry["TZ"] == "UTC"
 
 
@@ -130,16 +139,15 @@ def test_a_restarted_replica_has_the_environment_that_its_siblings_have(app: Run
     assert env(app, "Helper", "--show-secrets") == found
 
 
-def test_it_can_be_read_by_a_shell_and_hides_secrets(app: RunningApp) -> None:
-    app.up()
-    told = app.svcd("env", "Helper").stdout
+def test_it_can_be_read_by_a_shell_and_hides_secrets(running: RunningApp) -> None:
+    told = running.svcd("env", "Helper").stdout
     assert "hunter2" not in told
     assert "# KEY=(not shown)\n" in told
     assert "# HTTPS_PROXY=(not shown)\n" in told
     assert "FROM_DECORATOR=d\n" in told
-    hidden = {name for name, value in env(app, "Helper").items() if value is None}
+    hidden = {name for name, value in env(running, "Helper").items() if value is None}
     assert hidden == {"KEY", "CREDENTIAL", "URL", "FROM_HOST", "DOTENV_A", "DOTENV_B", "HTTPS_PROXY"}
-    shown = app.svcd("env", "Helper", "--show-secrets").stdout
+    shown = running.svcd("env", "Helper", "--show-secrets").stdout
     script = "set -a\n" + shown + 'printf "%s" "$LINES|$KEY|$UMLAUT|$CUDA_VISIBLE_DEVICES"'
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "a\nb 'c' \"d\"|hunter2|größe|"
@@ -163,11 +171,10 @@ def test_what_is_not_there(app: RunningApp, target: str, code: int, told: str) -
     assert told in app.svcd("env", target, code=code).stderr
 
 
-def test_replicas_that_are_not_there(app: RunningApp) -> None:
-    app.up()
-    there = ", ".join(f"Helper/{row['replica']}" for row in app.rows() if row["service"] == "Helper")
-    assert app.svcd("env", "Helper/7", code=4).stderr == f"svcd: no replica Helper/7; there is {there}\n"
-    assert "no service Hepler; this app has Entry, Helper, ingress" in app.svcd("env", "Hepler", code=4).stderr
+def test_replicas_that_are_not_there(running: RunningApp) -> None:
+    there = ", ".join(f"Helper/{row['replica']}" for row in running.rows() if row["service"] == "Helper")
+    assert running.svcd("env", "Helper/7", code=4).stderr == f"svcd: no replica Helper/7; there is {there}\n"
+    assert "no service Hepler; this app has Entry, Helper, ingress" in running.svcd("env", "Hepler", code=4).stderr
 
 
 def test_gpus_are_told_once_they_are_placed(tmp_path: Path) -> None:
