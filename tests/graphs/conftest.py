@@ -144,7 +144,7 @@ def service_of(app: str) -> type:
 
 @pytest.fixture(scope="module", params=list(WAYS))
 def running(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Driver]]:
-    """Give a function from the name of an app to its driver; each is started once, and where that costs, with others."""
+    """Give a function from the name of an app to its driver; each is started once, where that costs with others."""
     drivers: dict[str, Driver] = {}
     with ExitStack() as stack:
 

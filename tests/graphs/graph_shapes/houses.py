@@ -1,6 +1,6 @@
-"""Several of the small apps as one app, whose services share what they have in common: a start serves the cases of all.
+"""Several of the small apps as one app, whose services share what they have in common: one start for all their cases.
 
-No house has `Deadlines`, which leaves a thread blocked: in one process with others it would have those replaced with it.
+No house has `Deadlines`, which leaves a thread blocked: in one process with others it would have them replaced too.
 """
 
 from __future__ import annotations
