@@ -322,6 +322,8 @@ class Reader:
         serving = callee.accept(event)
         if serving is None:
             return None
+        if not has_more:
+            serving.call.socket = self.fd
         if starts_calls and event.api not in callee.waiting_apis:
             if not callee.begin(serving):
                 return serving

@@ -1,6 +1,7 @@
 """The service thread, where `__init__` and `def` apis run, and the way back from it onto the loop.
 
-A hand-over costs one queue put and one wake-up of the loop, less than `trio.to_thread`. A running function cannot be
+A hand-over costs one queue put and one wake-up, less than `trio.to_thread`: of the loop, or where that has nothing else
+to do, of the call itself, which waits for the thread in the kernel (`handback`). A running function cannot be
 interrupted: when its caller goes away it is *abandoned*, keeps its thread until it ends, and every blocking call that
 it makes from then on raises `CallCancelled`.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import outcome
 import trio
 
+from svcd.worker.handback import HandBack
 from svcd_ipc.calls import current_call
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class Reply(Protocol):
 class Job:
     """One function on its way through a service thread."""
 
-    __slots__ = ("_call", "_claim", "abandoned", "context", "deadline", "function", "on_end", "scopes", "task")
+    __slots__ = (
+        *("_call", "_claim", "_watch", "abandoned", "context", "deadline", "function", "on_end", "result", "scopes"),
+        *("socket", "task"),
+    )
 
     def __init__(
         self, function: Callable[[], Any], on_end: Callable[[], None] | None, task: trio.lowlevel.Task | None
@@ -61,10 +66,15 @@ class Job:
         self._call = call = current_call()
         self.deadline = inf if call is None or call.deadline is None else call.deadline
         """When whoever asked for it gives up; never for what is no call's."""
+        self.socket = -1 if call is None else call.socket
+        """What to look at as well while the loop waits for this job in the kernel; -1 where it should not."""
         self.abandoned = False
         self.scopes: set[trio.CancelScope] = set()
         """Of the blocking calls that it waits for."""
         self._claim = [True]
+        self._watch: list[bool] = []
+        self.result: outcome.Outcome[Any] | None = None
+        """Set before a watch ends."""
 
     def is_late(self) -> bool:
         """Whether whoever waits for it has given up, though the loop may not have come to say so yet."""
@@ -74,6 +84,21 @@ class Job:
         """Take the right to run or to drop this job; True for exactly one of loop and thread."""
         try:
             return self._claim.pop()  # atomic
+        except IndexError:
+            return False
+
+    def has_ended(self) -> bool:
+        """Whether a watched job has its result."""
+        return self.result is not None
+
+    def watch(self) -> None:
+        """Have the thread say its word at the end, instead of asking the loop to look; before it is given to one."""
+        self._watch.append(True)
+
+    def unwatch(self) -> bool:
+        """End the watch; True for the first of loop and thread. Where the thread was, the result is there."""
+        try:
+            return self._watch.pop()  # atomic
         except IndexError:
             return False
 
@@ -95,6 +120,7 @@ class ServiceThreads:
         """Jobs that run or wait."""
         self.stuck = 0
         """Running jobs that nobody waits for any more."""
+        self._back = HandBack.of_this_loop()
 
     def __repr__(self) -> str:
         running = self.pending - self.queued
@@ -139,25 +165,57 @@ class ServiceThreads:
         """
         job = Job(function, on_end, trio.lowlevel.current_task())
         self.pending += 1
-        self._queue.put(job)
+        if self._has_ended_at_once(job):
+            return self._result_of(job)  # type: ignore[no-any-return]  # the job's own result
 
         def abort(_: Any) -> trio.lowlevel.Abort:
-            if job.claim():
-                self.pending -= 1
-                if job.on_end is not None:
-                    job.on_end()
-            else:
-                self._abandon(job)
+            self._let_go(job)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]  # the job's own result
+        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]  # as above
 
     def post(self, function: Callable[[], Any], *, on_end: Callable[[], None] | None = None) -> None:
         """Run a function on a thread without waiting for it; what it raises is printed."""
         self.pending += 1
         self._queue.put(Job(function, on_end, None))
 
-    def _abandon(self, job: Job) -> None:
+    def _has_ended_at_once(self, job: Job) -> bool:
+        """Give a job to a thread, and wait in the kernel for its end where that is no loss; False to wait for it."""
+        back, socket = self._back, job.socket
+        if back is None or socket < 0 or self.pending > 1 or not back.is_worth_it():
+            self._queue.put(job)
+            return False
+        job.watch()
+        self._queue.put(job)
+        try:
+            back.wait(socket, job.has_ended)
+        except BaseException:  # KeyboardInterrupt
+            if job.unwatch():
+                self._let_go(job)
+            else:
+                self._count_out(job)
+            raise
+        return not job.unwatch()
+
+    def _result_of(self, job: Job) -> Any:
+        self._count_out(job)
+        result, job.result = job.result, None
+        assert result is not None  # noqa: S101  (it has ended)
+        try:
+            return result.unwrap()
+        finally:
+            del result  # as in Portal.run
+
+    def _count_out(self, job: Job) -> None:
+        self.pending -= 1
+        if job.on_end is not None:
+            job.on_end()
+
+    def _let_go(self, job: Job) -> None:
+        """Wait for a job no more."""
+        if job.claim():
+            self._count_out(job)
+            return
         job.abandoned = True
         self.stuck += 1
         for scope in job.scopes:
@@ -169,24 +227,26 @@ class ServiceThreads:
             if job.is_late() or not job.claim():  # a late one is left for the loop to drop
                 continue
             here.job = self._running[index] = job
-            result = outcome.capture(job.context.run, job.function)
+            job.result = result = outcome.capture(job.context.run, job.function)
             here.job = self._running[index] = None
-            try:
-                self.portal.token.run_sync_soon(self._ended, job, result)
-            except trio.RunFinishedError:
-                return
+            if self._back is not None and job.unwatch():
+                self._back.say()
+            else:
+                job.result = None
+                try:
+                    self.portal.token.run_sync_soon(self._ended, job, result)
+                except trio.RunFinishedError:
+                    return
             del job, result  # While the thread waits they would keep arguments alive: memory that the caller shares.
 
     def _ended(self, job: Job, result: outcome.Outcome[Any]) -> None:
-        self.pending -= 1
         if job.abandoned:
             self.stuck -= 1
         elif job.task is not None:
             trio.lowlevel.reschedule(job.task, result)
         elif isinstance(result, outcome.Error):
             traceback.print_exception(result.error)
-        if job.on_end is not None:
-            job.on_end()
+        self._count_out(job)
 
 
 class Errand:
