@@ -79,7 +79,7 @@ def test_a_stop_says_whom_it_waits_for_and_why_it_killed(make_app: MakeApp) -> N
 
 
 def test_a_stop_does_not_wait_for_the_end_of_the_next_daemon(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, entry="Entry").up()
+    app = make_app(SERVICE, '[services.Slow]\nstop_timeout = "2s"\n', entry="Entry").up()
     assert app.daemon is not None
     options = [option if option != "-f" else "--file" for option in app.options]
     with subprocess.Popen([*SVCD, "down", *options], env=app.env, stdout=subprocess.PIPE, text=True) as down:
