@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic_core import PydanticCustomError, core_schema
 
+from svcd.app.aliases import with_arms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,19 +42,7 @@ def with_arrays(annotation: Any) -> Any:
     """Return the annotation with every type of arrays and tensors, and memoryview, in it made known to pydantic."""
     if (seen_as := _seen_as(annotation)) is not None:
         return Annotated[annotation, seen_as]
-    arms = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
-    if not arms or origin is typing.Literal or origin is None:
-        return annotation
-    if origin is Annotated:
-        inner = with_arrays(arms[0])
-        return annotation if inner is arms[0] else Annotated[(inner, *annotation.__metadata__)]
-    replaced = tuple(with_arrays(arm) if not isinstance(arm, list) else arm for arm in arms)
-    if all(new is old for new, old in zip(replaced, arms, strict=True)):
-        return annotation
-    if origin in (types.UnionType, typing.Union):
-        return typing.Union[replaced]  # noqa: UP007  (computed arms)
-    return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]
+    return with_arms(annotation, with_arrays)
 
 
 def is_list(annotation: Any) -> bool:

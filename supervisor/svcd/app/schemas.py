@@ -19,6 +19,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypedDict
 
 from svcd.app.adapters import CONFIG, adapter, details_of
+from svcd.app.aliases import unaliased
 from svcd.app.annotations import admits, is_plain, result_kinds, with_arrays, without_views
 from svcd.app.declare import apis_of
 from svcd.app.forms import FormSchema
@@ -60,6 +61,7 @@ class ApiSchema:
         """Resolved annotations by parameter; `return` is that of the result, or of each item of a stream."""
         try:
             hints = typing.get_type_hints(self._function, include_extras=True)
+            hints = {name: unaliased(hint) for name, hint in hints.items()}
         except Exception as error:
             code = self._function.__code__
             raise TypeError(
