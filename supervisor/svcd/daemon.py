@@ -45,7 +45,7 @@ def up(documents: Documents, places: Places, program: Program, reporter: Reporte
     began = time.monotonic()
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        directory = stack.enter_context(RuntimeDirectory(places))
+        directory = stack.enter_context(RuntimeDirectory(places, str(documents.root)))
         descriptors = raise_descriptors()
         write_no_cores()
         # Not the terminal's, nor the pipe that whoever detached this waits on: the keeper may outlive both.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from running import PATIENCE, SVCD, wait_until
+from running import PATIENCE, SVCD, wait_until, write_app
 from svcd.host.processes import read_stat
+from svcd.values.places import places
 
 if TYPE_CHECKING:
     from conftest import MakeApp
@@ -154,6 +157,28 @@ def test_a_second_up_says_so_and_leaves_the_first_alone(make_app: MakeApp) -> No
         assert second.stderr == expected
     assert [(row["pid"], row["restarts"]) for row in app.rows()] == [(row["pid"], row["restarts"]) for row in before]
     assert app.post("count", {"text": "a b"}) == (200, 2)
+
+
+def test_an_app_of_the_same_name_in_another_folder_is_left_alone(make_app: MakeApp) -> None:
+    app = make_app(PIPELINE, entry="Counter")
+    ours, theirs = (write_app(app.folder / place / app.name, PIPELINE, entry="Counter") for place in ("a", "b"))
+    del app.env["SVCD_RUNTIME_DIR"]
+    app.env["XDG_RUNTIME_DIR"] = str(app.base)
+    app.runtime = Path(places(app.name, app.env, os.getuid()).runtime)
+    app.options = ("-f", str(theirs / "svcd.toml"))
+    app.up()
+    assert app.daemon is not None
+    app.options = ("-f", str(ours / "svcd.toml"))
+    told = f"an app of the same name is running in {theirs} (pid {app.daemon.pid})"
+    told += "; give one of them a `name` under [app]\n"
+    assert app.svcd("up", code=1).stderr == f"svcd: {told}"
+    for command in ("down", "ps"):
+        assert app.svcd(command, code=3).stderr == f"svcd: this app is not running; {told}"
+    # Who says the name means what goes by it, and a folder is the same by another way.
+    assert app.svcd("ps", "--set", f"app.name={app.name}").stdout
+    (app.folder / "c").symlink_to(app.folder / "b")
+    app.options = ("-f", str(app.folder / "c" / app.name / "svcd.toml"))
+    assert app.svcd("down").stdout == "stopped\n"
 
 
 def test_down_stops_an_app_that_is_still_being_imported(make_app: MakeApp) -> None:

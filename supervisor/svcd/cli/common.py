@@ -76,13 +76,35 @@ def documents_of(sources: Sources) -> Documents:
 
 def places_of(sources: Sources) -> Places:
     """Where the app's files lie. A configuration that has since become wrong must not keep `svcd down` from working."""
+    return places(_name_of(sources)[0], os.environ, os.getuid())
+
+
+def _name_of(sources: Sources) -> tuple[str, bool]:
+    """Return the app's name, and whether somebody gave it that: else it is that of its folder."""
+    folder = Path(sources.files[0]).absolute().parent
     try:
-        name = read(sources).app_name
+        documents = read(sources)
     except ConfigError as error:
         if not Path(sources.files[0]).exists():
             fail(str(error))
-        name = safe_name(Path(sources.files[0]).absolute().parent.name)
-    return places(name, os.environ, os.getuid())
+        return safe_name(folder.name), False
+    return documents.app_name, documents.is_named
+
+
+def own_places_of(sources: Sources) -> Places:
+    """The same for who asks or orders what runs there: end the command where that is another app.
+
+    Folders of one name are common. Who gives the name, or SVCD_RUNTIME_DIR, says which app is meant.
+    """
+    name, is_named = _name_of(sources)
+    where = places(name, os.environ, os.getuid())
+    if not is_named and "SVCD_RUNTIME_DIR" not in os.environ and Path(where.lock).exists():
+        from svcd.host.sockets import daemon_pid, folder_elsewhere, namesake  # noqa: PLC0415 - only where one runs
+
+        elsewhere = folder_elsewhere(where, Path(sources.files[0]).absolute().parent)
+        if elsewhere and (pid := daemon_pid(where)):
+            fail(f"this app is not running; {namesake(elsewhere, f'pid {pid}')}", EXIT_NOT_RUNNING)
+    return where
 
 
 def with_shared(services: Iterable[str], sources: Sources) -> tuple[str, ...]:
@@ -101,7 +123,7 @@ def with_shared(services: Iterable[str], sources: Sources) -> tuple[str, ...]:
 
 def daemon_of(sources: Sources) -> BlockingClient:
     """Connect to the app's daemon, or end the command with exit code 3."""
-    where = places_of(sources)
+    where = own_places_of(sources)
     client = connect(where)
     if client is None:
         _not_running(where)

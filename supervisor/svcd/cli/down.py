@@ -16,7 +16,7 @@ from svcd.cli.common import (
     connect,
     daemon_of,
     fail,
-    places_of,
+    own_places_of,
     sources_of,
     wait_ended,
     watched,
@@ -45,7 +45,7 @@ _LOOK = 1.0
 def command(files: tuple[Path, ...], profile: str | None, sets: tuple[str, ...], timeout: float, *, keep: bool) -> None:
     """Stop every service in order, callers first, and the daemon. An app that does not run is no error."""
     sources = sources_of(files, profile, sets)
-    where = places_of(sources)
+    where = own_places_of(sources)
     deadline = time.monotonic() + timeout
     if keep:
         _leave(daemon_of(sources), where, deadline)

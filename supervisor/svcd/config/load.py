@@ -68,6 +68,11 @@ class Documents:
         return str(named[-1].value) if named else safe_name(self.root.name)
 
     @property
+    def is_named(self) -> bool:
+        """Whether the app's name is configured."""
+        return ("app", "name") in merge(self.layers)
+
+    @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """The services that share a process, by name."""
         said = merge(self.layers).get(("app", "colocate"))

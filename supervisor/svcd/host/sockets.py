@@ -37,19 +37,28 @@ class RuntimeDirectoryError(Exception):
 
 
 class AlreadyRunningError(RuntimeDirectoryError):
-    """Another daemon holds the app."""
+    """Another daemon holds the app, or what goes by its name."""
 
-    def __init__(self, path: str, pid: int | None) -> None:
+    def __init__(self, path: str, pid: int | None, elsewhere: str = "") -> None:
+        """elsewhere: the folder of the app that runs, where that is another one."""
         who = f"pid {pid}" if pid else "pid unknown"
-        super().__init__(f"this app is running already ({who}, {path}); `svcd down` stops it")
+        text = f"this app is running already ({who}, {path}); `svcd down` stops it"
+        super().__init__(namesake(elsewhere, who) if elsewhere else text)
         self.pid = pid
+
+
+def namesake(folder: str, who: str) -> str:
+    """Say that another app goes by the same name."""
+    return f"an app of the same name is running in {folder} ({who}); give one of them a `name` under [app]"
 
 
 class RuntimeDirectory:
     """The directories of one app, as a context: locked and made on entry, cleaned and let go on exit."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, folder: str = "") -> None:
+        """folder: the app's, for who takes another app of the same name for this one."""
         self.places = places
+        self._folder = folder
         self.is_left = False
         """Whether what runs in it goes on without this process, and so has to keep what it needs there."""
         self._lock: int | None = None
@@ -122,19 +131,24 @@ class RuntimeDirectory:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(descriptor, self.places.lock):
-                    os.ftruncate(descriptor, os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0))
+                    os.ftruncate(descriptor, os.pwrite(descriptor, self._who(), 0))
                     return descriptor
             except BlockingIOError:
                 pid, is_held = _read_pid(descriptor), not _shares(descriptor)
                 os.close(descriptor)
                 if is_held and (pid is None or _is_alive(pid) or time.monotonic() > end):
-                    raise AlreadyRunningError(self.places.runtime, pid) from None
+                    elsewhere = folder_elsewhere(self.places, self._folder) if self._folder else ""
+                    raise AlreadyRunningError(self.places.runtime, pid, elsewhere) from None
                 time.sleep(_PAUSE)
                 continue
             except BaseException:
                 os.close(descriptor)
                 raise
             os.close(descriptor)  # its last holder removed the file after we had opened it
+
+    def _who(self) -> bytes:
+        """What the lock says of its holder: a line for the pid, and one for the folder."""
+        return f"{os.getpid()}\n".encode() + os.fsencode(self._folder) + b"\n"
 
     def _clean(self) -> None:
         """Remove what a daemon leaves, ours or a killed one's; the lock stays until it is let go."""
@@ -241,6 +255,18 @@ def daemon_pid(places: Places) -> int | None:
         os.close(descriptor)
 
 
+def folder_elsewhere(places: Places, folder: str | Path) -> str:
+    """Return the folder of the app that runs, or ran last, where that is another than this one; else "".
+
+    One that is not there any more is taken for this one: it was moved.
+    """
+    try:
+        told = os.fsdecode(Path(places.lock).read_bytes().split(b"\n")[1])
+        return told if told and not Path(told).samefile(folder) else ""
+    except (OSError, IndexError):
+        return ""
+
+
 def _shares(descriptor: int) -> bool:
     """Whether a lock is held by nobody but those who look for a daemon, if by anybody."""
     try:
@@ -265,7 +291,7 @@ def _lock_after_the_dead(descriptor: int) -> bool:
 
 
 def _read_pid(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).strip()
+    text = os.pread(descriptor, 32, 0).partition(b"\n")[0]
     return int(text) if text.isdigit() else None
 
 
