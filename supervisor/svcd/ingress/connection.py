@@ -20,10 +20,13 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
 from hypercorn.typing import ConnectionState, LifespanState
 
+from svcd.ingress.exchange import this_connection
 from svcd.ingress.inbox import Requests
 from svcd.ingress.problems import Problem, as_bytes, long_head
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.config import Config
     from hypercorn.events import Event
@@ -79,9 +82,12 @@ class _Pause(EventWrapper):
     It does not read meanwhile, and so would not notice that the client is gone; this does.
     """
 
-    def __init__(self, stream: trio.SocketStream, protocol: H11Protocol, watch: Watch) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, protocol: H11Protocol, watch: Watch, stir: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._stream = stream
+        self._stir = stir
         self._watch = watch
         self._protocol = protocol
         self._ahead = 0
@@ -89,6 +95,7 @@ class _Pause(EventWrapper):
 
     async def wait(self) -> None:
         """Return when the next request may begin. Raises _PeerGoneError."""
+        self._stir()
         watching = self._watch.over(self._read_ahead)
         try:
             await super().wait()
@@ -129,6 +136,11 @@ class Connection(TCPServer):
         """The first of two pieces that are sent together, b"" until it is there."""
         self._reading = trio.CancelScope()
         """Ends with the connection: its reader may wait for an application that has ended without its whole body."""
+        self._requests: Requests
+        self._is_at_app = False
+        """Whether the task that reads runs an application just now."""
+        self._is_over = False
+        """Whether nothing is to be read any more."""
         self._is_refused = False
         self._read_over = trio.Event()
 
@@ -141,35 +153,74 @@ class Connection(TCPServer):
         return self.idle_task
 
     async def _read_data(self) -> None:
-        """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end."""
+        """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end, and
+        requests that are answered by the task that has read them, see `Requests`.
+        """
         protocol = self.protocol.protocol
         # The group that hypercorn has made runs it; only how it hands over messages is another.
         nursery = self._task_group._nursery  # noqa: SLF001 - see above
-        if nursery is not None:
-            self.protocol.task_group = protocol.task_group = Requests(nursery)
+        assert nursery is not None  # noqa: S101 - it is open
+        self._requests = self.protocol.task_group = protocol.task_group = Requests(nursery, self._pass_on)
         if isinstance(protocol, H11Protocol):
-            protocol.can_read = _Pause(self._stream, protocol, self._watch)
+            protocol.can_read = _Pause(self._stream, protocol, self._watch, self._requests.stir)
             # There is no hook for it.
             protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        await self._read(self._reading)
+
+    def _pass_on(self) -> None:
+        """Let another task read, if the one that does runs an application, which is about to wait for the client."""
+        if self._is_at_app:
+            self._is_at_app = False
+            self._reading = trio.CancelScope()
+            self._task_group.spawn(self._read_on, self._reading)
+
+    async def _read_on(self, scope: trio.CancelScope) -> None:
+        this_connection.set(self)  # Whoever has started this may be in the midst of another one's.
+        await self._read(scope)
+
+    async def _read(self, scope: trio.CancelScope) -> None:
+        """Read until the connection ends, or until another task does."""
         try:
-            with self._reading:
-                while data := await self._receive():
+            with scope:
+                while not self._is_over and (data := await self._receive()):
                     if self._is_refused:
                         continue
                     if isinstance(self.protocol.protocol, H11Protocol):
                         self.clock.heard()
                     await self.protocol.handle(RawData(data))
+                    if (application := self._requests.take_whole()) is not None:
+                        self._is_at_app = True
+                        await application()
+                        if self._reading is not scope:
+                            return
+                        self._is_at_app = False
         except _PeerGoneError:
             pass
         finally:
-            self._read_over.set()
+            if self._reading is scope:
+                self._read_over.set()
         await self.protocol.handle(Closed())
 
+    def _end_reading(self) -> None:
+        self._is_over = True
+        if not self._is_at_app:
+            self._reading.cancel()
+
     async def _receive(self) -> bytes:
-        try:
-            return bytes(await self._stream.receive_some(READ_AHEAD))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            return b""
+        """Return what comes next, nothing at the end.
+
+        The kernel is not asked before it says that there is something: most clients wait for an answer before they
+        send the next request.
+        """
+        stream = self._stream.socket
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(stream)
+                return os.read(stream.fileno(), READ_AHEAD)
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError, trio.ClosedResourceError):
+                return b""
 
     def join_next(self) -> None:
         """Send the next piece, the head of a response, together with the one after it: one packet, one wake-up."""
@@ -179,7 +230,7 @@ class Connection(TCPServer):
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             if isinstance(event, Closed):
-                self._reading.cancel()
+                self._end_reading()
             return
         data = event.data
         if self._held is not None:
@@ -201,6 +252,7 @@ class Connection(TCPServer):
                 await self.protocol.handle(Closed())
                 return
         if data:
+            self._requests.stir()
             await super().protocol_send(RawData(data))
 
     async def close_idle(self) -> None:
@@ -223,7 +275,7 @@ class Connection(TCPServer):
     def reset(self) -> None:
         """End the connection at once, so that the peer sees it broken."""
         reset(self._stream)
-        self._reading.cancel()
+        self._end_reading()
 
     def is_peer_gone(self) -> bool:
         """Whether the client has closed the connection, or its half; seen also where what it sent is not read yet."""

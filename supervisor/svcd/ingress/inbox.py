@@ -1,11 +1,13 @@
-"""How a request's pieces come from the protocol to the application: hypercorn has a channel of trio's, this a queue.
+"""How a request's pieces come from the protocol to the application, and which task runs it.
 
-Each use of a channel takes a turn of the event loop, four for a request that came in one piece.
+Hypercorn has a channel of trio's, and a task for each request. Each use of a channel takes a turn of the event loop,
+four for a request that came in one piece, and a task costs as much again as the application of a small request.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,19 +20,32 @@ if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper
 
 
+_ONE_AT_A_TIME = ("1.1", "1.0")
+"""Versions in which a connection has one request at a time."""
+
+
 class Inbox:
-    """The messages of one request: one task puts, one at a time receives. `size` of them may wait."""
+    """The messages of one request: one task puts, one at a time receives.
 
-    __slots__ = ("_change", "_messages", "_size")
+    `size` of them may wait. `stir` is called before somebody waits.
+    """
 
-    def __init__(self, size: int) -> None:
+    __slots__ = ("_change", "_messages", "_size", "_stir")
+
+    def __init__(self, size: int, stir: Callable[[], None] = lambda: None) -> None:
         self._messages: deque[Any] = deque()
         self._size = size
+        self._stir = stir
         self._change: trio.Event | None = None
         """Set for whoever waits: for a message, or for room."""
 
     def __repr__(self) -> str:
         return f"<Inbox [{len(self._messages)} messages]>"
+
+    @property
+    def last(self) -> Any:
+        """The latest message of those that wait; None where none does."""
+        return self._messages[-1] if self._messages else None
 
     async def put(self, message: Any) -> None:
         """Add a message; wait while there are too many."""
@@ -48,6 +63,7 @@ class Inbox:
         return message
 
     async def _changed(self) -> None:
+        self._stir()
         if self._change is None:
             self._change = trio.Event()
         await self._change.wait()
@@ -59,17 +75,48 @@ class Inbox:
 
 
 class Requests(TaskGroup):
-    """Starts a task for each request in a nursery that hypercorn has opened."""
+    """Starts the applications of one connection's requests in a nursery that hypercorn has opened.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    The application of a request that came as a whole is left for the task that reads, which has nothing else to do
+    until it is answered: `take_whole`. As soon as one of them would wait for the other, each has a task of its own.
+    `pass_on` is to let another task read where the one that does is busy with an application.
+    """
+
+    def __init__(self, nursery: trio.Nursery, pass_on: Callable[[], None]) -> None:
         super().__init__()
         self._requests = self._nursery = nursery
+        self._pass_on = pass_on
+        self._new: Callable[[], Awaitable[None]] | None = None
+        """An application that has not been started."""
+        self._inbox: Inbox | None = None
 
     async def spawn_app(
         self, app: AppWrapper, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
-        """Run the application for one request; return what takes its messages."""
-        inbox = Inbox(config.max_app_queue_size)
+        """Run the application for one request, or be ready to; return what takes its messages."""
+        inbox = Inbox(config.max_app_queue_size, self.stir)
         threads = (trio.to_thread.run_sync, trio.from_thread.run)
-        self._requests.start_soon(_handle, app, config, scope, inbox.receive, send, *threads)
+        run = partial(_handle, app, config, scope, inbox.receive, send, *threads)
+        if scope["type"] == "http" and scope["http_version"] in _ONE_AT_A_TIME:
+            self._new, self._inbox = run, inbox
+        else:
+            self._requests.start_soon(run)
         return inbox.put
+
+    def take_whole(self) -> Callable[[], Awaitable[None]] | None:
+        """Return the application of a request that has come as a whole, to be run; start one whose has not."""
+        if self._new is None or self._inbox is None:
+            return None
+        if (last := self._inbox.last) is None or last.get("more_body", False):
+            self.stir()
+            return None
+        run, self._new, self._inbox = self._new, None, None
+        return run
+
+    def stir(self) -> None:
+        """See that both go on, reader and application: one of them is about to wait for the other."""
+        if self._new is None:
+            self._pass_on()
+        else:
+            self._requests.start_soon(self._new)
+            self._new = self._inbox = None
