@@ -28,7 +28,7 @@ COMPILED = PACKAGE / "compiled"
 
 MODULES = (
     *("frames", "window", "timing", "messages", "codec", "inputs", "lending", "writer", "connection"),
-    *("giveway", "outbox", "pending", "caller", "callee", "reader"),
+    *("giveway", "blocking", "outbox", "pending", "caller", "callee", "receiving", "reader"),
 )
 """No module with `async` is among them: mypyc 2.4 loses track of the exception that is handled while a coroutine waits,
 and raises it again at the next await. What waits has modules of its own: see

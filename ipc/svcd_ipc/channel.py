@@ -283,6 +283,7 @@ class Channel:
             self._end(None)
             self._handover.end()
             self._callee.close()
+            self._reader.receiver.close()
             self._sock.close()
             self.closed.set()
             if not is_started:  # also when the peer said hello and was gone in the same moment
@@ -290,7 +291,7 @@ class Channel:
 
     async def _shake_hands(self) -> bool:
         """Exchange hellos, and arenas where memory is shared; False when the connection ended instead."""
-        self._reader.recv = self._handover.receive
+        self._reader.receiver.recv = self._handover.receive
         if self._speaks_first:
             self._say_hello()
         with trio.move_on_after(self._limits.hello) as scope:
@@ -302,7 +303,7 @@ class Channel:
                     self._calling.staging = self._answering.staging = self._handover.staging
                     if self._continuing is not None:
                         self._continuing.staging = self._handover.staging
-        self._reader.recv = self._sock.recv
+        self._reader.receiver.recv = self._sock.recv
         self._handover.close()
         if scope.cancelled_caught:
             self._end(

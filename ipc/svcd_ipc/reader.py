@@ -18,9 +18,9 @@ import trio
 
 from svcd_ipc.bell import Bell
 from svcd_ipc.errors import RemoteProtocolError
-from svcd_ipc.giveway import GiveWay
 from svcd_ipc.messages import Call
 from svcd_ipc.outbox import HIGH_WATER
+from svcd_ipc.receiving import Receiver
 
 if TYPE_CHECKING:
     import socket
@@ -33,14 +33,8 @@ if TYPE_CHECKING:
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.pending import Pending
 
-_READ: Final = 64 * 1024
-"""Bytes asked of the kernel at once."""
-
 _CROWDED: Final = 64
 """Waits without giving way after messages that came together, as other tasks of this process have work then."""
-
-_HALVED: Final = 16
-"""Calls that come together from which on they may be answered in two halves."""
 
 _MOST_STALLED = 100_000
 """Calls answered busy to a peer that reads none of the answers, before the connection is ended. Tests set it, and so it
@@ -78,10 +72,9 @@ class Reader:
         end: Callable[[Exception], None],
         only_calls: bool,
     ) -> None:
-        self._sock = sock
-        self.recv: Callable[[int], bytes] = sock.recv
-        """Returns what came, at most so many bytes; replaced while descriptors may come too."""
-        self.fd = sock.fileno()
+        self.receiver = Receiver(sock, connection=connection, outbox=outbox, end=end)
+        self.way = self.receiver.way
+        self.fd = self.receiver.fd
         self._connection = connection
         self._outbox = outbox
         self._callee = callee
@@ -93,7 +86,6 @@ class Reader:
         self.read: Job
         """What a hand that reads does, and one that runs a call. Both are set by the channel."""
         self.serve: Callable[[Serving, Hand], Awaitable[None]]
-        self.way = GiveWay()
         self.minder = Bell()
         """Rung when the place becomes vacant, so that it does not stay so for long."""
         self.is_minded = False
@@ -103,11 +95,6 @@ class Reader:
         self._has_received = False
         """The hand that reads has waited for bytes, or the peer was let run."""
         self._stalled = 0
-        self._together = 0
-        """Calls that came together last, but for the last of them."""
-        self._half = 0
-        """How many of those that come next are to be answered before the others; 0 for all at once."""
-        self._has_peer_ended = False
         self.has_ended = False
         """Set by the channel: there is nothing more to say."""
         self.is_vacant = False
@@ -118,6 +105,7 @@ class Reader:
     def start(self, crew: Crew) -> None:
         """Let a hand of the crew read from now on."""
         self._crew = crew
+        self.receiver.start()
         self.is_vacant = True
         self.resume()
 
@@ -157,7 +145,7 @@ class Reader:
             if self._must_hold_up():
                 return Next.ROOM
             if not connection.has_more:
-                if not (self._has_received and self._is_done() and self._receive_in_turn()):
+                if not (self._has_received and self._is_done() and self.receiver.receive_next()):
                     self._has_received = True
                     return Next.RECEIVE
                 self._has_received = True
@@ -170,7 +158,7 @@ class Reader:
     def go_on_for(self, pending: Pending) -> bool:
         """Read on until a call has its answer; False when bytes have to be waited for."""
         while not (pending.is_settled or self.has_ended):
-            if not self._receive_in_turn():
+            if not self.receiver.receive_next():
                 return False
             self._take_all(False)
         return True
@@ -179,79 +167,14 @@ class Reader:
         """Deal with what a caller received who reads for itself; calls go to the crew."""
         self._take_all(False)
 
-    def receive_crowd(self) -> bool:
-        """Receive without waiting if the last calls came as a crowd; False where there is nothing, or was no crowd.
-
-        A crowd whose calls are all answered at once makes the next ones at once too, and so one side would always work
-        while the other waits. So those to come are answered in two halves then: each side finds one there when it is
-        through with the other.
-        """
-        self._half = 0
-        if self._together < _HALVED:
-            return False
-        try:
-            self.receive_now()
-        except BlockingIOError:
-            self._half = self._together // 2
-            return False
-        except OSError as error:
-            self.end(error)
-        return True
-
-    def give_back(self) -> None:
-        """Say what is no longer used of the peer's memory, before bytes are waited for."""
-        if self._connection.notes:
-            self._outbox.put(self._connection.send_returns(), join=False)
-
     def receive(self) -> None:
         """Receive what came, if anything."""
-        try:
-            if not self.has_ended:
-                self.receive_now()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.end(error)
-
-    def _receive_in_turn(self) -> bool:
-        """Let the peer run, and receive what it said; False when it has to be waited for."""
-        way = self.way
-        if way.skip:
-            way.skip -= 1
-            return False
-        way.give()
-        while True:
-            try:
-                self.receive_now()
-            except BlockingIOError:
-                if way.give_on():
-                    continue
-                way.note(has_helped=False)
-                return False
-            except OSError as error:
-                self.end(error)
-            way.note(has_helped=True)
-            return True
+        if not self.has_ended:
+            self.receiver.try_to_receive()
 
     def _is_done(self) -> bool:
         """Tell whether everything that came is answered, and nothing is left for other tasks of this channel."""
         return not (self._callee.running or self._outbox.size or self._connection.awaits_answers)
-
-    def receive_now(self) -> None:
-        """Hand the connection what the kernel holds. Raises OSError; BlockingIOError when it holds nothing."""
-        connection = self._connection
-        try:
-            if connection.is_inside_frame and (target := connection.writable()) is not None:
-                if count := self._sock.recv_into(target):
-                    connection.written(count)
-                    return
-            elif data := self.recv(_READ):
-                connection.receive_data(data)
-                return
-        except ConnectionResetError:  # The end of a Unix socket whose peer had not read all that was sent to it.
-            pass
-        self._has_peer_ended = True
-        connection.receive_data(b"")
 
     def take_one(self) -> bool:
         """Deal with one event, before there are hands; False when more bytes are needed."""
@@ -269,11 +192,11 @@ class Reader:
     def drain(self) -> None:
         """Deal with what the kernel still holds, as nothing more can be written. Raises OSError at its end."""
         while not self.has_ended:
-            self.receive_now()
+            self.receiver.receive()
             self._take_all(False)
 
     def _notice_end(self) -> None:
-        if self._has_peer_ended and not self.has_ended:
+        if self.receiver.has_peer_ended and not self.has_ended:
             self.end(EOFError("it has ended the connection"))
 
     def _must_hold_up(self) -> bool:
@@ -291,7 +214,6 @@ class Reader:
         connection, outbox = self._connection, self._outbox
         if outbox.size <= HIGH_WATER:
             self._stalled = 0
-        self._together = 0
         self.is_crowded = False
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
@@ -307,14 +229,13 @@ class Reader:
                     break
         except RemoteProtocolError as error:
             self.end(error)
-        if self._has_peer_ended:
+        if self.receiver.has_peer_ended:
             self._notice_end()
         return None
 
     def _take_call(self, event: Call, starts_calls: bool, has_more: bool) -> Serving | None:
         if has_more and starts_calls:
-            self._outbox.corked = True  # Answers to calls that came together: `_read` pushes them.
-            self._together += 1
+            self._outbox.corked = True  # Answers to calls that came together: `go_on` pushes them.
         if self._outbox.size > HIGH_WATER:
             self._stall(event)
             return None
@@ -325,13 +246,18 @@ class Reader:
         if not has_more:
             serving.call.socket = self.fd
         if starts_calls and event.api not in callee.waiting_apis:
-            if not callee.begin(serving):
-                return serving
-            if self._half and self._half == self._together:
-                self._outbox.push()
-            return None
+            return None if self._begin(serving) else serving
         self._give(partial(self.serve, serving))
         return None
+
+    def _begin(self, serving: Serving) -> bool:
+        """Run a call in place until it has to wait, while nobody reads here; True when it is answered."""
+        holders = self.receiver.blocking.holders
+        holders.append(self)
+        try:
+            return self._callee.begin(serving)
+        finally:
+            holders.pop()
 
     def _stall(self, event: Call) -> None:
         """Refuse a call of a peer that reads no answers, while this side cannot stop reading."""

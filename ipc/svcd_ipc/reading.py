@@ -39,7 +39,7 @@ class Reading:
         while True:
             todo = reader.go_on()
             if todo is Next.RECEIVE:
-                await self._receive_calls()
+                await self.receive()
             elif todo is Next.PASS:
                 await self._pass()
             elif todo is Next.ROOM:
@@ -67,7 +67,7 @@ class Reading:
     async def receive(self) -> None:
         """Wait for bytes and hand them to the connection; returns without any when interrupted."""
         reader = self.reader
-        reader.give_back()
+        reader.receiver.give_back()
         try:
             await wait_readable(reader.fd)
         except trio.ClosedResourceError:  # See `Reader.interrupt`.
@@ -90,12 +90,6 @@ class Reading:
                     break
             reader.is_minded = False  # Whoever reads now rings again when it steps back.
             reader.resume()
-
-    async def _receive_calls(self) -> None:
-        if self.reader.receive_crowd():
-            await cancel_shielded_checkpoint()
-        else:
-            await self.receive()
 
     async def _pass(self) -> None:
         self.reader.way.is_loops_turn = False
