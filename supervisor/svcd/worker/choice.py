@@ -90,8 +90,10 @@ class Choice:
     def rested(self, replica: ReplicaEnd) -> None:
         """Note that a replica may be idle now."""
         if replica.listed and not replica.in_flight:
+            self._turns += 1  # they stand here by when they rested, and so has their place to say
+            replica.place = self._turns if replica.place >= 0 else -self._turns
             self._idle[replica] = None
-            self._idle.move_to_end(replica, last=replica.place >= 0)
+            self._idle.move_to_end(replica, last=replica.place > 0)
 
     def took(self, replica: ReplicaEnd, api: str, seconds: float, now: float) -> None:
         """Note that a replica has answered a call well, and how long that took."""
