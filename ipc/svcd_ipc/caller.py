@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from svcd_ipc.calls import current
-from svcd_ipc.errors import BadResult, Busy, CallError, DeadlineExceeded, ReplicaLost, ServiceUnavailable, from_wire
+from svcd_ipc.errors import (
+    BadResult,
+    Busy,
+    CallError,
+    DeadlineExceeded,
+    EncodeError,
+    ReplicaLost,
+    ServiceUnavailable,
+    from_wire,
+)
 from svcd_ipc.messages import End, Error, Hello, Item, Load, Pong, Refused, Result, Want
 from svcd_ipc.pending import ENDED, Arrivals, Pending
 from svcd_ipc.scopes import effective_deadline
@@ -92,7 +101,11 @@ class Caller:
         # Arguments by position here and in what it calls: the interpreter is quicker with them.
         names = feeding.names if feeding is not None else ()
         window = self._window if isinstance(pending, Arrivals) else 0
-        number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window, names)
+        try:
+            number, chunks = self._connection.send_call(pending.api, args, deadline, trace, attempt, window, names)
+        except EncodeError as error:
+            error.args = (f"{self.peer}.{pending.api}: {error}",)
+            raise
         if feeding is not None:
             feeding.number = number
             self._feedings[number] = feeding

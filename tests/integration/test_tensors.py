@@ -138,7 +138,7 @@ EXPECTED = [
     ["torch.bfloat16", [0.0, 0.0], [1.0, 1.0, 1.0], [1.0, 1.0]],
     [LARGE / 4, LARGE / 2],
     [[2.0, 2.0], [2.0, 2.0]],
-    ["EncodeError", f"args.x: {ON_META}"],
+    ["EncodeError", f"Model.add: args.x: {ON_META}"],
     ["InvalidArgument", "Model.add: x: Input should be a tensor, an array or nested lists, not str"],
     ["InvalidArgument", "Model.add: x: Input should be nested lists of numbers: new(): invalid data type 'str'"],
     ["BadResult", f"Model.on_meta returned what cannot travel: result[0]: {ON_META}"],

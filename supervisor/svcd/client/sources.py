@@ -97,7 +97,7 @@ def request_of(api: str, args: Mapping[str, Any], kind: type[Source]) -> Request
     Raises EncodeError for an argument that cannot travel.
     """
     iterators = {name: value for name, value in args.items() if _is_iterator(value)}
-    values = wire.encode({name: value for name, value in args.items() if name not in iterators})
+    values = wire.encode(api, {name: value for name, value in args.items() if name not in iterators})
     if not iterators:
         return Request.of_call(api, values)
     (name, items), *others = iterators.items()

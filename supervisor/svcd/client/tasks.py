@@ -180,7 +180,7 @@ def submission(api: str, args: dict[str, Any]) -> Request:
     The id is chosen here, so that the request can be sent again when its answer was lost: an id is accepted once.
     """
     target = _target(api, "submit", task_id=_new_id())
-    return Request(api, target, wire.encode(args), is_safe=True)
+    return Request(api, target, wire.encode(api, args), is_safe=True)
 
 
 def _new_id() -> str:

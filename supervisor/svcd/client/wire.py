@@ -14,6 +14,7 @@ from svcd_ipc.errors import (
     BadResult,
     CallError,
     DeadlineExceeded,
+    EncodeError,
     InvalidArgument,
     Overloaded,
     RemoteError,
@@ -44,9 +45,12 @@ _BY_STATUS: dict[int, type[CallError]] = {
 """For codes that are HTTP's own, and for answers that are not svcd's but a proxy's."""
 
 
-def encode(args: Mapping[str, Any]) -> bytes:
+def encode(api: str, args: Mapping[str, Any]) -> bytes:
     """Return the body of a call. Raises EncodeError naming what cannot travel."""
-    return codec.encode(dict(args))
+    try:
+        return codec.encode(dict(args))
+    except EncodeError as error:
+        raise EncodeError(f"{api}: args{str(error).removeprefix('value')}") from None
 
 
 def is_stream(content_type: str) -> bool:

@@ -122,7 +122,7 @@ class LocalCaller:
         try:
             carried = transfer(args)
         except EncodeError as error:
-            raise EncodeError(f"args{str(error).removeprefix('value')}") from None
+            raise EncodeError(f"{self.service}.{api}: args{str(error).removeprefix('value')}") from None
         return IncomingCall(api, carried, deadline, inherited_trace(), 0, _HERE, self._clock)
 
     def until(self, deadline: float) -> trio.CancelScope:
@@ -137,14 +137,14 @@ class LocalCaller:
         """Return when the scopes around the running task end, on our clock."""
         return effective_deadline() - trio.current_time() + self._clock()
 
-    def carried(self, api: str, value: Any) -> Any:
+    def carried(self, api: str, value: Any, what: str = "result") -> Any:
         """Return a result or an item as it arrives. Raises BadResult."""
         if hasattr(type(value), "__anext__"):
             raise InvalidArgument(f"{self.service}.{api} answers with a stream; call it as one")
         try:
             return transfer(value)
         except EncodeError as error:
-            told = f"result{str(error).removeprefix('value')}"
+            told = f"{what}{str(error).removeprefix('value')}"
             raise BadResult(f"{self.service}.{api} returned what cannot travel: {told}") from None
 
     async def admit(self, call: IncomingCall) -> None:
@@ -275,7 +275,7 @@ class Producer:
         try:
             with call_context(call):
                 async for item in items:
-                    await send.send(caller.carried(call.api, item))
+                    await send.send(caller.carried(call.api, item, "item"))
         finally:
             await items.aclose()
 

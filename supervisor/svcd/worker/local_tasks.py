@@ -66,7 +66,7 @@ class LocalTasks:
         try:
             body = codec.encode(args)
         except EncodeError as error:
-            raise EncodeError(f"args{str(error).removeprefix('value')}") from None
+            raise EncodeError(f"{live.schema.title}: args{str(error).removeprefix('value')}") from None
         live.schema.validate(codec.decode(body))
         new = Submission(
             id=secrets.token_hex(16),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003  (annotations of apis are read at run time)
+from contextlib import contextmanager
+from typing import Any
 
 import trio
 
@@ -15,18 +17,23 @@ class Numbers:
         self.open = 0
         self.all_closed = trio.Event()
 
-    @svcd.api
-    async def upto(self, n: int) -> AsyncIterator[int]:
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self.open += 1
         self.all_closed = trio.Event()
         try:
-            for i in range(n):
-                yield i
-                await trio.lowlevel.checkpoint()
+            yield
         finally:
             self.open -= 1
             if not self.open:
                 self.all_closed.set()
+
+    @svcd.api
+    async def upto(self, n: int) -> AsyncIterator[int]:
+        with self._counted():
+            for i in range(n):
+                yield i
+                await trio.lowlevel.checkpoint()
 
     @svcd.api
     def upto_plainly(self, n: int) -> Iterator[int]:
@@ -37,6 +44,17 @@ class Numbers:
         for i in range(n):
             yield i
         raise ValueError(f"no {n} here")
+
+    @svcd.api
+    async def unsendable(self) -> AsyncIterator[Any]:
+        with self._counted():
+            for i in range(10_000_000):
+                yield {"scores": [i, {i}]} if i == 2 else i
+
+    @svcd.api
+    def unsendable_plainly(self) -> Iterator[Any]:
+        for i in range(3):
+            yield {"scores": [i, {i}]} if i == 2 else i
 
     @svcd.api
     async def still_open(self) -> int:
@@ -63,6 +81,23 @@ class Streams:
     async def fail_at(self, n: int) -> AsyncIterator[int]:
         async for i in self.numbers.fail_at(n=n):
             yield i
+
+    @svcd.api
+    async def unsendable_argument(self) -> AsyncIterator[int]:
+        """An error of this handler's own, and no item of its."""
+        yield 0
+        async for i in self.numbers.upto(n={1}):
+            yield i
+
+    @svcd.api
+    async def after_an_unsendable_item(self) -> int:
+        """Return how many streams are open at Numbers after one broke off at an item that cannot travel."""
+        try:
+            async for _ in self.numbers.unsendable():
+                pass
+        except svcd.BadResult:
+            return await self.numbers.still_open()
+        return -1
 
     @svcd.api
     async def leave_early(self) -> int:

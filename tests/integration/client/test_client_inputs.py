@@ -103,6 +103,8 @@ def test_what_the_source_raises_is_raised_and_cancels_the_call(app: RunningApp, 
     assert raised.value.__context__ is None
     with pytest.raises(svcd.EncodeError, match=r"args\.numbers: .*set cannot travel"):
         client.total(numbers=iter([{1}]))
+    with pytest.raises(svcd.EncodeError, match=r"^total: args\.times: a set"):
+        client.total(numbers=iter([1]), times={2})
 
 
 def test_what_is_wrong_is_told(client: svcd.Client) -> None:
