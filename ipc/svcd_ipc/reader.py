@@ -135,8 +135,6 @@ class Reader:
                 return waiting
             if outbox.corked:
                 self._uncork()
-            if self.way.is_loops_turn:
-                return Next.PASS
             if self.has_ended:
                 return Next.LEAVE
             if self._has_received and self._only_calls and not connection.awaits_answers:
@@ -144,6 +142,8 @@ class Reader:
                 return Next.LEAVE
             if self._must_hold_up():
                 return Next.ROOM
+            if self.way.is_loops_turn:
+                return Next.PASS
             if not connection.has_more:
                 if not (self._has_received and self._is_done() and self.receiver.receive_next()):
                     self._has_received = True
