@@ -20,7 +20,6 @@ from svcd.host.program import part_environment
 from svcd.host.sockets import RuntimeDirectory
 from svcd.host.stop_signals import StopSignals
 from svcd.host.takeover import KeptGuard, end_kept, no_longer_outlive, take_over
-from svcd.runtime.discovery import readings
 from svcd.values import boot
 from svcd.values.garbage import imported_for_good
 
@@ -98,11 +97,12 @@ def _end(directory: RuntimeDirectory, guard: Popen[bytes] | KeptGuard, link: soc
 
 def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str, Any]:
     """Read the dependency graph with children of this process, for `svcd check`. Raises DiscoveryError."""
-    from svcd.host.child import run_child  # noqa: PLC0415 - the daemon itself never runs children
+    from svcd.host.child import StuckError, run_child  # noqa: PLC0415 - the daemon itself never runs children
+    from svcd.runtime import discovery  # noqa: PLC0415 - as above
     from svcd.runtime.launch import discovery_environment, worker_argv  # noqa: PLC0415 - as above
     from svcd.runtime.reports import take_report  # noqa: PLC0415 - as above
 
-    reading = readings(
+    reading = discovery.readings(
         documents, program.python, lambda graph: resolve(documents, graph, default_python=program.python)
     )
     request = next(reading)
@@ -112,7 +112,17 @@ def read_graph(documents: Documents, program: Program, workdir: str) -> dict[str
             root=str(documents.root), targets=request.targets, report=report, asked_by=request.asked_by
         )
         environment = discovery_environment(os.environ)
-        code, lines = run_child(worker_argv(request.python), boot.dump(document), env=environment, cwd=documents.root)
+        try:
+            code, lines = run_child(
+                worker_argv(request.python),
+                boot.dump(document),
+                env=environment,
+                cwd=documents.root,
+                limit=discovery.LIMIT,
+                last_words=discovery.LAST_WORDS,
+            )
+        except StuckError as error:
+            raise discovery.stuck(request, error.lines) from None
         try:
             request = reading.send(take_report(report, request, code, lines))
         except StopIteration as finished:

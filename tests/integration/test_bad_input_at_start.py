@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -150,6 +151,33 @@ def test_no_file(make_app: MakeApp) -> None:
     assert refused(app) == expected
     for command in ("up", "check", "ps", "logs", "down"):
         assert app.svcd(command, *(["-d"] if command == "up" else []), code=1).stderr == expected
+
+
+STUCK = """#!/bin/sh
+trap 'echo what it does just now; exit 3' QUIT
+sleep 1000 &  # holds the output open
+while :; do sleep 0.05; done
+"""
+IMPATIENT = """
+from svcd.cli.main import main
+from svcd.runtime import discovery
+
+discovery.LIMIT = 1.0  # else five minutes
+main()
+"""
+
+
+def test_check_waits_for_no_interpreter_for_ever(make_app: MakeApp) -> None:
+    app = make_app(GOOD, '[services.Words]\npython = "stuck"\n', entry="Counter")
+    python = app.folder / "stuck"
+    python.write_text(STUCK)
+    python.chmod(0o755)
+    command = [sys.executable, "-P", "-c", IMPATIENT, "check", *app.options]
+    done = subprocess.run(command, env=app.env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"svcd: starting {python} did not end within 1 s; ")
+    assert "what it does just now" in done.stderr
+    assert_clean(app)
 
 
 def test_a_port_in_use_names_who_holds_it(make_app: MakeApp) -> None:

@@ -13,11 +13,16 @@ from svcd.values.errors import DiscoveryError
 from svcd.values.specs import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from svcd.config import Documents
 
 Report = dict[str, Any]
+
+LIMIT = 300.0
+"""Seconds of importing after which it counts as stuck; a module that needs longer belongs into `__init__`."""
+LAST_WORDS = 0.5
+"""Seconds to write down where it is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,12 @@ class Reading:
     def work(self) -> str:
         """What the child does, in words."""
         return f"importing {', '.join(self.targets)}" if self.targets else f"starting {self.python}"
+
+
+def stuck(reading: Reading, lines: Sequence[str]) -> DiscoveryError:
+    """Return the error of a child that has not ended; lines: the last that it wrote."""
+    text = f"{reading.work} did not end within {LIMIT:g} s; what takes long belongs into __init__"
+    return DiscoveryError(text, "\n".join(lines) or None)
 
 
 def readings(

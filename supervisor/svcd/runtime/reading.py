@@ -15,7 +15,7 @@ import trio
 
 from svcd.config import resolve
 from svcd.host.sockets import make_folder, open_to_users
-from svcd.runtime.discovery import readings
+from svcd.runtime.discovery import LAST_WORDS, LIMIT, readings, stuck
 from svcd.runtime.launch import discovery_order
 from svcd.runtime.reports import take_report
 from svcd.runtime.settings import user_ids
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 SLOW = 5.0
 """Seconds of importing after which people are told what is being waited for."""
-LIMIT = 300.0
-"""Seconds of importing after which it counts as stuck; a module that needs longer belongs into `__init__`."""
-LAST_WORDS = 0.5
-"""Seconds to write down where it is stuck."""
 
 
 async def read_graph(
@@ -118,8 +114,5 @@ async def _read_one(order: Spawn, request: Reading, processes: Processes, tell: 
     if isinstance(ended, SpawnFailed):
         raise DiscoveryError(ended.message)
     if is_stuck:
-        raise DiscoveryError(
-            f"{request.work} did not end within {LIMIT:g} s; what takes long belongs into __init__",
-            "\n".join(ended.last_lines) or None,
-        )
+        raise stuck(request, ended.last_lines)
     return ended
