@@ -73,7 +73,7 @@ async def test_requests_that_last_leave_no_tasks_behind(
         await ask(http)
     assert tasks.spawned >= 10  # another one reads meanwhile
     with trio.fail_after(LIMIT):
-        while tasks.alive > 0:
+        while tasks.alive > 0:  # noqa: ASYNC110 - the instrument sets no event
             await trio.sleep(0.001)
     trio.lowlevel.remove_instrument(tasks)
 
@@ -101,7 +101,7 @@ async def test_the_last_request_of_a_connection_is_answered_before_it_ends(ingre
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.endswith(b"\r\n\r\nabc")
     with trio.fail_after(LIMIT):
-        while len(ingress.connections):
+        while len(ingress.connections):  # noqa: ASYNC110 - nobody tells when it has gone
             await trio.sleep(0.001)
     assert ingress.log == ""
 
