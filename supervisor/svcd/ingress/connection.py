@@ -10,41 +10,33 @@ import select
 import socket
 import struct
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from hypercorn.events import Closed, RawData
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import EventWrapper, TrioSingleTask
+from hypercorn.trio.worker_context import TrioSingleTask
 from hypercorn.typing import ConnectionState, LifespanState
 
 from svcd.ingress.exchange import this_connection
+from svcd.ingress.http1 import READ_AHEAD, Http1, Pause, PeerGoneError
 from svcd.ingress.inbox import Requests
-from svcd.ingress.problems import Problem, as_bytes, long_head
+from svcd.ingress.problems import Problem, as_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hypercorn.app_wrappers import ASGIWrapper
     from hypercorn.config import Config
     from hypercorn.events import Event
     from hypercorn.trio.worker_context import WorkerContext
 
+    from svcd.ingress.exchange import Headers
     from svcd.ingress.watch import Watch
 
-READ_AHEAD = 64 * 1024
-"""Bytes of later requests on a connection that are taken in while one is being answered."""
 LAST_WORDS = 1.0
 """Seconds for a client to take an answer that ends its connection, and to stop sending."""
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-
-_WHY_MALFORMED = {
-    400: ("malformed", "this is no HTTP/1.1 request"),
-    413: ("too_large", "the body is too large"),
-    501: ("transfer_encoding", "the only transfer-encoding is chunked"),
-}
 
 
 class Clock(TrioSingleTask):
@@ -70,53 +62,6 @@ class Clock(TrioSingleTask):
         """Note that bytes came."""
         if self.idle_since < inf and self.head_since == inf:
             self.head_since = trio.current_time()
-
-
-class _PeerGoneError(Exception):
-    """The client closed its connection while later requests of it were waiting."""
-
-
-class _Pause(EventWrapper):
-    """Where hypercorn waits with the next request of a pipelining client until the one before is answered.
-
-    It does not read meanwhile, and so would not notice that the client is gone; this does.
-    """
-
-    def __init__(
-        self, stream: trio.SocketStream, protocol: H11Protocol, watch: Watch, stir: Callable[[], None]
-    ) -> None:
-        super().__init__()
-        self._stream = stream
-        self._stir = stir
-        self._watch = watch
-        self._protocol = protocol
-        self._ahead = 0
-        self._is_gone = False
-
-    async def wait(self) -> None:
-        """Return when the next request may begin. Raises _PeerGoneError."""
-        self._stir()
-        watching = self._watch.over(self._read_ahead)
-        try:
-            await super().wait()
-        finally:
-            await watching.until_ended()
-        if self._is_gone:
-            raise _PeerGoneError
-        self._ahead = 0
-
-    async def _read_ahead(self) -> None:
-        while self._ahead < READ_AHEAD:
-            try:
-                data = await self._stream.receive_some(READ_AHEAD - self._ahead)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
-                self._is_gone = True
-                await self.set()
-                return
-            self._ahead += len(data)
-            self._protocol.connection.receive_data(bytes(data))
 
 
 class Connection(TCPServer):
@@ -156,15 +101,12 @@ class Connection(TCPServer):
         """Read until the client ends the connection. Unlike hypercorn's: the clock, pauses that notice the end, and
         requests that are answered by the task that has read them, see `Requests`.
         """
-        protocol = self.protocol.protocol
         # The group that hypercorn has made runs it; only how it hands over messages is another.
         nursery = self._task_group._nursery  # noqa: SLF001 - see above
         assert nursery is not None  # noqa: S101 - it is open
-        self._requests = self.protocol.task_group = protocol.task_group = Requests(nursery, self._pass_on)
-        if isinstance(protocol, H11Protocol):
-            protocol.can_read = _Pause(self._stream, protocol, self._watch, self._requests.stir)
-            # There is no hook for it.
-            protocol._send_error_response = self._say_malformed  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        self._requests = self.protocol.task_group = Requests(nursery, self._pass_on)
+        http1 = self.protocol.protocol = Http1(self.protocol, partial(say, self._stream))
+        http1.can_read = Pause(self._stream, http1.connection, self._watch, self._requests.stir)
         await self._read(self._reading)
 
     def _pass_on(self) -> None:
@@ -185,7 +127,7 @@ class Connection(TCPServer):
                 while not self._is_over and (data := await self._receive()):
                     if self._is_refused:
                         continue
-                    if isinstance(self.protocol.protocol, H11Protocol):
+                    if isinstance(self.protocol.protocol, Http1):
                         self.clock.heard()
                     await self.protocol.handle(RawData(data))
                     if (application := self._requests.take_whole()) is not None:
@@ -194,7 +136,7 @@ class Connection(TCPServer):
                         if self._reading is not scope:
                             return
                         self._is_at_app = False
-        except _PeerGoneError:
+        except PeerGoneError:
             pass
         finally:
             if self._reading is scope:
@@ -221,6 +163,16 @@ class Connection(TCPServer):
                 continue
             except (OSError, ValueError, trio.ClosedResourceError):
                 return b""
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether all of the request is there that the current task answers."""
+        return self._is_at_app
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a whole response and make ready for the next request; False where it has to go piece by piece."""
+        protocol = self.protocol.protocol
+        return isinstance(protocol, Http1) and await protocol.respond(status, headers, body)
 
     def join_next(self) -> None:
         """Send the next piece, the head of a response, together with the one after it: one packet, one wake-up."""
@@ -282,14 +234,6 @@ class Connection(TCPServer):
         poll = select.poll()
         poll.register(self._stream.socket, select.POLLRDHUP)  # and POLLHUP, POLLERR, which go without saying
         return bool(poll.poll(0))
-
-    async def _say_malformed(self, status_code: int) -> None:
-        """Say what h11 has found; hypercorn's own answer has no body."""
-        if status_code == 431:
-            await say(self._stream, long_head())
-            return
-        code, message = _WHY_MALFORMED.get(status_code, _WHY_MALFORMED[400])
-        await say(self._stream, Problem(status_code, code, message))
 
 
 async def say(stream: trio.SocketStream, problem: Problem) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, parse_qsl
 
@@ -43,6 +44,13 @@ _HOP_BY_HOP = frozenset(
 
 class Line(Protocol):
     """The connection that a request came by."""
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether all of the request is there that the current task answers."""
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a whole response with a body; False where it has to go piece by piece."""
 
     def reset(self) -> None:
         """End it at once."""
@@ -134,21 +142,25 @@ class Exchange:
         """Return the whole body; `patience` is for each piece. Raises RefusedError (413, 408) or ClientGoneError."""
         if self._content_length > limit:
             raise _too_large(limit)
-        pieces, size = [], 0
+        if self._line is not None and self._line.has_read_all:
+            return await self._read_pieces(limit, None)
         with trio.move_on_after(patience) as waiting:
-            while True:
-                message = await self._receive()
-                if message["type"] != "http.request":
-                    raise ClientGoneError
-                if piece := message.get("body", b""):
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > limit:
-                        raise _too_large(limit)
-                if not message.get("more_body", False):
-                    return b"".join(pieces) if len(pieces) != 1 else pieces[0]
-                waiting.deadline = trio.current_time() + patience
+            return await self._read_pieces(limit, partial(_put_off, waiting, patience))
         raise refuse(408, "slow_body", f"no more of the body came for {patience:g} s")
+
+    async def _read_pieces(self, limit: int, has_come: Callable[[], None] | None) -> bytes:
+        pieces, size = [], 0
+        while True:
+            piece, is_last = await self.read_piece()
+            if piece:
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    raise _too_large(limit)
+            if is_last:
+                return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+            if has_come is not None:
+                has_come()
 
     async def read_piece(self) -> tuple[bytes, bool]:
         """Return the next piece of the body, and whether it is the last one. Raises ClientGoneError."""
@@ -181,9 +193,13 @@ class Exchange:
 
     async def respond(self, status: int, content_type: str, body: bytes, headers: Headers = ()) -> None:
         """Send a whole response."""
+        lines = self._with_own([*_typed(content_type), (b"content-length", b"%d" % len(body)), *headers])
         if self._line is not None and self._scope["http_version"] in _ONE_AT_A_TIME:
+            is_plain = status == 200 and body and self.method == "POST" and not self.is_body_unread
+            if is_plain and await self._line.respond(status, lines, body):
+                return
             self._line.join_next()
-        await self.begin(status, [*_typed(content_type), (b"content-length", b"%d" % len(body)), *headers])
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
         if self.is_body_unread:
             await self.chunk(body)
             await self.end()
@@ -224,9 +240,11 @@ class Exchange:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Send status and headers."""
+        await self._send({"type": "http.response.start", "status": status, "headers": self._with_own(headers)})
+
+    def _with_own(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         times = server_timing(self.timing, trio.current_time(), self.path)
-        lines = [*headers, *self.lines, (b"traceparent", self.trace.encode()), (b"server-timing", times)]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        return [*headers, *self.lines, (b"traceparent", self.trace.encode()), (b"server-timing", times)]
 
     async def chunk(self, data: bytes) -> None:
         """Send a piece of the body; returns when the client's connection has taken it."""
@@ -272,6 +290,10 @@ class Exchange:
                 _, is_last = await self.read_piece()
             except ClientGoneError:
                 return
+
+
+def _put_off(waiting: trio.CancelScope, patience: float) -> None:
+    waiting.deadline = trio.current_time() + patience
 
 
 def _typed(content_type: str) -> Headers:
