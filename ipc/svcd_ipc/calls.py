@@ -33,9 +33,6 @@ class IncomingCall:
     clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
     timing: Timing | None = field(default=None, repr=False, compare=False)
     """Where its time goes; kept for calls that carry a trace."""
-    socket: int = field(default=-1, repr=False, compare=False)
-    """Descriptor of the connection where no other message came with it: whoever works for it is alone, for all that is
-    known here, until there is more to read. -1 for all others."""
 
     def remaining(self) -> float:
         """Return the seconds left until the deadline: negative once it has passed, infinite when there is none."""

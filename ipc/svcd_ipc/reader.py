@@ -243,8 +243,6 @@ class Reader:
         serving = callee.accept(event)
         if serving is None:
             return None
-        if not has_more:
-            serving.call.socket = self.fd
         if starts_calls and event.api not in callee.waiting_apis:
             return None if self._begin(serving) else serving
         self._give(partial(self.serve, serving))

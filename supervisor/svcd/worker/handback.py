@@ -2,8 +2,8 @@
 
 To give a small function to a thread and to park in the loop takes three passes of it and a wake-up by trio's socket:
 more than the function and two switches of threads. A loop that has nothing else to do may as well wait for the thread
-itself, in poll(2): for the thread's word, for anything that would wake the loop, and for the connection that the call
-came by. Whichever comes first, or a millisecond, ends it: then the call waits like any other, and nothing was missed.
+itself: for its word, for what would wake the loop, and for the connection that the call came by, until the loop's next
+deadline. Whichever comes first ends it; then the call waits like any other. `svcd_ipc.blocking` says when that is so.
 """
 
 from __future__ import annotations
@@ -11,37 +11,29 @@ from __future__ import annotations
 import os
 import select
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trio._core import _run  # the loop's descriptor and what it runs next are nowhere public: `HandBack.of_this_loop`
+from svcd_ipc.blocking import Blocking, of_this_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-LONGEST = 1
-"""Milliseconds for which a loop waits so, and so for which a timer of its may be late: the least that poll(2) has."""
 _MOST_SKIPPED = 64
 """Waits that are left out at most after one that came to nothing, doubled from one each time."""
 
 
 class HandBack:
-    """One loop's place to wait for its service threads.
+    """One loop's place to wait for its service threads. `word` is an eventfd(2).
 
-    The word's descriptor is closed with the last who holds this, as a thread may say it when all others are gone.
-
-    Args:
-        loop: Descriptor that is readable when the loop has something to do.
-        runnable: What the loop would run next.
-        word: An eventfd(2).
+    That is closed with the last who holds this, as a thread may say its word when all others are gone.
     """
 
-    def __init__(self, loop: int, runnable: Collection[Any], word: int) -> None:
-        self._runnable = runnable
-        self._word = self._socket = word
+    def __init__(self, blocking: Blocking, word: int) -> None:
+        self._blocking = blocking
+        self._word = word
         self._said = [(word, select.POLLIN)]
+        self._polled: list[int] = []
         self._poll = select.poll()
-        self._poll.register(loop, select.POLLIN)
-        self._poll.register(word, select.POLLIN)
         self._skip = 0
         self._pause = 1
 
@@ -53,35 +45,29 @@ class HandBack:
 
     @classmethod
     def of_this_loop(cls) -> HandBack | None:
-        """Return one for the loop that runs here; None where that is not as it is known, or no descriptor is left."""
-        try:
-            runner = _run.GLOBAL_RUN_CONTEXT.runner
-            loop, runnable = runner.io_manager._epoll.fileno(), runner.runq  # noqa: SLF001 - see the import
-            return cls(loop, runnable, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
-        except (AttributeError, OSError):
-            return None
+        """Return one for the loop that runs here; None where there is no waiting but in it, or no descriptor left."""
+        blocking = of_this_run()
+        if blocking.loop >= 0:
+            with suppress(OSError):
+                return cls(blocking, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        return None
 
     def is_worth_it(self) -> bool:
         """Whether to wait here now: the loop has nothing else to do, and it came off of late."""
         if self._skip:
             self._skip -= 1
             return False
-        return not self._runnable
+        return self._blocking.may_last() > 0
 
     def say(self) -> None:
         """Wake the loop, from a thread."""
         os.eventfd_write(self._word, 1)
 
-    def wait(self, socket: int, has_ended: Callable[[], bool]) -> None:
+    def wait(self, has_ended: Callable[[], bool]) -> None:
         """Wait until a thread has said its word and it `has_ended`, or until something else comes up."""
-        if socket != self._socket:
-            if self._socket != self._word:
-                self._poll.unregister(self._socket)
-            self._poll.register(socket, select.POLLIN)
-            self._socket = socket
-        is_said = True
-        while is_said:
-            is_said = self._poll.poll(LONGEST) == self._said
+        poll, is_said = self._poll_now(), True
+        while is_said and (seconds := self._blocking.may_last()):
+            is_said = poll.poll(1000 * seconds) == self._said
             if is_said:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._word)
@@ -89,3 +75,14 @@ class HandBack:
                 self._pause = 1
                 return
         self._skip = self._pause = min(2 * self._pause, _MOST_SKIPPED)
+
+    def _poll_now(self) -> select.poll:
+        """Return what polls all that ends a wait. It knows numbers only, so it may be kept."""
+        wanted = [self._word, self._blocking.loop]
+        wanted += [holder.fd for holder in self._blocking.holders]
+        if wanted != self._polled:
+            self._polled = wanted
+            self._poll = select.poll()
+            for fd in wanted:
+                self._poll.register(fd, select.POLLIN)
+        return self._poll

@@ -53,7 +53,7 @@ class Job:
 
     __slots__ = (
         *("_call", "_claim", "_watch", "abandoned", "context", "deadline", "function", "on_end", "result", "scopes"),
-        *("socket", "task"),
+        "task",
     )
 
     def __init__(
@@ -66,8 +66,6 @@ class Job:
         self._call = call = current_call()
         self.deadline = inf if call is None or call.deadline is None else call.deadline
         """When whoever asked for it gives up; never for what is no call's."""
-        self.socket = -1 if call is None else call.socket
-        """What to look at as well while the loop waits for this job in the kernel; -1 where it should not."""
         self.abandoned = False
         self.scopes: set[trio.CancelScope] = set()
         """Of the blocking calls that it waits for."""
@@ -181,14 +179,14 @@ class ServiceThreads:
 
     def _has_ended_at_once(self, job: Job) -> bool:
         """Give a job to a thread, and wait in the kernel for its end where that is no loss; False to wait for it."""
-        back, socket = self._back, job.socket
-        if back is None or socket < 0 or self.pending > 1 or not back.is_worth_it():
+        back = self._back
+        if back is None or self.pending > 1 or not back.is_worth_it():
             self._queue.put(job)
             return False
         job.watch()
         self._queue.put(job)
         try:
-            back.wait(socket, job.has_ended)
+            back.wait(job.has_ended)
         except BaseException:  # KeyboardInterrupt
             if job.unwatch():
                 self._let_go(job)

@@ -12,11 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from svcd.worker import handback
 from svcd.worker.handback import HandBack
 from svcd.worker.thread import Portal, ServiceThreads
-from svcd_ipc.calls import IncomingCall, call_context
-from svcd_ipc.messages import Hello
+from svcd_ipc import blocking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,26 +33,38 @@ class Passes(trio.abc.Instrument):
         self.count += 1
 
 
+class Connection:
+    """What a call came by that runs in place."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.is_crowded = False
+
+
 class Rig:
-    """Service threads, and a call that came alone over a connection."""
+    """Service threads, and a connection that nobody else reads while one of them works."""
 
     def __init__(self, nursery: trio.Nursery, near: socket.socket, far: socket.socket) -> None:
         self.nursery = nursery
         self.far = far
+        self.connection = Connection(near.fileno())
         self.threads = ServiceThreads("test", Portal(nursery))
         self.passes = Passes()
         self.ends: list[Any] = []
-        self.call = IncomingCall("x", {}, None, None, 0, Hello(1, {}), socket=near.fileno())
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        with call_context(self.call):
+        holders = blocking.of_this_run().holders
+        holders.append(self.connection)
+        try:
             return await self.threads.run(function, on_end=lambda: self.ends.append(1))
+        finally:
+            holders.pop()
 
 
 @pytest.fixture(autouse=True)
 def _as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time never ends a wait, unless a test says so: what should end it has to."""
-    monkeypatch.setattr(handback, "LONGEST", int(LIMIT * 1000))
+    monkeypatch.setattr(blocking, "_LONGEST", LIMIT)
 
 
 @asynccontextmanager
@@ -65,6 +75,7 @@ async def opened() -> AsyncIterator[Rig]:
             rig = Rig(nursery, near, far)
             rig.threads.start()
             await trio.testing.wait_all_tasks_blocked()
+            await trio.lowlevel.checkpoint()  # after it the loop has had a look at who is alone
             trio.lowlevel.add_instrument(rig.passes)
             yield rig
             trio.lowlevel.remove_instrument(rig.passes)
@@ -132,7 +143,7 @@ async def test_a_call_back_to_the_loop_is_answered() -> None:
 
 
 async def test_a_function_that_is_not_quick_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handback, "LONGEST", 1)
+    monkeypatch.setattr(blocking, "_LONGEST", 0.001)
     async with opened() as rig:
         go = threading.Event()
         rig.nursery.start_soon(wait_for_the_loop, go)
@@ -141,7 +152,7 @@ async def test_a_function_that_is_not_quick_holds_up_nothing(monkeypatch: pytest
 
 
 async def test_one_that_is_cancelled_after_the_wait_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handback, "LONGEST", 1)
+    monkeypatch.setattr(blocking, "_LONGEST", 0.001)
     async with opened() as rig:
         go = threading.Event()
         with trio.move_on_after(0.01):
@@ -192,8 +203,16 @@ async def test_waits_that_come_to_nothing_are_left_out_for_a_while(monkeypatch: 
         assert len(waits) == 3 + 9
 
 
+async def test_more_calls_behind_it_are_not_held_up() -> None:
+    async with opened() as rig:
+        rig.connection.is_crowded = True
+        assert await rig.run(lambda: 1) == 1
+        assert rig.passes.count > 0
+
+
 async def test_a_loop_that_is_not_known_is_waited_in_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handback, "_run", object())
+    monkeypatch.setattr(blocking, "of_this_run", blocking.Blocking)
+    monkeypatch.setattr("svcd.worker.handback.of_this_run", blocking.Blocking)
     async with opened() as rig:
         assert await rig.run(lambda: 1) == 1
         assert rig.passes.count > 0
