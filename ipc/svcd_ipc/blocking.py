@@ -83,6 +83,7 @@ class Blocking:
         self._runq: Collection[Any] = ()
         self._waiting_for_idle: Collection[Any] = ()
         self._time_left: Callable[[], float] = _none_left
+        self._look = select.poll()
 
     def start(self, runner: Any) -> None:
         """Take what is needed of the loop. Raises AttributeError where it is not there."""
@@ -93,6 +94,7 @@ class Blocking:
         self._waiting_for_idle = runner.waiting_for_idle
         self._time_left = lambda: next_deadline() - current_time()
         self.loop = runner.io_manager._epoll.fileno()  # noqa: SLF001 - see above
+        self._look.register(self.loop, select.POLLIN)
         add_instrument(_Passes(self))
 
     def begin_pass(self) -> None:
@@ -110,6 +112,10 @@ class Blocking:
         if left <= 0 or trio.current_effective_deadline() == -inf:
             return 0.0
         return min(left, _LONGEST)
+
+    def is_idle(self) -> bool:
+        """Tell whether a pass of the loop would find nothing to do."""
+        return self.may_last() > 0 and not self._look.poll(0)
 
 
 class KernelWait:

@@ -103,6 +103,8 @@ class Receiver:
                 way.note(has_helped=False)
                 return False
         way.note(has_helped=True)
+        if way.is_loops_turn and self.blocking.is_idle():
+            way.is_loops_turn = False
         return True
 
     def _receive_blocking(self) -> bool:
