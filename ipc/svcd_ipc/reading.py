@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from svcd_ipc.pending import Pending
     from svcd_ipc.reader import Reader
 
-_VACANT: Final = 0.005
+_VACANT: Final = 0.02
 """Seconds without a call after which a hand reads again."""
 
 
