@@ -19,20 +19,24 @@ STAMP: Final = f"stamp{SUFFIX}.txt"
 
 # Text and not pathlib.Path, which is a tenth of the keeper's start.
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - see above
-_COMPILED = f"{_PACKAGE}/compiled"
 
 
-def why_pure() -> str:
-    """Return why the compiled modules are not used, "" when they are."""
+def compiled_in(package: str) -> str:
+    """Return the folder of a package's compiled modules."""
+    return f"{package}/compiled"
+
+
+def why_pure(package: str = _PACKAGE) -> str:
+    """Return why the compiled modules of a package are not used, "" when they are."""
     if os.environ.get("SVCD_PURE"):
         return "SVCD_PURE is set"
     try:
-        stamp = _read(f"{_COMPILED}/{STAMP}").decode()
+        stamp = _read(f"{compiled_in(package)}/{STAMP}").decode()
     except OSError:
         return "not compiled for this interpreter"
     for line in stamp.splitlines():
         name, _, expected = line.partition(" ")
-        source = f"{_PACKAGE}/{name}.py"
+        source = f"{package}/{name}.py"
         if os.access(source, os.F_OK) and source_hash(_read(source)).hex() != expected:
             return f"{source} has changed since it was compiled; make native"
     return ""
@@ -49,6 +53,6 @@ PURE: Final = why_pure()
 KIND: Final = "pure" if PURE else "compiled"
 
 
-def search_path() -> list[str]:
-    """Return where this package's modules are looked for."""
-    return [_PACKAGE] if PURE else [_COMPILED, _PACKAGE]
+def search_path(package: str = _PACKAGE, pure: str = PURE) -> list[str]:
+    """Return where a package's modules are looked for; `pure` says why they are not to run compiled."""
+    return [package] if pure else [compiled_in(package), package]

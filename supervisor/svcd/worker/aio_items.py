@@ -7,7 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from svcd.worker.outgoing import Stepping, is_iterator
+from svcd.worker.iterators import is_iterator
+from svcd.worker.outgoing import Stepping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -162,7 +162,7 @@ class Choice:
         quickest = self._quickest_pace(api, now)
         for replica in self._replicas:
             if replica.is_open(now):
-                load: float = replica.load(now)
+                load = float(replica.load(now))
                 if quickest > 0 and (times := replica.pace(api, now) / quickest) >= SLOWER:
                     load = (load + 1) * times - 1
                 rank = (load, replica.turn if load else replica.place)

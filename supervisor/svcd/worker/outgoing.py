@@ -1,14 +1,14 @@
-"""Iterators that a caller passes as arguments: told from values, and made such as the loop can take from."""
+"""Iterators that a caller passes as arguments, made such as the loop can take from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.worker.iterators import is_iterator
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_VALUES = frozenset((str, int, float, bool, bytes, list, dict, type(None)))
-"""Types of most arguments, which are no iterators."""
 _END = object()
 
 
@@ -60,20 +60,6 @@ def split(named: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs]:
     """Return a call's arguments without those that are iterators, and those."""
     inputs = {name: Outgoing(_async(value)) for name, value in named.items() if is_iterator(value)}
     return {name: value for name, value in named.items() if name not in inputs}, inputs
-
-
-def has_iterators(named: Mapping[str, Any]) -> bool:
-    """Whether an argument is an iterator; quick where none is, as every call asks."""
-    for value in named.values():  # noqa: SIM110 - a generator costs three times as much
-        if type(value) not in _VALUES and is_iterator(value):
-            return True
-    return False
-
-
-def is_iterator(value: Any) -> bool:
-    """Whether an argument is a stream of items, and no value."""
-    kind = type(value)
-    return hasattr(kind, "__anext__") or hasattr(kind, "__aiter__") or hasattr(kind, "__next__")
 
 
 def any_begun(inputs: Inputs) -> bool:

@@ -11,12 +11,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-import trio
-
 from svcd.values import pulse as page
+from svcd.worker.beating import beat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 
 class Side(Protocol):
@@ -58,6 +57,8 @@ class Pulse:
         """When each asyncio loop last turned."""
         self._is_held_up = False
         """An asyncio loop has not turned between the last two beats."""
+        self._last = 0.0
+        """When the main loop last turned."""
         self._busy_later = 0.0
         """The latest deadline of the calls that came meanwhile. They are no reason to leave it alone: none of them can
         be what holds it up, and each of them would put off the end of a loop that is wedged."""
@@ -79,23 +80,23 @@ class Pulse:
         if not self._calls:
             self._busy_until = self._busy_later = self._page[page.BUSY_UNTIL] = 0.0
 
-    async def beat(self, every: float, services: Callable[[], Sequence[Living]]) -> None:
-        """Note each turn of the loops, every so many seconds, until cancelled."""
-        last = 0.0
-        while True:
-            now = self._page[page.TURNED] = self._clock()
-            self._is_held_up = min(self._turns.values(), default=now) < last
-            if not self._is_held_up and self._busy_later > self._busy_until:
-                self._busy_until = self._page[page.BUSY_UNTIL] = self._busy_later
-            last = now
-            living = services()
-            for side in {service.side for service in living if service.side is not None}:
-                self._turns.setdefault(side, now)
-                side.soon(self._turned_there, side)
-            self._page[page.SIDE_TURNED] = min(self._turns.values(), default=0.0)
-            stuck = [since for service in living if (since := service.threads.stuck_since(now))]
-            self._page[page.STUCK_SINCE] = min(stuck, default=0.0)
-            await trio.sleep(every)
+    def beat(self, every: float, services: Callable[[], Sequence[Living]]) -> Coroutine[Any, Any, None]:
+        """Await this to note each turn of the loops, every so many seconds, until cancelled."""
+        return beat(self, every, services)
+
+    def turned(self, services: Sequence[Living]) -> None:
+        """Note a turn of the main loop, and since when others have not turned."""
+        now = self._page[page.TURNED] = self._clock()
+        self._is_held_up = min(self._turns.values(), default=now) < self._last
+        if not self._is_held_up and self._busy_later > self._busy_until:
+            self._busy_until = self._page[page.BUSY_UNTIL] = self._busy_later
+        self._last = now
+        for side in {service.side for service in services if service.side is not None}:
+            self._turns.setdefault(side, now)
+            side.soon(self._turned_there, side)
+        self._page[page.SIDE_TURNED] = min(self._turns.values(), default=0.0)
+        stuck = [since for service in services if (since := service.threads.stuck_since(now))]
+        self._page[page.STUCK_SINCE] = min(stuck, default=0.0)
 
     def _turned_there(self, side: Side) -> None:
         self._turns[side] = self._clock()

@@ -1,19 +1,17 @@
-"""A caller's end of one replica: its channel, and what the caller knows of its load."""
+"""A caller's end of one replica: its channel, and what the caller knows of its load. Nothing here waits."""
 
 from __future__ import annotations
 
 from math import exp2, inf
 from typing import TYPE_CHECKING
 
-import trio
-
-from svcd_ipc.client import connect
-from svcd_ipc.errors import ServiceUnavailable
-from svcd_ipc.memory import of_process
+from svcd.worker.opening import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from typing import Any
+
+    import trio
 
     from svcd.values.boot import Address
     from svcd_ipc.channel import Channel
@@ -25,8 +23,6 @@ LAST_BACKOFF = 0.05
 """Seconds between asking a busy replica again, doubled from first to last while it stays busy."""
 GROWTH = 0.05
 """Calls by which the known capacity grows with each answer: under full load one call in twenty finds it full."""
-DOWN_FOR = 0.05
-"""Seconds for which a replica that could not be reached is left alone."""
 PACE = 0.2
 """Weight of the newest call in the mean time of an api's calls."""
 FORGET = 1.0
@@ -63,7 +59,8 @@ class ReplicaEnd:
         self._sent = 0
         self._paces: dict[str, tuple[float, float, bool]] = {}
         """By api: mean seconds of a call of late, when that was, and whether there was more than one."""
-        self._opening: trio.Event | None = None
+        self.opening: trio.Event | None = None
+        """Set when the one who connects is done with it, well or not."""
 
     def __repr__(self) -> str:
         return f"<ReplicaEnd {self.id} [{self.in_flight} in flight{'' if self.listed else ', unlisted'}]>"
@@ -164,7 +161,7 @@ class ReplicaEnd:
 
     def refused(self, load: tuple[int, int], now: float) -> None:
         """Note that it was busy: it is not asked again before one of its calls ends or a while has passed."""
-        self.capacity = max(1, sum(load))
+        self.capacity = float(max(1, sum(load)))
         self.retry_at = now + self._backoff
         self._backoff = min(2 * self._backoff, LAST_BACKOFF)
 
@@ -174,20 +171,6 @@ class ReplicaEnd:
         if not self.in_flight and self.channel is not None:
             self.channel.close()
 
-    async def open(self, nursery: trio.Nursery, identity: Mapping[str, Any], now: float) -> Channel:
-        """Return the channel, connecting first where there is none. Raises ServiceUnavailable when that fails."""
-        while self.channel is None or self.is_gone:
-            if self._opening is not None:
-                await self._opening.wait()
-                continue
-            self._opening = trio.Event()
-            try:
-                said = {**identity, "secret": self.address.secret}
-                self.channel = await connect(self.path, nursery=nursery, identity=said, memory=of_process())
-            except ServiceUnavailable:
-                self.retry_at = now + DOWN_FOR
-                raise
-            finally:
-                self._opening.set()
-                self._opening = None
-        return self.channel
+    def open(self, nursery: trio.Nursery, identity: Mapping[str, Any], now: float) -> Coroutine[Any, Any, Channel]:
+        """Await this for the channel, connecting first where there is none. Raises ServiceUnavailable."""
+        return opened(self, nursery, identity, now)

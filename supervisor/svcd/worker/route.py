@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd.worker.choice import Choice
-from svcd.worker.line import Dismissed, Line
+from svcd.worker.departures import Departures
+from svcd.worker.line import Dismissed
 from svcd.worker.outgoing import any_begun
 from svcd.worker.replica_end import ReplicaEnd
 from svcd.worker.retries import RetryBudget
 from svcd.worker.revive import raise_as_own
-from svcd.worker.route_stream import RouteStream, asked_for
-from svcd_ipc.calls import current, current_call
+from svcd.worker.route_stream import RouteStream
+from svcd_ipc.calls import current_call
 from svcd_ipc.errors import Busy, CallError, DeadlineExceeded, Overloaded, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -55,12 +55,15 @@ class Route:
         self.replicas: dict[str, ReplicaEnd] = {}
         self._nursery = nursery
         self._identity = identity
-        self._line = Line(self.release)
+        departures = Departures(start=identity.get("replica", 0), default_timeout=default_timeout, clock=clock)
+        self._departures = departures
+        self._line, self._choice = departures.line, departures.choice
+        self.release = departures.release
+        """Told of a replica that a call to it is over."""
+        self.dispatch = departures.dispatch
+        """Hands replicas that would take a call to those first in line."""
         self._is_asking = False
-        self._choice = Choice(identity.get("replica", 0))
         self._retries = RetryBudget()
-        self._calls = 0
-        """Calls that the budget has yet to be told of."""
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -134,19 +137,11 @@ class Route:
         """
         # Mostly a replica is there, its channel is open, and the answer comes: no function is called beyond what that
         # takes, and no coroutine awaited but the channel's. What else there may be is done by `acquire` and `open`.
-        start = self.clock()
-        serving = current.get()
-        if deadline is None:
-            inherited = None if serving is None else serving.deadline
-            deadline = start + self.default_timeout if inherited is None else inherited
-        if not trace and serving is not None:
-            trace = serving.trace
-        asked = asked_for(api, args) if "." in api else api
-        self._calls += 1
+        departures = self._departures
+        replica, asked, deadline, trace, start = departures.begin(api, args, deadline, trace)
         attempt = 0
         is_back = False
         while True:
-            replica = None if is_back or self._line.waiters else self._choice.take(asked, start)
             if replica is None:
                 replica = await self.acquire(asked, deadline, is_back=is_back)
                 start = self.clock()
@@ -157,16 +152,18 @@ class Route:
                     start = self.clock()
                 value = await channel.call(api, args, deadline=deadline, trace=trace, attempt=attempt, inputs=inputs)
             except CallError as error:
-                may_repeat = attempt < retries and not (inputs and any_begun(inputs))
-                attempt += self._back(error, asked, replica, may_repeat=may_repeat)
+                try:
+                    may_repeat = attempt < retries and not (inputs and any_begun(inputs))
+                    attempt += self._back(error, asked, replica, may_repeat=may_repeat)
+                finally:
+                    departures.release(replica)
+            except BaseException:
+                departures.release(replica)
+                raise
             else:
-                replica.answered()
-                if self._choice.is_needed:
-                    now = self.clock()
-                    self._choice.took(replica, asked, now - start, now)
+                departures.arrived(replica, asked, start)
                 return value
-            finally:
-                self.release(replica)
+            replica = None
             is_back = True
 
     def _back(self, error: CallError, asked: str, replica: ReplicaEnd, *, may_repeat: bool) -> int:
@@ -221,14 +218,6 @@ class Route:
             raise Overloaded(f"{self.service}.{api}: {len(self._line)} calls of this process wait already (max_queue)")
         return await self._wait_in_line(api, deadline, is_back=is_back)
 
-    def release(self, replica: ReplicaEnd) -> None:
-        """Say that a call to a replica is over."""
-        replica.give_back(self.clock())
-        if self._choice.is_needed:
-            self._choice.rested(replica)
-        if self._line.waiters:
-            self.dispatch()
-
     async def open(self, replica: ReplicaEnd, api: str, deadline: float) -> Channel:
         """Return a replica's channel. Raises ServiceUnavailable, or DeadlineExceeded when it does not shake hands."""
         now = self.clock()
@@ -249,14 +238,9 @@ class Route:
         with suppress(RuntimeError):  # the nursery is closed
             self._nursery.start_soon(function)
 
-    def dispatch(self) -> None:
-        """Hand replicas that would take a call to those first in line."""
-        while self._line and (replica := self._choice.take(self._line.api, self.clock())) is not None:
-            self._line.hand(replica)
-
     def _may_retry(self) -> bool:
-        self._retries.deposit(self._calls)
-        self._calls = 0
+        self._retries.deposit(self._departures.calls)
+        self._departures.calls = 0
         return self._retries.withdraw()
 
     async def _wait_in_line(self, api: str, deadline: float, *, is_back: bool) -> ReplicaEnd:

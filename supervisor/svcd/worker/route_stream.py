@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from svcd.worker.departures import asked_for
 from svcd.worker.revive import raise_as_own
 from svcd_ipc.errors import Busy, CallError, ReplicaLost, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from svcd.worker.outgoing import Inputs
     from svcd.worker.replica_end import ReplicaEnd
     from svcd.worker.route import Route
-
-
-def asked_for(api: str, args: Mapping[str, Any]) -> str:
-    """Return the api that a call is about, also where a reserved one carries it."""
-    return str(args.get("api", api)) if "." in api else api
 
 
 class RouteStream:
