@@ -46,12 +46,12 @@ demo: $(STAMP)   ## run the digits example in the foreground
 	@$(BIN)/svcd up -f examples/digits/svcd.toml --set app.http=127.0.0.1:$(PORT)
 
 # Optional: what is not compiled, or has changed since, runs as it stands. SVCD_PURE=1 runs all of it as it stands.
-native: $(STAMP) ## compile the core of svcd_ipc for this interpreter (half a minute; needs gcc): calls cost a third less
+native: $(STAMP) ## compile what each call runs through for this interpreter (a minute; needs gcc): calls cost a third less
 	@$(BIN)/python packaging/compile_core.py
-	@$(BIN)/python -c 'from svcd_ipc import core; print("svcd_ipc runs", core.KIND, core.PURE)'
+	@$(BIN)/python -c 'from svcd.worker import kind; print("svcd runs", kind.KIND, kind.PURE)'
 
 pure:            ## remove what `make native` made
-	rm -rf ipc/svcd_ipc/compiled
+	rm -rf ipc/svcd_ipc/compiled supervisor/svcd/worker/compiled
 
 # The tests start thousands of processes; without this each would compile all it imports once more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -117,4 +117,4 @@ binary: $(PACKER)/.ready  ## pack svcd into one file, dist/svcd
 	@ls -lh dist/svcd
 
 clean:           ## remove what make made
-	rm -rf $(VENV) build dist ipc/svcd_ipc/compiled
+	rm -rf $(VENV) build dist ipc/svcd_ipc/compiled supervisor/svcd/worker/compiled

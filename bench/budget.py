@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import budget_service
 from load import ARGUMENTS, TRACE
 
-from svcd_ipc import core, frames
+from svcd.worker.kind import KIND
+from svcd_ipc import frames
 from svcd_ipc.channel import Channel
 from svcd_ipc.connection import Connection
 
@@ -217,7 +218,7 @@ def main() -> None:
     for _ in range(REPEATS):
         steps.time("kernel: give way, nobody waiting, of two", os.sched_yield)
         steps.time("the clock itself, in each of these", lambda: None)
-    print(f"{core.KIND} core, µs:")
+    print(f"{KIND} core, µs:")
     for name, seconds in steps.least.items():
         print(f"{seconds * 1e6:8.2f}  {name}")
     print(f"{trio.run(callers_side) * 1e6:8.2f}  caller: all of it, with giving way, send and receive")

@@ -65,7 +65,7 @@ def environment(contender: Contender) -> dict[str, str]:
 def missing(contender: Contender) -> str:
     """Return why a contender cannot run, or ""."""
     if contender.is_compiled:
-        look = [sys.executable, "-c", "from svcd_ipc import core; print(core.PURE)"]
+        look = [sys.executable, "-c", "from svcd.worker import kind; print(kind.PURE)"]
         return subprocess.run(
             look, env=environment(contender), capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -61,9 +61,12 @@ def compile_package(package: str, folder: Path, level: str) -> None:
     # First: what is edited meanwhile does not fit the stamp then.
     lines = [f"{name} {source_hash((source / f'{name}.py').read_bytes()).hex()}\n" for name in MODULES[package]]
     with tempfile.TemporaryDirectory() as scratch:
-        options = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={scratch}/cache", *files]
+        # What others have installed is not read, which takes as long as all the rest: a wheel is built without it too.
+        options = ["--config-file=", "--ignore-missing-imports", "--no-site-packages", f"--cache-dir={scratch}/cache"]
         group = f"{package}.core"
-        extensions = mypycify(options, opt_level=level, debug_level="0", group_name=group, target_dir=scratch)
+        extensions = mypycify(
+            [*options, *files], opt_level=level, debug_level="0", group_name=group, target_dir=scratch
+        )
         command = Distribution({"name": package, "ext_modules": extensions}).get_command_obj("build_ext")
         command.build_lib = command.build_temp = scratch
         command.ensure_finalized()

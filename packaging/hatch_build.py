@@ -30,4 +30,7 @@ class CompiledCore(BuildHookInterface):
         made = Path(self.directory) / "compiled"
         subprocess.run([sys.executable, Path(self.root) / "packaging" / "compile_core.py", made], check=True)
         build_data |= {"pure_python": False, "infer_tag": True}
-        build_data["force_include"][str(made)] = "svcd_ipc/compiled"
+        build_data["force_include"] |= {
+            str(made / "svcd_ipc"): "svcd_ipc/compiled",
+            str(made / "svcd.worker"): "svcd/worker/compiled",
+        }

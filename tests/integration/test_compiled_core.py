@@ -1,4 +1,6 @@
-"""The compiled core does what the source does: everything that is tested of svcd_ipc by itself, once more with it."""
+"""The compiled core does what the source does: all that is tested of svcd_ipc by itself, and of the service layer in one
+process, once more with it.
+"""
 
 from __future__ import annotations
 
@@ -31,24 +33,72 @@ class Only:
     async def echo(self, text: str) -> str:
         return text
 """
-TESTS = ("tests/unit/ipc", "tests/properties/ipc", "tests/fuzz/test_corpus.py")
+COMPILED = {"svcd_ipc": "svcd_ipc/compiled", "svcd.worker": "svcd/worker/compiled"}
+"""By package: where its compiled modules lie."""
+WORKER = (
+    *(
+        "choice",
+        "fallback",
+        "garbage",
+        "http_edge",
+        "lobby",
+        "members",
+        "mounted_apps",
+        "pulse",
+        "replica_end",
+        "routes",
+    ),
+    "stream_inputs",
+)
+CHAIN = """
+import svcd
+
+@svcd.service
+class Only:
+    @svcd.api
+    async def echo(self, text: str) -> str:
+        return text
+
+@svcd.service
+class Chain:
+    only = svcd.depends(Only)
+
+    @svcd.api
+    async def echo(self, text: str) -> str:
+        return await self.only.echo(text)
+
+    @svcd.api
+    async def fail(self) -> str:
+        try:
+            return await self.only.echo(7)
+        except svcd.InvalidArgument as error:
+            return type(error).__name__
+"""
+TESTS = (
+    *("tests/unit/ipc", "tests/properties/ipc", "tests/fuzz/test_corpus.py"),
+    *(f"tests/unit/worker/test_{name}.py" for name in WORKER),
+)
 LOOK = """
 import importlib, json
-from svcd_ipc import core
-loaded = [importlib.import_module(f"svcd_ipc.{name}").__spec__.origin for name in ("frames", "connection", "reader")]
-print(json.dumps({"kind": core.KIND, "why": core.PURE, "loaded": loaded}))
+from svcd.worker import kind
+names = ("svcd_ipc.frames", "svcd_ipc.connection", "svcd_ipc.reader", "svcd.worker.serve", "svcd.worker.choice")
+loaded = [importlib.import_module(name).__spec__.origin for name in names]
+print(json.dumps({"kind": kind.KIND, "why": kind.PURE, "loaded": loaded}))
 """
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of svcd_ipc with its core compiled, in a folder for PYTHONPATH."""
+    """A copy of both packages with their core compiled, in a folder for PYTHONPATH."""
     if compiler() is None or not HEADERS.exists():
         pytest.skip("no C compiler, or no headers of this Python (install gcc and python3-dev)")
     tree = tmp_path_factory.mktemp("compiled")
-    shutil.copytree(ROOT / "ipc" / "svcd_ipc", tree / "svcd_ipc", ignore=shutil.ignore_patterns("compiled", "__pyc*"))
-    built = run(ROOT / "packaging" / "compile_core.py", tree / "svcd_ipc" / "compiled", "0")
+    for package in (ROOT / "ipc" / "svcd_ipc", ROOT / "supervisor" / "svcd"):
+        shutil.copytree(package, tree / package.name, ignore=shutil.ignore_patterns("compiled", "__pyc*"))
+    built = run(ROOT / "packaging" / "compile_core.py", tree / "made", "0")
     assert built.returncode == 0, built.stdout
+    for package, made in COMPILED.items():
+        (tree / "made" / package).rename(tree / made)
     return tree
 
 
@@ -77,8 +127,11 @@ def test_it_passes_the_tests_of_the_source(tree: Path) -> None:
 
 
 def test_nothing_in_it_waits() -> None:
-    modules = run_path(str(ROOT / "packaging" / "compile_core.py"))["MODULES"]
-    trees = {name: ast.parse((ROOT / "ipc" / "svcd_ipc" / f"{name}.py").read_text()) for name in modules}
+    made = run_path(str(ROOT / "packaging" / "compile_core.py"))
+    sources = [
+        made["folder_of"](package) / f"{name}.py" for package, names in made["MODULES"].items() for name in names
+    ]
+    trees = {source.name: ast.parse(source.read_text()) for source in sources}
     assert not [
         name for name, tree in trees.items() if any(isinstance(n, ast.AsyncFunctionDef) for n in ast.walk(tree))
     ]
@@ -87,10 +140,10 @@ def test_nothing_in_it_waits() -> None:
 @pytest.mark.compiler
 @pytest.mark.timeout(600)
 def test_all_of_it_is_used_or_none(tree: Path, tmp_path: Path) -> None:
-    compiled = tree / "svcd_ipc" / "compiled"
+    compiled = {tree / made for made in COMPILED.values()}
     told = core_in(tree)
     assert (told["kind"], told["why"]) == ("compiled", "")
-    assert all(Path(origin).parent == compiled for origin in told["loaded"])
+    assert {Path(origin).parent for origin in told["loaded"]} == compiled
 
     told = core_in(tree, SVCD_PURE="1")
     assert (told["kind"], told["why"]) == ("pure", "SVCD_PURE is set")
@@ -107,6 +160,29 @@ def test_all_of_it_is_used_or_none(tree: Path, tmp_path: Path) -> None:
 
     shutil.rmtree(changed / "compiled")
     assert core_in(tmp_path)["why"] == "not compiled for this interpreter"
+
+
+@pytest.mark.compiler
+@pytest.mark.timeout(600)
+def test_a_service_layer_that_has_changed_runs_pure_on_a_compiled_channel(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "svcd_ipc").symlink_to(tree / "svcd_ipc")
+    shutil.copytree(tree / "svcd", tmp_path / "svcd")
+    with (tmp_path / "svcd" / "worker" / "choice.py").open("a") as source:
+        source.write("# changed\n")
+    told = core_in(tmp_path)
+    assert told["kind"] == "pure"
+    assert told["why"] == f"{tmp_path}/svcd/worker/choice.py has changed since it was compiled; make native"
+    assert [Path(origin).suffix for origin in told["loaded"]] == [".so", ".so", ".so", ".py", ".py"]
+
+
+@pytest.mark.compiler
+@pytest.mark.timeout(600)
+def test_an_app_runs_compiled(tree: Path, make_app: MakeApp) -> None:
+    app = make_app(CHAIN, entry="Chain", env={"SVCD_PURE": "", "PYTHONPATH": str(tree)}).up()
+    told = json.loads(app.svcd("status", "--json").stdout)
+    assert {replica["core"] for each in told["services"] for replica in each["replicas"]} == {"compiled"}
+    assert app.post("echo", {"text": "there and back"}) == (200, b"there and back")
+    assert app.post("fail", {}) == (200, b"InvalidArgument")
 
 
 def test_a_replica_says_which_core_it_runs(make_app: MakeApp) -> None:

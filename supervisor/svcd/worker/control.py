@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd_ipc import core
+from svcd.worker.kind import KIND
 from svcd_ipc.client import connect
 from svcd_ipc.errors import CallError, LocalProtocolError, ProtocolError, ReplicaLost, ServiceUnavailable, UnknownApi
 
@@ -48,7 +48,7 @@ class Control:
         drain: Callable[[], Awaitable[None]],
         drop: Callable[[], int] = int,
     ) -> None:
-        self._hello = {"role": role, "core": core.KIND, **asdict(identity)}
+        self._hello = {"role": role, "core": KIND, **asdict(identity)}
         self._routes = routes
         self._health = health
         self._drain = drain
