@@ -1,5 +1,5 @@
-"""The compiled core does what the source does: all that is tested of svcd_ipc by itself, and of the service layer in one
-process, once more with it.
+"""The compiled core does what the source does: all that is tested of svcd_ipc by itself, and what is tested of the
+service layer in one process, once more with it.
 """
 
 from __future__ import annotations
