@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 SOON: Final = 80e-6
-"""Seconds for which bytes are looked for once the peer has read what it was sent. Between two cores of a virtual
-machine a sleep and its end take 60 to 80 µs. With 50 a lone call of a `def` api took 114 µs, with 80 it takes 52, as its
-callee hands it to a thread and back; a call of one that makes a call itself took 137, and takes 80."""
+"""Seconds for which bytes are looked for once the peer has read what it was sent: what a sleep and its end take between
+two cores of a virtual machine. With 50 µs a lone call of a `def` api takes 114 µs, with 80 µs 52: its callee hands it
+to a thread and back. A call of an api that makes a call itself takes 137 and 80."""
 
 _LONGEST: Final = 0.05
 """Seconds after which the loop has a pass all the same, for whatever it may see that this does not."""
