@@ -78,7 +78,7 @@ class Blocking:
         """The task that runs is the only one of this pass of the loop. Kept by an instrument of trio's."""
         self.holders: list[Holder] = []
         """Those whose call runs in place now, outermost first."""
-        self.hearing = 0
+        self.hearers: list[KernelWait] = []
         """Connections that are woken when the peer reads."""
         self.loop = -1
         """The loop's epoll descriptor; -1 where there is none to be had."""
@@ -98,6 +98,11 @@ class Blocking:
         self.loop = runner.io_manager._epoll.fileno()  # noqa: SLF001 - see above
         self._look.register(self.loop, select.POLLIN)
         add_instrument(_Passes(self))
+
+    @property
+    def hearing(self) -> int:
+        """How many connections are woken when the peer reads."""
+        return len(self.hearers)
 
     def begin_pass(self) -> None:
         """Note who runs in the pass of the loop that begins now."""
@@ -167,7 +172,7 @@ class KernelWait:
         if self._reads is not None:
             self._reads.close()
             self._reads = None
-            self._blocking.hearing -= 1
+            self._blocking.hearers.remove(self)
 
     def _told(self, events: list[tuple[int, int]]) -> Heard:
         heard = Heard.ELSE
@@ -192,9 +197,8 @@ class KernelWait:
         return self._poll
 
     def _hear_reads(self) -> None:
-        if self._blocking.hearing >= _MOST_HEARING:
-            self._skip = _LONGEST_PAUSE
-            return
+        if self._blocking.hearing >= _MOST_HEARING:  # The one that began first may not have been used since.
+            self._blocking.hearers[0].close()
         try:
             reads = select.epoll()
             reads.register(self._fd, _READS)
@@ -203,7 +207,7 @@ class KernelWait:
             self._skip = _LONGEST_PAUSE
         else:
             self._reads = reads
-            self._blocking.hearing += 1
+            self._blocking.hearers.append(self)
 
 
 class _Passes(trio.abc.Instrument):

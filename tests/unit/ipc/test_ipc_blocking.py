@@ -241,6 +241,7 @@ async def test_few_connections_hear_of_the_peers_reading() -> None:
         peer.send(b"x")
         assert wait.sleep() is Heard.BYTES
     assert blocking.hearing == 16
+    assert [wait._reads is not None for wait in waits] == [False] * 4 + [True] * 16  # those that began last
     for pair, wait in zip(pairs, waits, strict=True):
         wait.close()
         wait.close()
