@@ -215,12 +215,14 @@ class Reader:
         if outbox.size <= HIGH_WATER:
             self._stalled = 0
         self.is_crowded = False
+        is_first = True
         try:
             while not self.has_ended and (event := connection.next_event()) is not None:
                 has_more = connection.has_more
-                if has_more:
+                if not is_first or (has_more and isinstance(event, Call)):  # What follows an answer may be no event.
                     self.way.skip = _CROWDED
                     self.is_crowded = True
+                is_first = False
                 if not isinstance(event, Call):
                     self._take[type(event)](event)
                 elif (waiting := self._take_call(event, starts_calls, has_more)) is not None:
