@@ -40,27 +40,40 @@ class Staging:
 
         patience: seconds for which this may take, at most.
         """
-        if is_worth_staging(value):
+        if self._has_work(value):
             value = await self._all_staged(value, patience)
         # Those deeper inside are found when the message turns out to be long.
         return with_buffers(value) if has_buffer(value) else value
+
+    def _has_work(self, value: Any) -> bool:
+        """Tell whether a value is large and not in the arena yet, or one of its items where they are few."""
+        if not isinstance(value, (dict, list, tuple)):
+            return self._is_to_be_staged(value)
+        items = value.values() if isinstance(value, dict) else value
+        return len(value) <= FEW and any(map(self._is_to_be_staged, items))
+
+    def _is_to_be_staged(self, value: Any) -> bool:
+        if not is_large(value):
+            return False
+        numpy = sys.modules.get("numpy")
+        is_array = numpy is not None and type(value) is numpy.ndarray
+        return self._sharing.would_copy(value) if is_array else is_tensor(value)
 
     async def _all_staged(self, value: Any, patience: float) -> Any:
         """Return the value with large arrays replaced, its own or those of its items."""
         with trio.move_on_after(min(patience, _PATIENCE)):
             if isinstance(value, dict):
-                return {name: await self._staged(item) if is_large(item) else item for name, item in value.items()}
+                return {name: await self._staged(item) for name, item in value.items()}
             if isinstance(value, (list, tuple)):
-                return [await self._staged(item) if is_large(item) else item for item in value]
+                return [await self._staged(item) for item in value]
             return await self._staged(value)
         return value
 
     async def _staged(self, array: Any) -> Any:
+        if not self._is_to_be_staged(array):
+            return array
         if is_tensor(array):
             return await self._staged_tensor(array)
-        numpy = sys.modules.get("numpy")
-        if numpy is None or type(array) is not numpy.ndarray or not self._sharing.would_copy(array):
-            return array
         copied = await self._copied(array)
         return array if copied is None else copied
 
@@ -86,13 +99,6 @@ class Staging:
 def is_large(value: Any) -> bool:
     """Whether an array is worth a thread."""
     return getattr(value, "nbytes", 0) >= LARGE
-
-
-def is_worth_staging(value: Any) -> bool:
-    """Whether a value is large, or one of its items where they are few."""
-    if not isinstance(value, (dict, list, tuple)):
-        return is_large(value)
-    return len(value) <= FEW and any(map(is_large, value.values() if isinstance(value, dict) else value))
 
 
 def has_buffer(value: Any) -> bool:
