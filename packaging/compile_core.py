@@ -28,7 +28,8 @@ IPC, SUPERVISOR = ROOT / "ipc", ROOT / "supervisor"
 MODULES = {
     "svcd_ipc": (
         *("frames", "window", "timing", "messages", "codec", "inputs", "lending", "writer", "connection"),
-        *("giveway", "blocking", "outbox", "pending", "caller", "callee", "receiving", "reader", "scopes", "buffers"),
+        *("giveway", "loopstate", "kernelwait", "outbox", "pending", "caller", "callee", "receiving", "reader"),
+        *("scopes", "buffers"),
     ),
     "svcd.worker": (
         *("iterators", "asking", "choice", "departures", "replica_end"),

@@ -252,7 +252,7 @@ class Reader:
 
     def _begin(self, serving: Serving) -> bool:
         """Run a call in place until it has to wait, while nobody reads here; True when it is answered."""
-        holders = self.receiver.blocking.holders
+        holders = self.receiver.loop.holders
         holders.append(self)
         try:
             return self._callee.begin(serving)

@@ -9,8 +9,9 @@ from os import sched_yield
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from svcd_ipc.blocking import SOON, Blocking, Heard, KernelWait, of_this_run
 from svcd_ipc.giveway import GiveWay
+from svcd_ipc.kernelwait import SOON, Heard, KernelWait
+from svcd_ipc.loopstate import LoopState, of_this_run
 
 if TYPE_CHECKING:
     import socket
@@ -37,16 +38,16 @@ class Receiver:
         self.recv: Callable[[int], bytes] = sock.recv
         """Returns what came, at most so many bytes; replaced while descriptors may come too."""
         self.way = GiveWay()
-        self.blocking = Blocking()
-        self._wait = KernelWait(self.fd, self.blocking)
+        self.loop = LoopState()
+        self._wait = KernelWait(self.fd, self.loop)
         self.has_peer_ended = False
         self._is_drained = False
         """The kernel held no more than was received last."""
 
     def start(self) -> None:
         """Sleep in the kernel from now on where that is possible; called in the run of trio that reads."""
-        self.blocking = of_this_run()
-        self._wait = KernelWait(self.fd, self.blocking)
+        self.loop = of_this_run()
+        self._wait = KernelWait(self.fd, self.loop)
 
     def close(self) -> None:
         """Let go of what is held open besides the socket."""
@@ -88,7 +89,7 @@ class Receiver:
             way.skip -= 1
         elif self._receive_giving_way():
             return True
-        return self.blocking.is_alone and self._receive_blocking()
+        return self.loop.is_alone and self._receive_blocking()
 
     def give_back(self) -> None:
         """Say what is no longer used of the peer's memory, before bytes are waited for."""
@@ -103,7 +104,7 @@ class Receiver:
                 way.note(has_helped=False)
                 return False
         way.note(has_helped=True)
-        if way.is_loops_turn and self.blocking.is_idle():
+        if way.is_loops_turn and self.loop.is_idle():
             way.is_loops_turn = False
         return True
 

@@ -3,7 +3,7 @@
 To give a small function to a thread and to park in the loop takes three passes of it and a wake-up by trio's socket:
 more than the function and two switches of threads. A loop that has nothing else to do may as well wait for the thread
 itself: for its word, for what would wake the loop, and for the connection that the call came by, until the loop's next
-deadline. Whichever comes first ends it; then the call waits like any other. `svcd_ipc.blocking` says when that is so.
+deadline. Whichever comes first ends it; then the call waits like any other. `svcd_ipc.loopstate` says when that is so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from svcd_ipc.blocking import Blocking, of_this_run
+from svcd_ipc.kernelwait import Polled
+from svcd_ipc.loopstate import LoopState, of_this_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +29,11 @@ class HandBack:
     That is closed with the last who holds this, as a thread may say its word when all others are gone.
     """
 
-    def __init__(self, blocking: Blocking, word: int) -> None:
-        self._blocking = blocking
+    def __init__(self, state: LoopState, word: int) -> None:
+        self._state = state
         self._word = word
         self._said = [(word, select.POLLIN)]
-        self._polled: list[int] = []
-        self._poll = select.poll()
+        self._polled = Polled(state)
         self._skip = 0
         self._pause = 1
 
@@ -46,10 +46,10 @@ class HandBack:
     @classmethod
     def of_this_loop(cls) -> HandBack | None:
         """Return one for the loop that runs here; None where there is no waiting but in it, or no descriptor left."""
-        blocking = of_this_run()
-        if blocking.loop >= 0:
+        state = of_this_run()
+        if state.epoll >= 0:
             with suppress(OSError):
-                return cls(blocking, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+                return cls(state, os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         return None
 
     def is_worth_it(self) -> bool:
@@ -57,7 +57,7 @@ class HandBack:
         if self._skip:
             self._skip -= 1
             return False
-        return self._blocking.may_last() > 0
+        return self._state.idle_for() > 0
 
     def say(self) -> None:
         """Wake the loop, from a thread."""
@@ -65,9 +65,9 @@ class HandBack:
 
     def wait(self, has_ended: Callable[[], bool]) -> None:
         """Wait until a thread has said its word and it `has_ended`, or until something else comes up."""
-        poll, is_said = self._poll_now(), True
-        while is_said and (seconds := self._blocking.may_last()):
-            is_said = poll.poll(1000 * seconds) == self._said
+        is_said = True
+        while is_said and (seconds := self._state.idle_for()):
+            is_said = self._polled.wait(self._word, seconds) == self._said
             if is_said:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._word)
@@ -75,14 +75,3 @@ class HandBack:
                 self._pause = 1
                 return
         self._skip = self._pause = min(2 * self._pause, _MOST_SKIPPED)
-
-    def _poll_now(self) -> select.poll:
-        """Return what polls all that ends a wait. It knows numbers only, so it may be kept."""
-        wanted = [self._word, self._blocking.loop]
-        wanted += [holder.fd for holder in self._blocking.holders]
-        if wanted != self._polled:
-            self._polled = wanted
-            self._poll = select.poll()
-            for fd in wanted:
-                self._poll.register(fd, select.POLLIN)
-        return self._poll

@@ -14,7 +14,7 @@ import trio.testing
 
 from svcd.worker.handback import HandBack
 from svcd.worker.thread import Portal, ServiceThreads
-from svcd_ipc import blocking
+from svcd_ipc import loopstate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,7 +53,7 @@ class Rig:
         self.ends: list[Any] = []
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        holders = blocking.of_this_run().holders
+        holders = loopstate.of_this_run().holders
         holders.append(self.connection)
         try:
             return await self.threads.run(function, on_end=lambda: self.ends.append(1))
@@ -64,7 +64,7 @@ class Rig:
 @pytest.fixture(autouse=True)
 def _as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time never ends a wait, unless a test says so: what should end it has to."""
-    monkeypatch.setattr(blocking, "_LONGEST", LIMIT)
+    monkeypatch.setattr(loopstate, "_LONGEST", LIMIT)
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ async def test_a_call_back_to_the_loop_is_answered() -> None:
 
 
 async def test_a_function_that_is_not_quick_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking, "_LONGEST", 0.001)
+    monkeypatch.setattr(loopstate, "_LONGEST", 0.001)
     async with opened() as rig:
         go = threading.Event()
         rig.nursery.start_soon(wait_for_the_loop, go)
@@ -152,7 +152,7 @@ async def test_a_function_that_is_not_quick_holds_up_nothing(monkeypatch: pytest
 
 
 async def test_one_that_is_cancelled_after_the_wait_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking, "_LONGEST", 0.001)
+    monkeypatch.setattr(loopstate, "_LONGEST", 0.001)
     async with opened() as rig:
         go = threading.Event()
         with trio.move_on_after(0.01):
@@ -211,8 +211,8 @@ async def test_more_calls_behind_it_are_not_held_up() -> None:
 
 
 async def test_a_loop_that_is_not_known_is_waited_in_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocking, "of_this_run", blocking.Blocking)
-    monkeypatch.setattr("svcd.worker.handback.of_this_run", blocking.Blocking)
+    monkeypatch.setattr(loopstate, "of_this_run", loopstate.LoopState)
+    monkeypatch.setattr("svcd.worker.handback.of_this_run", loopstate.LoopState)
     async with opened() as rig:
         assert await rig.run(lambda: 1) == 1
         assert rig.passes.count > 0

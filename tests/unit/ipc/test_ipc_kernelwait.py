@@ -16,8 +16,9 @@ import pytest
 import trio
 import trio.testing
 
-from svcd_ipc.blocking import Blocking, Heard, KernelWait, of_this_run
 from svcd_ipc.channel import Channel
+from svcd_ipc.kernelwait import Heard, KernelWait
+from svcd_ipc.loopstate import LoopState, of_this_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,9 @@ class Held:
 
 async def alone() -> None:
     """Return in a pass of the loop in which no other task runs."""
-    blocking = of_this_run()
+    loop = of_this_run()
     await trio.lowlevel.checkpoint()
-    while not blocking.is_alone:
+    while not loop.is_alone:
         await trio.lowlevel.checkpoint()
 
 
@@ -56,24 +57,24 @@ async def wait(ends: tuple[socket.socket, socket.socket]) -> Any:
 
 
 async def test_the_loop_of_the_installed_trio_is_one_that_it_knows() -> None:
-    assert of_this_run().loop >= 0
+    assert of_this_run().epoll >= 0
     assert of_this_run() is of_this_run()
 
 
 def test_it_leaves_loops_alone_that_do_not_live_by_the_system_clock() -> None:
     async def look() -> tuple[int, bool]:
-        blocking = of_this_run()
+        loop = of_this_run()
         await trio.lowlevel.checkpoint()
-        return blocking.loop, blocking.is_alone
+        return loop.epoll, loop.is_alone
 
     assert trio.run(look, clock=trio.testing.MockClock(autojump_threshold=0)) == (-1, False)
 
 
 async def test_nobody_is_alone_where_the_loop_is_not_known(ends: Any) -> None:
     with pytest.raises(AttributeError):
-        Blocking().start(object())
+        LoopState().start(object())
     ends[1].send(b"x")
-    assert KernelWait(ends[0].fileno(), Blocking()).sleep() is Heard.ELSE
+    assert KernelWait(ends[0].fileno(), LoopState()).sleep() is Heard.ELSE
 
 
 async def test_bytes_end_a_wait(wait: KernelWait, ends: Any) -> None:
@@ -233,21 +234,21 @@ async def test_it_does_without_the_peers_reading_where_no_descriptor_is_left(wai
 
 
 async def test_few_connections_hear_of_the_peers_reading() -> None:
-    blocking = of_this_run()
+    loop = of_this_run()
     await alone()
     pairs = [socket.socketpair() for _ in range(20)]
-    waits = [KernelWait(mine.fileno(), blocking) for mine, _ in pairs]
+    waits = [KernelWait(mine.fileno(), loop) for mine, _ in pairs]
     for (_, peer), wait in zip(pairs, waits, strict=True):
         peer.send(b"x")
         assert wait.sleep() is Heard.BYTES
-    assert blocking.hearing == 16
+    assert len(loop.hearers) == 16
     assert [wait._reads is not None for wait in waits] == [False] * 4 + [True] * 16  # those that began last
     for pair, wait in zip(pairs, waits, strict=True):
         wait.close()
         wait.close()
         for end in pair:
             end.close()
-    assert blocking.hearing == 0
+    assert not loop.hearers
 
 
 @contextmanager
