@@ -24,8 +24,8 @@ ALONE = "all cores"
 def orders(contender: Contender, place: str, *, quick: bool) -> list[Order]:
     """Return what is asked of one contender in one round."""
     seconds = 0.4 if quick else 2.0
-    if contender.name == "app_shape":
-        return _shape(seconds, quick=quick)
+    if contender.kind == "shape":
+        return _shape(contender, seconds, quick=quick)
     if contender.kind == "work":
         copies = [Order("memcpy", size=size, seconds=seconds / 3) for size in SIZES]
         return copies + [Order("array", size=size, seconds=seconds / 3) for size in SIZES]
@@ -49,7 +49,9 @@ def _small(contender: Contender, in_flight: int, seconds: float, *, quick: bool)
     return Order("small", in_flight, 10_000 if in_flight == 1 else 50_000, seconds)
 
 
-def _shape(seconds: float, *, quick: bool) -> list[Order]:
+def _shape(contender: Contender, seconds: float, *, quick: bool) -> list[Order]:
     replicas = (1, 3) if quick else REPLICAS
     chains = [Order("chain", calls=5_000, seconds=seconds, target=str(hops)) for hops in HOPS]
+    if contender.name == "floor_chain":
+        return chains
     return chains + [Order("many", calls=5_000, seconds=seconds, target=str(count)) for count in replicas]

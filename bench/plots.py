@@ -26,7 +26,7 @@ def charts(rows: list[Row]) -> dict[str, Chart]:
         "latency": _latencies("Small call, 1 in flight, all cores", _of(rows, _HOPS, "small", in_flight=1)),
         "throughput": _rates(_of(rows, _HOPS, "small")),
         "payload": _payloads(rows),
-        "depth": _shape("One call down a chain, all cores", "hops", _of(rows, ["app_shape"], "chain")),
+        "depth": _shape("One call down a chain, all cores", "hops", _of(rows, ["app_shape", "floor_chain"], "chain")),
         "replicas": _shape("Small call by replicas of the callee", "replicas", _of(rows, ["app_shape"], "many")),
         "http": _latencies("HTTP, 1 connection, all cores", _of(rows, _HTTP, "small", in_flight=1)),
     }
@@ -71,9 +71,11 @@ def _shape(title: str, label: str, rows: list[Row]) -> Chart | None:
         return None
     is_chain = label == "hops"
     counts = sorted({int(row.key.target) for row in rows})
-    per_hop = [(int(row.key.target), row.p50 / int(row.key.target) if is_chain else row.p50) for row in rows]
-    series = [("svcd, p50 per hop" if is_chain else "svcd, p50", sorted(per_hop))]
-    top = max(time for _, time in per_hop)
+    found = _by_contender(
+        rows, lambda row: (int(row.key.target), row.p50 / int(row.key.target) if is_chain else row.p50)
+    )
+    series = [(f"{name}, p50 per hop" if is_chain else f"{name}, p50", points) for name, points in found]
+    top = max(_ys(series))
     step = 10 ** floor(log10(top))
     ticks = [(step * n, _time(step * n)) for n in range(ceil(top / step) + 1)]
     return Chart(

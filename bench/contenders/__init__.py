@@ -38,6 +38,7 @@ CONTENDERS = (
     Contender("app_compiled", "svcd, compiled", places=EVERYWHERE, is_compiled=True),
     Contender("app_spin", "svcd, spin"),
     Contender("app_shape", "svcd", kind="shape"),
+    Contender("floor_chain", "floor", kind="shape"),
     Contender("zmq_asyncio", "pyzmq", ("zmq",), EVERYWHERE),
     Contender("grpc_aio", "grpc.aio", ("grpc",), EVERYWHERE),
     Contender("bento", "BentoML", ("bentoml",)),

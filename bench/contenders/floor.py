@@ -38,7 +38,7 @@ def serve(path: str) -> None:
 
 
 def _serve_messages(sock: socket.socket) -> None:
-    packer, frames = msgpack.Packer(), _Frames()
+    packer, frames = msgpack.Packer(), Frames()
     while data := sock.recv(_READ):
         replies = []
         for _, number, _, arguments in frames.cut(data):
@@ -86,7 +86,7 @@ class Session(OverSocket):
 
 def _messages(sock: socket.socket, order: Order) -> Sample:
     """Keep calls on their way over one connection, each replaced by the next once it is answered."""
-    sample, packer, frames = Sample(), msgpack.Packer(), _Frames()
+    sample, packer, frames = Sample(), msgpack.Packer(), Frames()
     sent_at: dict[int, float] = {}
     clock = time.perf_counter
 
@@ -130,7 +130,7 @@ def _arrays(sock: socket.socket, order: Order) -> Sample:
     return loop_blocking(call, order)
 
 
-class _Frames:
+class Frames:
     """Cuts a stream into messages, with the least code that is right."""
 
     def __init__(self) -> None:
