@@ -67,7 +67,7 @@ class Reading:
     async def receive(self) -> None:
         """Wait for bytes and hand them to the connection; returns without any when interrupted."""
         reader = self.reader
-        reader.receiver.give_back()
+        reader.receiver.park()
         try:
             await wait_readable(reader.fd)
         except trio.ClosedResourceError:  # See `Reader.interrupt`.

@@ -91,7 +91,12 @@ class Receiver:
             return True
         return self.loop.is_alone and self._receive_blocking()
 
-    def give_back(self) -> None:
+    def park(self) -> None:
+        """Hold nothing any more that is not needed while the event loop waits."""
+        self._give_back()
+        self._wait.close()
+
+    def _give_back(self) -> None:
         """Say what is no longer used of the peer's memory, before bytes are waited for."""
         if self._connection.notes:
             self._outbox.put(self._connection.send_returns(), join=False)
@@ -109,7 +114,7 @@ class Receiver:
         return True
 
     def _receive_blocking(self) -> bool:
-        self.give_back()
+        self._give_back()
         if not self._is_drained and self.try_to_receive():
             return True
         wait = self._wait

@@ -162,7 +162,8 @@ IMPATIENT = """
 from svcd.cli.main import main
 from svcd.runtime import discovery
 
-discovery.LIMIT = 1.0  # else five minutes
+discovery.LIMIT = 4.0  # else five minutes; the interpreter has begun by then, however busy the machine is
+discovery.LAST_WORDS = 2.0
 main()
 """
 
@@ -175,7 +176,7 @@ def test_check_waits_for_no_interpreter_for_ever(make_app: MakeApp) -> None:
     command = [sys.executable, "-P", "-c", IMPATIENT, "check", *app.options]
     done = subprocess.run(command, env=app.env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"svcd: starting {python} did not end within 1 s; ")
+    assert done.stderr.startswith(f"svcd: starting {python} did not end within 4 s; ")
     assert "what it does just now" in done.stderr
     assert_clean(app)
 
