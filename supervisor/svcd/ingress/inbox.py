@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper
 
 
+_ENDS = ("http.disconnect", "websocket.disconnect")
+"""Types of the last message of a request."""
 _ONE_AT_A_TIME = ("1.1", "1.0")
 """Versions in which a connection has one request at a time."""
 
@@ -30,12 +32,14 @@ class Inbox:
     `size` of them may wait. `stir` is called before somebody waits.
     """
 
-    __slots__ = ("_change", "_messages", "_size", "_stir")
+    __slots__ = ("_change", "_is_over", "_messages", "_size", "_stir")
 
     def __init__(self, size: int, stir: Callable[[], None] = lambda: None) -> None:
         self._messages: deque[Any] = deque()
         self._size = size
         self._stir = stir
+        self._is_over = False
+        """The last message has been put."""
         self._change: trio.Event | None = None
         """Set for whoever waits: for a message, or for room."""
 
@@ -48,11 +52,18 @@ class Inbox:
         return self._messages[-1] if self._messages else None
 
     async def put(self, message: Any) -> None:
-        """Add a message; wait while there are too many."""
-        while len(self._messages) >= self._size:
+        """Add a message; wait while there are too many.
+
+        The last one does not wait: it may come from the task that would receive. What has not been added by then is
+        dropped, as nobody receives it any more.
+        """
+        is_end = _is_end(message)
+        self._is_over = self._is_over or is_end
+        while len(self._messages) >= self._size and not self._is_over:
             await self._changed()
-        self._messages.append(message)
-        self._wake()
+        if is_end or not self._is_over:
+            self._messages.append(message)
+            self._wake()
 
     async def receive(self) -> Any:
         """Return the next message; wait for it."""
@@ -72,6 +83,10 @@ class Inbox:
         if self._change is not None:
             self._change.set()
             self._change = None
+
+
+def _is_end(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("type") in _ENDS
 
 
 class Requests(TaskGroup):
