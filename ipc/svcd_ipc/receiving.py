@@ -115,8 +115,11 @@ class Receiver:
 
     def _receive_blocking(self) -> bool:
         self._give_back()
-        if not self._is_drained and self.try_to_receive():
-            return True
+        if not self._is_drained:
+            if not self.loop.is_idle():
+                return False  # Else a peer that always has more to say would keep all other tasks from their turn.
+            if self.try_to_receive():
+                return True
         wait = self._wait
         while True:
             heard = wait.sleep()

@@ -16,7 +16,8 @@ import pytest
 import trio
 import trio.testing
 
-from svcd_ipc.channel import Channel
+from svcd_ipc.channel import Channel, IncomingCall
+from svcd_ipc.connection import Connection
 from svcd_ipc.kernelwait import Heard, KernelWait
 from svcd_ipc.loopstate import LoopState, of_this_run
 
@@ -312,3 +313,37 @@ async def test_calls_one_after_the_other_leave_their_turn_to_other_tasks(nursery
             pytest.fail("the other tasks never ran")
         channel.close()
         await channel.closed.wait()
+
+
+async def test_a_peer_that_always_has_more_to_say_leaves_their_turn_to_other_tasks(nursery: trio.Nursery) -> None:
+    talker, most = Connection(), 2400
+    said = talker.send_hello({"service": "Talker"})
+    calls = [talker.send_call("note", {"text": "x" * 100}, None, None, 0, 0, ())[1] for _ in range(most)]
+    one, other = socket.socketpair()
+    count, counts, is_all = 0, [], trio.Event()
+
+    async def note(_call: IncomingCall) -> None:
+        nonlocal count
+        count += 1
+        if count == 700:  # in the second of five reads
+            other.send(b"x")
+        elif count == most:
+            is_all.set()
+
+    async def read() -> None:
+        await trio.lowlevel.wait_readable(one)
+        counts.append(count)
+
+    mine, its = socket.socketpair()
+    with one, other, its:
+        its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        its.setblocking(False)
+        its.sendall(b"".join(piece for chunks in (said, *calls) for piece in chunks))
+        nursery.start_soon(read)
+        channel = Channel(mine, identity={}, handler=note)
+        await nursery.start(channel.run)
+        await is_all.wait()
+        channel.close()
+        await channel.closed.wait()
+    assert counts
+    assert counts[0] < most
