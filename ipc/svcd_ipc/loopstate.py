@@ -54,24 +54,28 @@ class LoopState:
         """The loop's epoll descriptor; -1 where there is none to be had."""
         self._runq: Collection[Any] = ()
         self._waiting_for_idle: Collection[Any] = ()
-        self._time_left: Callable[[], float] = _none_left
+        self._next_deadline: Callable[[], float] = _never_idle
+        self._now: Callable[[], float] = _never_idle
+        self._due = 0.0
+        """The loop's next deadline when this pass began. It may have passed before the loop looked whom it ends; then
+        it is no deadline any more, and who waited for it may come after the task that runs."""
         self._look = select.poll()
 
     def start(self, runner: Any) -> None:
         """Take what is needed of the loop. Raises AttributeError where it is not there."""
         if runner.is_guest or not isinstance(runner.clock, _trio().SystemClock):
             return
-        next_deadline, current_time = runner.deadlines.next_deadline, runner.clock.current_time
+        self._next_deadline, self._now = runner.deadlines.next_deadline, runner.clock.current_time
         self._runq = runner.runq
         self._waiting_for_idle = runner.waiting_for_idle
-        self._time_left = lambda: next_deadline() - current_time()
         self.epoll = runner.io_manager._epoll.fileno()  # noqa: SLF001 - see above
         self._look.register(self.epoll, select.POLLIN)
         add_instrument(_Passes(self))
 
     def begin_pass(self) -> None:
         """Note who runs in the pass of the loop that begins now."""
-        self.is_alone = len(self._runq) == 1 and self._time_left() > 0
+        self._due = self._next_deadline()
+        self.is_alone = len(self._runq) == 1
 
     def idle_for(self) -> float:
         """Return for how many seconds the loop would do nothing but wait; 0 when it has something to do."""
@@ -80,7 +84,7 @@ class LoopState:
         for holder in self.holders:
             if holder.is_crowded:
                 return 0.0
-        left = self._time_left()
+        left = min(self._due, self._next_deadline()) - self._now()
         if left <= 0 or trio.current_effective_deadline() == -inf:
             return 0.0
         return min(left, _LONGEST)
@@ -121,5 +125,5 @@ def _trio() -> Any:
     return _run
 
 
-def _none_left() -> float:
+def _never_idle() -> float:
     return 0.0

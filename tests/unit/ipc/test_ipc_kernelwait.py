@@ -167,6 +167,35 @@ async def test_it_does_not_begin_past_a_deadline_of_any_task(wait: KernelWait, e
         assert wait.sleep() is Heard.ELSE
 
 
+class Late(trio.abc.Instrument):
+    """Lets a deadline pass between the loop's look at its descriptors and its look at the time."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def after_io_wait(self, timeout: float) -> None:
+        del timeout
+        while trio.current_time() <= self._deadline:
+            pass
+
+
+async def test_it_does_not_begin_where_a_deadline_passed_as_the_pass_began(
+    wait: KernelWait, nursery: trio.Nursery
+) -> None:
+    deadline = trio.current_time() + 0.05
+    nursery.start_soon(trio.sleep_until, deadline)
+    await alone()
+    late = Late(deadline)
+    trio.lowlevel.add_instrument(late)
+    await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(late)
+    assert wait.sleep() is Heard.ELSE
+    assert not wait.has_others  # it has not slept: the other task may come after this one
+    await trio.lowlevel.checkpoint()
+    await alone()
+    assert of_this_run().idle_for() > 0
+
+
 async def test_a_deadline_of_another_task_ends_it(wait: KernelWait, nursery: trio.Nursery) -> None:
     woken = trio.Event()
 
