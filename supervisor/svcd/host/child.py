@@ -39,7 +39,7 @@ def run_child(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=set_pdeathsig,  # noqa: PLW1509 - this program has one thread
+        preexec_fn=_begin,  # noqa: PLW1509 - this program has one thread
     )
     try:
         output, is_stuck = _until_it_ends(child, stdin, limit, last_words)
@@ -52,6 +52,12 @@ def run_child(
     if is_stuck:
         raise StuckError(lines)
     return child.returncode, lines
+
+
+def _begin() -> None:
+    """End with this program, and hear SIGQUIT, which a program in the background of a script has to ignore."""
+    set_pdeathsig()
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def _until_it_ends(child: subprocess.Popen[bytes], stdin: bytes, limit: float, last_words: float) -> tuple[bytes, bool]:
