@@ -29,6 +29,12 @@ def note(text: str) -> None:
     scratch.rename(NOTE)
 
 
+def _wait_for_the_note() -> None:
+    """Return once a grandchild has written it, where one is wanted."""
+    while NOTE is not None and not NOTE.exists():
+        time.sleep(0.001)
+
+
 def ignores_term() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -57,6 +63,7 @@ def daemonizes_and_stays() -> None:
 
 def daemonizes_and_leaves() -> None:
     _daemonize(scrub=False)
+    _wait_for_the_note()  # who is left behind is killed at once, and may not have come to write it
     sys.exit(3)
 
 
@@ -71,8 +78,7 @@ def leaves_a_scrubbed_child() -> None:
         os.setsid()
         note(str(os.getpid()))
         os.execve("/bin/sleep", ["sleep", "1000"], {})  # noqa: S606 - an empty environment is the point
-    while NOTE is not None and not NOTE.exists():
-        time.sleep(0.001)
+    _wait_for_the_note()
 
 
 def child_holds_the_pipe() -> None:
