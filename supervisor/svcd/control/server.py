@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -152,12 +153,12 @@ class Control:
         return news()
 
     async def events(self, *, past: bool = False) -> AsyncIterator[dict[str, Any]]:
-        """A stream of changes."""
+        """A stream of changes, each with when it was told: `at`, by CLOCK_MONOTONIC."""
 
         async def changes() -> AsyncIterator[dict[str, Any]]:
             async with aclosing(self._bus.listen(past=past)) as news:
                 async for change in news:
-                    yield asdict(change)
+                    yield asdict(change) | {"at": time.monotonic()}
 
         return changes()
 

@@ -7,6 +7,7 @@ order ends, and so when the command that gave it is interrupted or killed.
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import TYPE_CHECKING, Any
@@ -44,21 +45,29 @@ class Fault(StrEnum):
 
 
 async def strike(
-    replica: Replica, fault: Fault, seconds: float, send: Callable[[Replica, int], None]
+    replica: Replica,
+    fault: Fault,
+    seconds: float,
+    send: Callable[[Replica, int], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Do it; give `{"struck": {...}}` once it is done, or `{"missed": WHY}`. It lasts until this ends.
+
+    What is given says when it was begun, `at`, by the clock of which the stream of events tells: both can arrive late.
 
     Args:
         replica: Whom.
         fault: What.
         seconds: How long `slow` and `stop` last at most.
         send: Has the keeper send a signal to the present process of a replica.
+        clock: CLOCK_MONOTONIC.
     """
     if replica.state not in _STRUCK or replica.is_given_up:
         yield {"missed": f"{replica.name} is {replica.state}"}
         return
     struck = {"service": replica.spec.name, "replica": replica.index, "generation": replica.generation}
-    told = {"struck": struck | {"pid": replica.pid, "connections": None}}
+    told = {"struck": struck | {"pid": replica.pid, "connections": None, "at": clock()}}
     match fault:
         case Fault.KILL:
             send(replica, SIGKILL)

@@ -53,7 +53,7 @@ class Strike:
     generation: int
     pid: int | None
     at: float
-    """Since the begin."""
+    """Since the begin, when the daemon struck."""
     connections: int | None = None
     """How many were cut."""
     noticed: float | None = None
@@ -121,8 +121,8 @@ class Chaos:
         self.settling = trio.CancelScope()
         self._open: dict[str, Strike] = {}
         """By replica: strikes whose replica may still be missed."""
-        self._last: dict[str, tuple[int, str]] = {}
-        """By replica: generation and state that were heard last."""
+        self._last: dict[str, tuple[int, str, float]] = {}
+        """By replica: generation and state that were heard last, and when it came to that, since the begin."""
         self._news = trio.Event()
         """Set with the next change of any replica; take it before looking at what may change."""
         self._missed = 0
@@ -191,12 +191,15 @@ class Chaos:
                 self._struck(**news["struck"])
             task_status.started()
 
-    def _struck(self, service: str, replica: int, generation: int, pid: int | None, connections: int | None) -> None:
-        strike = Strike(f"{service}/{replica}", generation, pid, self._now(), connections)
+    def _struck(
+        self, service: str, replica: int, generation: int, pid: int | None, connections: int | None, at: float
+    ) -> None:
+        strike = Strike(f"{service}/{replica}", generation, pid, at - self._began, connections)
         self.strikes.append(strike)
         self._open[strike.replica] = strike
-        if self._last.get(strike.replica, (0, ""))[0] == generation and self._last[strike.replica][1] not in UP:
-            strike.noticed = 0.0  # the news of it came together with the news of the strike
+        last, state, since = self._last.get(strike.replica, (0, "", 0.0))
+        if last == generation and state not in UP:
+            strike.noticed = since - strike.at  # this was heard before the news of the strike
         cut = "" if connections is None else f", {connections} connections cut"
         self._say(f"{self._plan.fault} {strike.replica} (pid {pid}{cut})")
 
@@ -208,11 +211,12 @@ class Chaos:
             self._news.set()
             self._news = trio.Event()
             name = f"{change['service']}/{change['replica']}"
-            self._last[name] = change["generation"], change["state"]
+            told = change["at"] - self._began
+            self._last[name] = change["generation"], change["state"], told
             strike = self._open.get(name)
             if strike is None or change["generation"] < strike.generation:
                 continue
-            after = self._now() - strike.at
+            after = told - strike.at
             if change["state"] not in UP and strike.noticed is None:
                 strike.noticed = after
             elif change["state"] == "ready" and (
