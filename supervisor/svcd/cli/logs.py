@@ -28,9 +28,6 @@ def command(wanted: Wanted) -> None:
     """
     where = places_of(wanted.sources)
     folder = Path(where.logs)
-    for name in wanted.services:
-        if not _choose(folder, with_shared([name], wanted.sources)):
-            _missing(folder, name, go_on=wanted.follow)
     services = with_shared(wanted.services, wanted.sources)
 
     def show(lines: Iterable[Line]) -> None:
@@ -39,8 +36,11 @@ def command(wanted: Wanted) -> None:
                 click.echo(text)
 
     found = _choose(folder, services)
-    # Followers first, so that no line falls between what was there and what comes.
+    # Followers first, so that no line falls between what was there, or who is missing, and what comes.
     followers = {path: LogFollower(str(path)) for path in found} if wanted.follow else {}
+    for name in wanted.services:
+        if not _choose(folder, with_shared([name], wanted.sources)):
+            _missing(folder, name, go_on=wanted.follow)
     try:
         show(with_starts(merged((path, _past(path, wanted)) for path in found), starts_of(where.events)))
         if wanted.follow:
