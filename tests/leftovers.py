@@ -38,6 +38,13 @@ class Deadline:
         """The promise about what is killed, and `after` so many seconds more."""
         return cls(after + PROMISE + STALL, after + PROMISE)
 
+    @classmethod
+    def of(cls, within: float | Deadline | None) -> Deadline:
+        """A deadline as it is, one of so many seconds, or that of the promise."""
+        if within is None:
+            return cls.promised()
+        return within if isinstance(within, Deadline) else cls(within)
+
     @property
     def is_over(self) -> bool:
         """Whether either has passed."""
@@ -77,14 +84,19 @@ def assert_none_left(
     mark: dict[str, str],
     known: set[tuple[int, int]] = frozenset(),  # type: ignore[assignment]  # a frozenset is never changed
     *,
-    within: float | Deadline = PROMISE,
+    within: float | Deadline | None = None,
 ) -> None:
-    """Wait until nothing is left; fail after `within` seconds with what there still is."""
-    deadline = within if isinstance(within, Deadline) else Deadline(within)
+    """Wait until nothing is left; fail after `within` seconds, else those promised, with what there still is."""
+    deadline = Deadline.of(within)
     while left := marked(mark) | living(known):
         if deadline.is_over:
             raise AssertionError("still there: " + ", ".join(_describe(pid) for pid in sorted(left)))
         deadline.sleep(0.005)
+
+
+def in_shm() -> set[Path]:
+    """Return the files of shared memory, but those of the databases that other tests run."""
+    return {path for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}
 
 
 def _describe(pid: int) -> str:

@@ -40,7 +40,7 @@ def write_app(folder: Path, service: str, toml: str = "", *, entry: str) -> Path
 
 def wait_until(condition: Callable[[], Any], what: str, *, within: float | Deadline = PATIENCE) -> Any:
     """Return the first true value of `condition`; fail after `within` seconds."""
-    deadline = within if isinstance(within, Deadline) else Deadline(within)
+    deadline = Deadline.of(within)
     while not (value := condition()):
         if deadline.is_over:
             raise AssertionError(f"waited {deadline.limit:g} s for {what}")
@@ -81,7 +81,7 @@ class RunningApp:
                 self.daemon.terminate()
             if self.daemon is not None:
                 self.daemon.wait(PATIENCE)
-            self.assert_gone(within=PATIENCE if kind else Deadline.promised())
+            self.assert_gone(within=PATIENCE if kind else None)
         finally:
             self._sweep()
             shutil.rmtree(self.base, ignore_errors=True)
@@ -103,6 +103,15 @@ class RunningApp:
         if wait:
             wait_until(lambda: "ready after" in self.stderr or self.daemon_ended, "the app to be ready")
             assert not self.daemon_ended, self.stderr + self.log("daemon")
+        return self
+
+    def all_up(self, *, but: str = "") -> Self:
+        """Wait until every replica is ready, and not only one of each service, as `svcd up` says; but those of one."""
+
+        def are_ready() -> bool:
+            return all(row["state"] in {"ready", "done"} for row in self.rows() if row["service"] != but)
+
+        wait_until(are_ready, "every replica to be ready")
         return self
 
     @property
@@ -191,9 +200,9 @@ class RunningApp:
         self.pids |= {(stat.pid, stat.start) for pid in found if (stat := read_stat(pid))}
         return {pid for pid in found if (stat := read_stat(pid)) and stat.state not in {"Z", "X"}}
 
-    def assert_gone(self, *, within: float | Deadline = 2.0) -> None:
-        """Fail unless all processes go within so many seconds."""
-        deadline = within if isinstance(within, Deadline) else Deadline(within)
+    def assert_gone(self, *, within: float | Deadline | None = None) -> None:
+        """Fail unless all processes go within so many seconds, else those promised."""
+        deadline = Deadline.of(within)
         self.processes()
         wait_until(lambda: not self.processes(), "all its processes to go", within=deadline)
         assert_none_left(self.mark, self.pids, within=deadline)

@@ -44,4 +44,4 @@ async def app(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[KeptApp]:
         if driver.poll() is None:
             driver.kill()
         driver.wait()
-        assert_none_left(mark, app.known, within=5)
+        assert_none_left(mark, app.known)

@@ -11,7 +11,7 @@ import pytest
 import trio
 from kept_app import HERE, until
 
-from leftovers import assert_none_left
+from leftovers import PROMISE, VARIABLE, assert_none_left
 from svcd.host.keeper_link import KeeperGone
 from svcd.values.orders import Kill, Shutdown, Signal, Spawned
 
@@ -26,8 +26,6 @@ VICTIMS = [
     ("daemon", "keeper"),
     ("guard", "keeper"),
 ]
-LIMIT = 2.0
-"""Seconds in which nothing may be left: the promise."""
 
 
 async def zoo(app: KeptApp) -> None:
@@ -47,7 +45,7 @@ async def zoo(app: KeptApp) -> None:
 async def test_nothing_is_left_of_a_running_app(app: KeptApp, victims: tuple[str, ...]) -> None:
     await zoo(app)
     await app.kill(*victims)
-    assert_none_left(app.mark, app.known, within=LIMIT)
+    assert_none_left(app.mark, app.known)
 
 
 @pytest.mark.parametrize("victims", VICTIMS, ids="+".join)
@@ -56,7 +54,7 @@ async def test_nothing_is_left_of_an_app_that_is_starting(app: KeptApp, victims:
         app.spawn(f"Starting/{number}#1", [sys.executable, "-S", "-E", str(HERE / "zoo.py"), "ignores_term"])
     await app.expect(Spawned)  # the others are between fork and exec, or orders on their way
     await app.kill(*victims)
-    assert_none_left(app.mark, within=LIMIT)
+    assert_none_left(app.mark)
 
 
 @pytest.mark.parametrize("victims", VICTIMS, ids="+".join)
@@ -67,14 +65,14 @@ async def test_nothing_is_left_of_an_app_that_is_stopping(app: KeptApp, victims:
     app.send(Kill("Zoo/0#1"))
     app.send(Shutdown())
     await app.kill(*victims)
-    assert_none_left(app.mark, app.known, within=LIMIT)
+    assert_none_left(app.mark, app.known)
 
 
 async def test_a_wedged_keeper_is_ended_by_the_guard_when_the_daemon_dies(app: KeptApp) -> None:
     await zoo(app)
     os.kill(app.keeper, signal.SIGSTOP)
     await app.kill("daemon")
-    assert_none_left(app.mark, app.known, within=LIMIT)
+    assert_none_left(app.mark, app.known)
 
 
 async def test_a_wedged_guard_does_not_keep_the_keeper_from_its_work(app: KeptApp) -> None:
@@ -83,14 +81,16 @@ async def test_a_wedged_guard_does_not_keep_the_keeper_from_its_work(app: KeptAp
     guard = app.guard
     await app.kill("daemon")
     app_processes = app.known - {entry for entry in app.known if entry[0] == guard}
-    assert_none_left({"SVCD_TEST_MARK": "none"}, app_processes, within=LIMIT)
-    os.kill(guard, signal.SIGKILL)
+    try:
+        assert_none_left({VARIABLE: "none"}, app_processes)
+    finally:
+        os.kill(guard, signal.SIGKILL)
 
 
 async def test_the_daemon_hears_of_the_keepers_death(app: KeptApp) -> None:
     await app.spawned("Sleep/0#1", ["sleep", "1000"])
     await app.kill("keeper")
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PROMISE):
         assert [event async for event in app.link.events] == []
         await app.link.closed.wait()
     with pytest.raises(KeeperGone):
@@ -103,4 +103,4 @@ async def test_the_daemon_closing_the_link_ends_all(app: KeptApp) -> None:
     await zoo(app)
     os.kill(app.driver.pid, signal.SIGTERM)
     await until(lambda: app.driver.poll() is not None)
-    assert_none_left(app.mark, app.known, within=LIMIT)
+    assert_none_left(app.mark, app.known)
