@@ -251,6 +251,8 @@ class Odd(Everything):
         size = 0
         try:
             async for part in parts:
+                if not size:
+                    print(f"begins with {len(part)} bytes", flush=True)
                 size += len(part)
                 await trio.sleep(pause)
         except trio.Cancelled:

@@ -72,7 +72,7 @@ def no_request_lost(app: RunningApp) -> Iterator[SteadyStream]:
 def test_a_daemon_that_is_killed_is_followed_by_another_and_nobody_notices(
     make_app: MakeApp, measured: Callable[[str, float], None]
 ) -> None:
-    app = make_app(SERVICE, TOML, entry="Entry").up()
+    app = make_app(SERVICE, TOML, entry="Entry").up().all_up()
     app.svcd("scale", "Other=2")
     wait_until(lambda: len(pids(app)) == 6 and None not in pids(app).values(), "the second Other")
     victim = app.row("Twice")["pid"]
@@ -117,7 +117,7 @@ def answers(app: RunningApp) -> bool:
 
 def test_a_daemon_that_leaves_is_followed_by_another_and_what_changed_meanwhile_is_seen_to(make_app: MakeApp) -> None:
     """One replica dies while nobody looks, and one service is configured otherwise."""
-    app = make_app(SERVICE, TOML, entry="Entry").up()
+    app = make_app(SERVICE, TOML, entry="Entry").up().all_up()
     before = pids(app)
     with no_request_lost(app):
         assert "go on for 30 s" in app.svcd("down", "--keep").stdout
@@ -149,7 +149,7 @@ HELD = (
 
 
 def test_commands_work_while_the_graph_is_being_read(make_app: MakeApp) -> None:
-    app = make_app(HELD, TOML, entry="Entry").up()
+    app = make_app(HELD, TOML, entry="Entry").up().all_up()
     os.kill(app.row("Other")["pid"], signal.SIGKILL)
     wait_until(lambda: app.row("Other")["restarts"] == 1 and app.row("Other")["state"] == "ready", "it to be back")
     before = {(row["service"], row["replica"]): row for row in app.rows()}
@@ -175,8 +175,9 @@ def test_commands_work_while_the_graph_is_being_read(make_app: MakeApp) -> None:
     with subprocess.Popen([*SVCD, "scale", *app.options, "Other=2"], env=app.env, cwd=app.base) as scale:
         assert app.rows() is not None
         assert scale.poll() is None
-        (app.folder / "hold").write_bytes(b"")
-        (app.folder / "hold").unlink()
+        held = wait_until(lambda: write_end(app.folder / "hold"), "the graph to be read")
+        (app.folder / "hold").unlink()  # first: a replica that is started next would wait there as well
+        os.close(held)
         assert scale.wait(PATIENCE) == 0
     wait_until(lambda: len(pids(app)) == len(before) + 1, "the second Other")
     assert all(pids(app)[f"{service}/{index}"] == row["pid"] for (service, index), row in before.items())
@@ -257,7 +258,7 @@ def test_programs_are_taken_over_and_oneshots_stay_done(make_app: MakeApp) -> No
 
 
 def test_an_up_that_fails_leaves_all_as_it_is(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, TOML, entry="Entry").up()
+    app = make_app(SERVICE, TOML, entry="Entry").up().all_up()
     before = pids(app)
     with no_request_lost(app):
         kill_daemon(app)

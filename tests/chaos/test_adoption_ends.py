@@ -38,10 +38,10 @@ def test_after_a_take_over_nothing_is_left_either(make_app: MakeApp, victims: tu
 
 
 def test_when_the_grace_runs_out_everything_ends(make_app: MakeApp) -> None:
-    app = make_app(SERVICE, 'orphan_grace = "1s"\n', entry="Entry").up()
+    app = make_app(SERVICE, 'orphan_grace = "4s"\n', entry="Entry").up()
     kill_daemon(app)
     assert app.post("work", {"x": 2}) == (200, 4)
-    app.assert_gone(within=Deadline.promised(after=1.0))
+    app.assert_gone(within=Deadline.promised(after=4.0))
 
 
 @pytest.mark.parametrize("phase", SOURCES)

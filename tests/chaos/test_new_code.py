@@ -64,7 +64,7 @@ def change(app: RunningApp, name: str, old: str, new: str) -> None:
 def test_what_changed_is_replaced_under_load_and_nothing_else(make_app: MakeApp) -> None:
     app = make_app(ENTRY, TOML, entry="Entry")
     (app.folder / "words.py").write_text(WORDS)
-    app.up()
+    app.up().all_up()
     with HttpLoad(app.url, "work", {"x": 1}, rate=RATE) as load:
         before = pids(app)
         versions = {row["service"]: row["version"] for row in app.rows()}

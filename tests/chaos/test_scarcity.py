@@ -6,9 +6,13 @@ it.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 import socket
+import sys
+import termios
 import time
 from contextlib import ExitStack, suppress
 from textwrap import dedent
@@ -84,6 +88,7 @@ def test_a_flood_and_a_log_directory_that_is_gone(make_app: MakeApp) -> None:
         app.logs.write_text("in the way")
         for number in range(3):
             assert app.post("say", {"text": f"lost {number}"})[0] == 200
+        wait_until(lambda: not _unread(app.row("Loud")["pid"]), "the keeper to have them")
         lost = wait_until(lambda: _unwritten(app), "it to be noticed")
         assert all("Not a directory" in line for line in lost)
         app.logs.unlink()
@@ -113,6 +118,15 @@ def _check_what_was_kept(app: RunningApp, took: float) -> None:
         kept = sum(line.startswith("xxx") for line in lines)
         dropped = [int(found[1]) for line in lines if (found := re.match(r"svcd: (\d+) lines were dropped", line))]
         assert kept + sum(dropped) == LINES
+
+
+def _unread(pid: int) -> int:
+    """How many bytes of what a replica has printed wait in its pipe."""
+    pipe = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+    finally:
+        os.close(pipe)
 
 
 def _unwritten(app: RunningApp) -> list[str]:

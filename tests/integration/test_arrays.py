@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import svcd
+from leftovers import in_shm
 from running import wait_until
 
 if TYPE_CHECKING:
@@ -105,11 +106,6 @@ EXPECTED = [
     4_000_000,
     1,
 ]
-
-
-def in_shm() -> set[Path]:
-    """Return the files of shared memory, but those of the databases that other tests run."""
-    return {path for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}
 
 
 def arenas_of(pid: int) -> int:

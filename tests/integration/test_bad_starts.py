@@ -64,6 +64,11 @@ TOML = """
 """
 
 
+def tasks_in(log: str) -> str:
+    """What was printed from its first task on."""
+    return log.partition("svcd: a task:")[2]
+
+
 def test_bad_starts_say_why(make_app: MakeApp) -> None:
     app = make_app(SERVICE, TOML, entry="Entry").up()
     wait_until(lambda: app.row("Interrupted")["state"] == "failed", "it to be given up")
@@ -76,8 +81,8 @@ def test_bad_starts_say_why(make_app: MakeApp) -> None:
 
     wait_until(lambda: "in wait_for_ever" in app.log("Hung.0"), "the stacks of the one that hangs")
     wait_until(lambda: "in wait_long" in app.log("HungToo.0"), "the stacks of the one that hangs in asyncio")
-    tasks = app.log("Hung.0").partition("svcd: a task:")[2]
-    assert "await trio.sleep_forever()" in tasks
+    last = "await trio.sleep_forever()"
+    tasks = wait_until(lambda: last in (found := tasks_in(app.log("Hung.0"))) and found, "the rest of them")
     assert "/svcd_ipc/" not in tasks.partition("Thread 0x")[0]
 
     wait_until(lambda: app.row("Cramped")["state"] == "failed", "the one with too little memory to be given up")

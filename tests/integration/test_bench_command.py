@@ -51,7 +51,8 @@ def test_bench(make_app: Callable[..., RunningApp]) -> None:
     with app.up():
         # Ready is one of each service; the figures are to be of both.
         wait_until(lambda: [row["state"] for row in app.rows() if row["service"] == "Words"] == ["ready"] * 2, "both")
-        closed = json.loads(app.svcd("bench", "Words.split", '{"text": "a b"}', "--in-flight", "8", *SHORT).stdout)
+        longer = ("--in-flight", "8", *SHORT, "--for", "1s")
+        closed = json.loads(app.svcd("bench", "Words.split", '{"text": "a b"}', *longer).stdout)
         assert closed["answered"] == closed["calls"] > 8
         assert closed["errors"] == {}
         assert closed["replicas"] == 2

@@ -210,9 +210,14 @@ def test_each_hop_has_what_is_left_of_the_deadline(app: RunningApp, over: str) -
 @pytest.mark.parametrize("over", OVERS)
 def test_past_the_deadline_everything_below_is_stopped(hurried_chain: RunningApp, over: str) -> None:
     app = rested(hurried_chain)
-    status, answer = app.post("wait", {"over": over})
-    assert (status, answer["error"]["code"]) == (504, "deadline")
-    begun(app)
+
+    def got_there() -> bool:
+        rested(app)
+        status, answer = app.post("wait", {"over": over})
+        assert (status, answer["error"]["code"]) == (504, "deadline")
+        return (app.folder / "deep.begun").exists()
+
+    wait_until(got_there, "a call to get to the third hop within its deadline")
     assert_ended(app)
 
 

@@ -129,6 +129,7 @@ def test_commands_take_either_name(app: RunningApp) -> None:
 def test_the_log_is_that_of_the_process(app: RunningApp) -> None:
     assert app.svcd("call", "Mid.say", '{"text": "from the middle"}').returncode == 0
     assert app.svcd("call", "Low.say", '{"text": "from below"}').returncode == 0
+    wait_until(lambda: "from below" in app.log("Mid.0"), "what was printed to be in the log")
     for name in ("Mid", "Low", "low/0"):
         printed = app.svcd("logs", name).stdout
         assert "from the middle" in printed

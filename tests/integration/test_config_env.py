@@ -68,7 +68,7 @@ def app(make_app: MakeApp, tmp_path: Path) -> RunningApp:
 @pytest.fixture(scope="module")
 def running(share_app: MakeApp, tmp_path_factory: pytest.TempPathFactory) -> RunningApp:
     """For tests that only look."""
-    return written(share_app, tmp_path_factory.mktemp("secret") / "credentials").up()
+    return written(share_app, tmp_path_factory.mktemp("secret") / "credentials").up().all_up()
 
 
 def written(make_app: MakeApp, credentials: Path) -> RunningApp:
@@ -126,7 +126,7 @@ def test_it_is_what_the_kernel_says(running: RunningApp) -> None:
 
 def test_a_restarted_replica_has_the_environment_that_its_siblings_have(app: RunningApp) -> None:
     """Sources are read once, when the app starts; a file that changes or goes is no matter to it."""
-    app.up()
+    app.up().all_up()
     before = app.row("Helper")["pid"]
     (app.folder / "key").write_text("another\n")
     (app.folder / "helper.env").unlink()
@@ -156,7 +156,7 @@ def test_it_can_be_read_by_a_shell_and_hides_secrets(running: RunningApp) -> Non
 def test_without_a_running_app_it_is_what_the_first_replica_would_get(app: RunningApp) -> None:
     planned = app.svcd("env", "Helper", "--json", "--show-secrets")
     assert planned.stderr == "the app is not running; this is what Helper/0 would get from this shell\n"
-    app.up()
+    app.up().all_up()
     assert json.loads(planned.stdout) == environment_of(app.row("Helper")["pid"])
 
 

@@ -308,7 +308,7 @@ def test_the_others_are_observed_where_the_table_says(key: str) -> None:
 def app(nvml_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     box = Box(tmp_path_factory.mktemp("box") / "box", nvml_library, "[[gpu]]\n" * 8)
     with RunningApp(write(tmp_path_factory.mktemp("observed") / "app"), env=box.env) as app:
-        yield app.up()
+        yield app.up().all_up(but="Late")
 
 
 @pytest.mark.parametrize("key", HERE)

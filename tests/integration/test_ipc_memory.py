@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import trio
 
+from leftovers import in_shm
 from svcd_ipc.client import connect
 from svcd_ipc.errors import ReplicaLost, ServiceUnavailable
 from svcd_ipc.memory import Memory
@@ -182,7 +183,7 @@ def memory() -> Iterator[Memory]:
     """Return this side's arena; after the test nothing of it is held, and no descriptor or mapping is left."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count is enough
     mapped = arenas_mapped()
-    shm = set(Path("/dev/shm").iterdir())
+    shm = in_shm()
     memory = Memory(64 * MANY)
     yield memory
     gc.collect()
@@ -190,7 +191,7 @@ def memory() -> Iterator[Memory]:
     memory.close()
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - as above
     assert arenas_mapped() <= mapped
-    assert set(Path("/dev/shm").iterdir()) <= shm
+    assert in_shm() <= shm
 
 
 async def until_free(memory: Memory) -> None:

@@ -138,6 +138,7 @@ def test_events_of_nobody_are_an_error_that_names_who_has_some(app: RunningApp) 
 def test_status_tells_what_is_wanted_what_is_and_why(app: RunningApp) -> None:
     settled(app)
     assert app.svcd("call", "Words.crash", code=1).stderr
+    wait_until(lambda: any(row["endings"] for row in status(app, "Words")["replicas"]), "its end to be noticed")
     settled(app)
     (crashed,) = [row for row in status(app, "Words")["replicas"] if row["endings"]]
     ending = crashed["endings"][-1]
@@ -204,8 +205,8 @@ def test_events_outlive_the_daemon(tmp_path_factory: pytest.TempPathFactory) -> 
         assert app.daemon is not None
         app.daemon.kill()
         app.daemon.wait()
-        assert "it ended without a word some time after" in app.svcd("status", code=3).stderr
         wait_until(lambda: not app.processes(), "the app to end")
+        assert "it ended without a word some time after" in app.svcd("status", code=3).stderr
         app.up()
         app.svcd("down")
         ends = [event["to"] for event in events(app, "daemon")]

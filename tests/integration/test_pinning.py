@@ -59,7 +59,7 @@ def test_every_replica_has_gpus_of_its_own(make_app: MakeApp, fake_box: FakeBox)
     toml = "[services.One]\nscaling = { min_replicas = 2 }\n"
     stray = {"CUDA_VISIBLE_DEVICES": "7", "CUDA_DEVICE_ORDER": "FASTEST_FIRST", "CUDA_HOME": "/stray"}
     box = fake_box(GPU * 5)
-    app = make_app(MODELS, toml, entry="Plain", env={**box, **stray}).up()
+    app = make_app(MODELS, toml, entry="Plain", env={**box, **stray}).up().all_up()
     rows = {f"{row['service']}/{row['replica']}": row for row in app.rows()}
     for name, count in {"One/0": 1, "One/1": 1, "Two/0": 2, "Plain/0": 0, "ingress/0": 0}.items():
         assert len(rows[name]["gpus"]) == count, name
@@ -78,7 +78,7 @@ def test_every_replica_has_gpus_of_its_own(make_app: MakeApp, fake_box: FakeBox)
 
 def test_a_killed_replica_comes_back_on_its_gpus(make_app: MakeApp, fake_box: FakeBox) -> None:
     toml = "[services.One]\nscaling = { min_replicas = 2 }\n"
-    app = make_app(MODELS, toml, entry="Plain", env=fake_box(GPU * 4)).up()
+    app = make_app(MODELS, toml, entry="Plain", env=fake_box(GPU * 4)).up().all_up()
     before = {(row["service"], row["replica"]): row["gpus"] for row in app.rows()}
     pid = app.row("One")["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ def test_too_few_gpus_is_pending_with_the_arithmetic(make_app: MakeApp, fake_box
     row = app.row("Two")
     assert (row["state"], row["reason"], row["gpus"], row["pid"]) == ("pending", reason, [], None)
     assert reason in app.svcd("ps").stdout
-    assert "waiting for Two" in app.row("Plain")["reason"]
+    wait_until(lambda: "waiting for Two" in app.row("Plain")["reason"], "the entry to wait for it")
 
 
 def test_more_than_the_box_has_is_said_so(make_app: MakeApp, fake_box: FakeBox) -> None:

@@ -20,7 +20,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     shutil.copy(Path(__file__).with_name("crowd_services.py"), folder)
     (folder / "svcd.toml").write_text('[app]\nservice = "crowd_services:Crowd"\nhttp = "127.0.0.1:0"\n')
     with RunningApp(folder) as app:
-        yield app.up()
+        yield app.up().all_up()
 
 
 def test_four_callers_with_64_calls_each_share_8_slots(app: RunningApp) -> None:

@@ -32,7 +32,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
         fixed = choose_port("127.0.0.1", ())
         folder = write(tmp_path_factory.mktemp("commands") / "app", fixed=fixed, squatted=squatter.getsockname()[1])
         with RunningApp(folder) as app:
-            yield app.up()
+            app.up()
+            wait_until(lambda: states(app, "ByTcp") == ["ready"] * 2, "both replicas of the one that has two")
+            yield app
 
 
 def url(app: RunningApp, name: str) -> str:
@@ -88,8 +90,7 @@ def test_the_url_is_that_of_the_program(app: RunningApp) -> None:
 
 
 def test_several_replicas_take_turns_and_url_is_what_the_configuration_says(app: RunningApp) -> None:
-    urls = {url(app, "by_tcp") for _ in range(4)}
-    assert len(urls) == 2
+    urls = wait_until(lambda: len(found := {url(app, "by_tcp") for _ in range(4)}) == 2 and found, "both URLs")
     assert {address.rpartition("/")[2] for address in urls} == {"0", "1"}
     pids = {ask(app, address)["pid"] for address in urls}
     assert pids == {row["pid"] for row in app.rows() if row["service"] == "ByTcp"}
@@ -115,7 +116,7 @@ def test_a_fixed_port_is_taken_as_it_is(app: RunningApp) -> None:
 
 
 def test_what_it_prints_is_in_its_log(app: RunningApp) -> None:
-    assert "sleeping" in app.svcd("logs", "ByFd").stdout
+    wait_until(lambda: "sleeping" in app.svcd("logs", "ByFd").stdout, "the line that follows its word that it is ready")
 
 
 def test_a_oneshot_runs_again_until_it_is_done_and_then_no_more(app: RunningApp) -> None:
@@ -152,6 +153,7 @@ def test_one_that_is_killed_comes_back_where_it_was(app: RunningApp) -> None:
     os.kill(row["pid"], signal.SIGKILL)
     wait_until(lambda: app.row("ByHttp")["restarts"] == row["restarts"] + 1, "the replica to be started again")
     wait_until(lambda: states(app, "ByHttp") == ["ready"], "the replica to be ready")
+    wait_until(lambda: app.post("url", {"name": "by_http"})[0] == 200, "its URL to be there again")
     assert url(app, "by_http") == before
     assert ask(app, before)["pid"] == app.row("ByHttp")["pid"] != row["pid"]
     assert app.row("ByHttp")["last_exit"] == "killed by SIGKILL"
@@ -162,7 +164,7 @@ def test_one_that_is_not_ready_any_more_is_named_to_nobody_until_it_is_again(app
     (app.folder / "healthy").unlink()
     wait_until(lambda: states(app, "ByHttp") == ["unready"], "readiness to be lost")
     assert app.row("ByHttp")["reason"] == "GET /health was answered 503"
-    status, told = app.post("url", {"name": "by_http"})
+    status, told = wait_until(lambda: (said := app.post("url", {"name": "by_http"}))[0] != 200 and said, "a refusal")
     reason = "ByHttp is starting: ByHttp/0: GET /health was answered 503"
     assert (status, told["error"]["message"]) == (503, reason)
     (app.folder / "healthy").touch()
@@ -172,12 +174,13 @@ def test_one_that_is_not_ready_any_more_is_named_to_nobody_until_it_is_again(app
 
 def test_one_that_hangs_is_replaced(app: RunningApp) -> None:
     """By liveness.http, with a process that is stopped; by liveness.exec, with a command that says so."""
-    os.kill(app.row("Hangs")["pid"], signal.SIGSTOP)
+    stopped = app.row("Hangs")["pid"]
+    os.kill(stopped, signal.SIGSTOP)
     (app.folder / "sick").touch()
     wait_until(lambda: app.row("ByFd")["restarts"], "the one that says so to be replaced")
     (app.folder / "sick").unlink()
     assert app.row("ByFd")["last_exit"] == "not alive: test exited with status 1"
-    wait_until(lambda: app.row("Hangs")["restarts"] == 1, "the one that is stopped to be replaced")
+    wait_until(lambda: app.row("Hangs")["pid"] != stopped, "the one that is stopped to be replaced")
     assert app.row("Hangs")["last_exit"] == "not alive: GET / took longer than 1 s"
     for service in ("ByFd", "Hangs"):
         wait_until(lambda: states(app, service) == ["ready"], f"{service} to be back")  # noqa: B023 - as above
@@ -248,9 +251,10 @@ def test_fewer_replicas_are_withdrawn_then_stopped_and_a_fixed_port_has_one(app:
     """Those that have its URL may use it for the drain_timeout."""
     app.svcd("scale", "ByTcp=1")
     wait_until(lambda: len(states(app, "ByTcp")) == 1, "a replica to go")
-    assert {url(app, "by_tcp") for _ in range(3)} == {url(app, "by_tcp")}
+    wait_until(lambda: len({url(app, "by_tcp") for _ in range(3)}) == 1, "its URL to be told to nobody any more")
     app.svcd("scale", "ByTcp=2")
     wait_until(lambda: states(app, "ByTcp") == ["ready"] * 2, "a replica to come")
+    wait_until(lambda: len({url(app, "by_tcp") for _ in range(4)}) == 2, "its URL to be told")
     told = app.svcd("scale", "Fixed=2", code=1).stderr
     assert "Fixed has the port" in told
     assert "Migrate is a oneshot, which runs once" in app.svcd("scale", "Migrate=2", code=1).stderr

@@ -34,7 +34,7 @@ def folder(enter_example: Callable[[str], Path]) -> Path:
 @pytest.fixture(scope="module")
 def digits(folder: Path) -> Iterator[RunningApp]:
     with RunningApp(folder, options=ANY_PORT) as app:
-        yield app.up()
+        yield app.up().all_up()
 
 
 @pytest.fixture(scope="module")

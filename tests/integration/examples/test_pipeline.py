@@ -58,7 +58,7 @@ def test_inference_has_gpus_of_its_own(fake_box: Callable[[str], dict[str, str]]
     smaller = ("--set", "services.Inference.resources.memory=256Mi")  # the box is fake, the memory is not
     two = ("--set", "services.Inference.scaling.min_replicas=2")
     with RunningApp(FOLDER, env=fake_box("[[gpu]]\n" * 3), options=(*ANY_PORT, *smaller, *two)) as app:
-        app.up()
+        app.up().all_up()
         rows = {f"{row['service']}/{row['replica']}": row for row in app.rows()}
         given = [rows[f"Inference/{index}"]["gpus"] for index in (0, 1)]
         assert [len(gpus) for gpus in given] == [1, 1]

@@ -152,6 +152,7 @@ def test_answers_come_while_items_go(odd: RunningApp) -> None:
 
 
 def test_a_body_is_not_read_faster_than_its_items_are_taken(odd: RunningApp) -> None:
+    begun, left = (printed(odd).count(what) for what in ("begins with", "left after"))
     with Slowly(odd, "/count_bytes?pause=15", "application/octet-stream") as request:
         request.socket.settimeout(0.5)
         sent = 0
@@ -160,8 +161,10 @@ def test_a_body_is_not_read_faster_than_its_items_are_taken(odd: RunningApp) -> 
                 request.send(b"x" * 65536)
                 sent += 65536
         assert sent < LARGE // 2
+        wait_until(lambda: printed(odd).count("begins with") > begun, "the api to begin")
         request.reset()  # what was sent in vain would keep a FIN from arriving
-    wait_until(lambda: "left after" in printed(odd), "the api to be cancelled although nothing of it is read")
+    told = "the api to be cancelled although nothing of it is read"
+    wait_until(lambda: printed(odd).count("left after") > left, told)
 
 
 def test_a_body_may_be_larger_than_max_body(client: httpx.Client) -> None:
@@ -185,6 +188,6 @@ def test_an_api_that_has_enough_answers_at_once(odd: RunningApp) -> None:
 def test_a_client_that_goes_away_in_its_body_cancels_the_call(odd: RunningApp) -> None:
     with Slowly(odd, "/count_bytes", "application/octet-stream") as request:
         request.send(b"x" * 1234)
-        wait_until(lambda: odd.row("Odd")["in_flight"] == 1, "the call to be there")
+        wait_until(lambda: "begins with 1234 bytes" in printed(odd), "the api to have them")
     wait_until(lambda: "left after 1234 bytes" in printed(odd), "the call to be cancelled")
     wait_until(lambda: all(not row["in_flight"] for row in odd.rows()), "nothing to be left")

@@ -86,12 +86,9 @@ def _settled(http: httpx.Client) -> int:
 
 def test_a_client_that_leaves_cancels_all_that_the_application_had_started(everything: RunningApp) -> None:
     began = printed(everything).count("words wait")
-    with (
-        httpx.Client(base_url=everything.url, timeout=0.5, trust_env=False) as client,
-        pytest.raises(httpx.ReadTimeout),
-    ):
-        client.get("/web/wait")
-    assert printed(everything).count("words wait") == began + 1
+    with everything.connection() as connection:
+        connection.request("GET", "/web/wait")
+        wait_until(lambda: printed(everything).count("words wait") == began + 1, "the call below to run")
     wait_until(lambda: printed(everything).count("words are done") == began + 1, "the call below to be cancelled")
     wait_until(lambda: all(row["in_flight"] == 0 for row in everything.rows()), "no call in flight")
 
@@ -110,7 +107,7 @@ def test_other_origins_are_the_ingress_s_matter(http: httpx.Client) -> None:
 
 def test_the_lifespan_is_that_of_the_replica(tmp_path: Path) -> None:
     with running_http_app(tmp_path / "app", "Everything") as app:
-        assert "web up" in app.log("Everything.0")
+        wait_until(lambda: "web up" in app.log("Everything.0"), "its begin in the log")
         assert "web down" not in app.log("Everything.0")
         app.svcd("down")
         assert "web down" in app.log("Everything.0")
@@ -168,11 +165,12 @@ ASYNCIO = """
 
 def test_an_application_that_needs_asyncio_has_it(make_app: MakeApp) -> None:
     app = make_app(ASYNCIO, entry="Entry").up()
-    with httpx.Client(base_url=app.url, timeout=0.5, trust_env=False) as client:
-        assert client.get("/both", timeout=30).json() == [1, 2]
-        assert client.get("/stream", timeout=30).text == "012"
-        assert client.get("/livez", timeout=30).text == "alive\n"
-        assert client.get("/", timeout=30).status_code == 404  # the application's own word: it has the root
-        with pytest.raises(httpx.ReadTimeout):
-            client.get("/wait")
+    with httpx.Client(base_url=app.url, timeout=30, trust_env=False) as client:
+        assert client.get("/both").json() == [1, 2]
+        assert client.get("/stream").text == "012"
+        assert client.get("/livez").text == "alive\n"
+        assert client.get("/").status_code == 404  # the application's own word: it has the root
+    with app.connection() as connection:
+        connection.request("GET", "/wait")
+        wait_until(lambda: "waits" in app.log("Entry.0"), "the request to be there")
     wait_until(lambda: "was cancelled" in app.log("Entry.0"), "the task to be cancelled")

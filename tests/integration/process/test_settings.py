@@ -117,7 +117,7 @@ def test_shares_that_only_fit_one_after_the_other(make_app: MakeApp) -> None:
         scaling.min_replicas = {every}
         resources.cpu = 1
     """
-    app = make_app(SERVICE, toml, entry="Probe").up()
+    app = make_app(SERVICE, toml, entry="Probe").up().all_up()
     taken = [os.sched_getaffinity(row["pid"]) for row in app.rows() if row["service"] == "Neighbour"]
     assert sorted(cpu for cpus in taken for cpu in cpus) == sorted(os.sched_getaffinity(0))
     app.svcd("scale", f"Neighbour={every + 1}", code=None)

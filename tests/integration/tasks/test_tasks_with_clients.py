@@ -86,5 +86,5 @@ def test_a_result_that_somebody_else_wanted_as_json_or_text_can_be_read(
 
 
 def test_waiting_goes_on_longer_than_one_request_may(work: RunningApp) -> None:
-    with svcd.Client(work.url, timeout=1) as client:
-        assert client.once.submit(key="patient", seconds=2).get() == "PATIENT"
+    with svcd.Client(work.url, timeout=3) as client:
+        assert client.once.submit(key="patient", seconds=4).get() == "PATIENT"

@@ -246,9 +246,10 @@ async def test_beyond_max_concurrency_a_replica_is_busy(box: Rig, notes: Path) -
 async def test_an_abandoned_def_api_keeps_its_slot_and_is_reported(box: Rig, notes: Path) -> None:
     process = await box.up("worker_services:Last", Last={"max_concurrency": 1})
     channel = await box.connect(process)
-    with trio.move_on_after(0.2):
-        await channel.call("block", {})
-    await until((notes / "blocked").exists)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.call, "block", {})
+        await until((notes / "blocked").exists)
+        nursery.cancel_scope.cancel()
     await until_health(process, {"in_flight": 1, "queued": 0, "threads_stuck": 1})
     with pytest.raises(Busy):
         await channel.call("who", {})
