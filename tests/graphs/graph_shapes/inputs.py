@@ -13,7 +13,7 @@ from graph_shapes.failures import OddError
 @svcd.service
 class Sums:
     def __init__(self) -> None:
-        self.cancelled = trio.Event()
+        self.watching, self.cancelled = trio.Event(), trio.Event()
 
     @svcd.api
     async def total(self, items: AsyncIterator[int], times: int = 1) -> int:
@@ -45,10 +45,15 @@ class Sums:
     async def watch(self, items: AsyncIterator[int]) -> None:
         try:
             async for _ in items:
-                pass
+                self.watching.set()
         except trio.Cancelled:
             self.cancelled.set()
             raise
+
+    @svcd.api
+    async def is_watching(self) -> None:
+        """Return once it is."""
+        await self.watching.wait()
 
     @svcd.api
     async def was_cancelled(self) -> bool:
@@ -115,8 +120,10 @@ class Inputs:
     @svcd.api
     async def cancelled(self) -> list[bool]:
         """Return whether source and callee were ended with their caller."""
-        with trio.move_on_after(0.05):
-            await self.sums.watch(self.count(10**9))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.sums.watch, self.count(10**9))
+            await self.sums.is_watching()
+            nursery.cancel_scope.cancel()
         return [self.closed.is_set(), await self.sums.was_cancelled()]
 
     @svcd.api

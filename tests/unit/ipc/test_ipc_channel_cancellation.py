@@ -76,14 +76,17 @@ async def test_a_call_in_a_cancelled_scope_is_not_sent(join: Any) -> None:
 async def test_a_handler_that_will_not_be_cancelled_keeps_nobody_waiting(join: Any) -> None:
     async def handler(call: IncomingCall) -> Any:
         if call.api == "stubborn":
+            begun.set()
             with trio.CancelScope(shield=True):
                 await release.wait()
         return call.api
 
-    release = trio.Event()
+    begun, release = trio.Event(), trio.Event()
     caller, callee = await join(handler)
-    with trio.move_on_after(0.01):
-        await caller.call("stubborn", {})
+    async with trio.open_nursery() as calls:
+        calls.start_soon(caller.call, "stubborn", {})
+        await begun.wait()
+        calls.cancel_scope.cancel()
     assert caller.in_flight == 0
     assert await caller.call("other", {}) == "other"
     assert callee.serving == 1
@@ -96,15 +99,19 @@ async def test_a_handler_that_will_not_be_cancelled_keeps_nobody_waiting(join: A
 async def test_an_error_raised_on_cancellation_ends_only_the_call(join: Any) -> None:
     async def handler(call: IncomingCall) -> Any:
         if call.api == "clumsy":
+            begun.set()
             try:
                 await trio.sleep_forever()
             finally:
                 raise ValueError("in cleanup")
         return call.api
 
+    begun = trio.Event()
     caller, callee = await join(handler)
-    with trio.move_on_after(0.01):
-        await caller.call("clumsy", {})
+    async with trio.open_nursery() as calls:
+        calls.start_soon(caller.call, "clumsy", {})
+        await begun.wait()
+        calls.cancel_scope.cancel()
     assert await caller.call("other", {}) == "other"
     await wait_all_tasks_blocked()
     assert callee.serving == 0

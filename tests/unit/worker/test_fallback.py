@@ -42,15 +42,16 @@ class Rough:
 
 @svcd.service(traffic={"timeout": 30})
 class Scale:
-    weigher = svcd.depends(Precise, timeout=0.2, fallback=Rough)
+    weigher = svcd.depends(Precise, fallback=Rough)
+    hasty = svcd.depends(Precise, timeout=0.2, fallback=Rough)
 
     @svcd.api
     async def weigh(self, grams: int, delay: float = 0) -> str:
-        return await self.weigher.weigh(grams=grams, delay=delay)
+        return await (self.hasty if delay else self.weigher).weigh(grams=grams, delay=delay)
 
     @svcd.api
     def weigh_blocking(self, grams: int, delay: float = 0) -> str:
-        return self.weigher.to_sync.weigh(grams, delay=delay)
+        return self.hasty.to_sync.weigh(grams, delay=delay)
 
     @svcd.api
     async def both(self) -> list[str]:
@@ -58,7 +59,8 @@ class Scale:
 
     @svcd.api
     async def parts(self, count: int, delay: float = 0) -> list[str]:
-        return [part async for part in self.weigher.parts(count=count, delay=delay)]
+        weigher = self.hasty if delay else self.weigher
+        return [part async for part in weigher.parts(count=count, delay=delay)]
 
 
 async def test_the_fallback_answers_when_the_first_is_too_late() -> None:

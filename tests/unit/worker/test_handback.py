@@ -154,9 +154,17 @@ async def test_a_function_that_is_not_quick_holds_up_nothing(monkeypatch: pytest
 async def test_one_that_is_cancelled_after_the_wait_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loopstate, "_LONGEST", 0.001)
     async with opened() as rig:
-        go = threading.Event()
-        with trio.move_on_after(0.01):
-            await rig.run(lambda: go.wait(LIMIT))
+        begun, go = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            go.wait(LIMIT)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run, work)
+            await trio.testing.wait_all_tasks_blocked()
+            assert begun.wait(LIMIT)
+            nursery.cancel_scope.cancel()
         assert (rig.threads.stuck, rig.ends) == (1, [])
         go.set()
         await rig.run(lambda: None)
