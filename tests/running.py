@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 SVCD = [sys.executable, "-P", "-m", "svcd"]
-PATIENCE = 30.0
-"""Seconds after which a wait for something is a failure; never an expectation."""
+PATIENCE = 60.0
+"""Seconds after which a wait for something is a failure; never an expectation. An app of forty services has begun by
+then on a machine with two cores that runs two more of them."""
 
 
 def write_app(folder: Path, service: str, toml: str = "", *, entry: str) -> Path:

@@ -182,7 +182,7 @@ def test_an_api_that_has_enough_answers_at_once(odd: RunningApp) -> None:
         request.send(b"4\n")
         request.end()
         assert isinstance(request.next(), h11.EndOfMessage)
-        assert time.monotonic() - start < PATIENCE
+        assert time.monotonic() - start < 30
 
 
 def test_a_client_that_goes_away_in_its_body_cancels_the_call(odd: RunningApp) -> None:
