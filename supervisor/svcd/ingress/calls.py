@@ -134,7 +134,7 @@ def is_streamed(exchange: Exchange, described: dict[str, Any]) -> bool:
 
 def check_accept(exchange: Exchange, title: str, offers: Sequence[str] | None) -> None:
     """Raise RefusedError (406) unless the client accepts one of the media types that an api (`title`) answers with."""
-    if offers and Accept(exchange.accept).best(offers) is None:
+    if offers and exchange.accept and Accept(exchange.accept).best(offers) is None:
         message = f"{title} does not answer with {exchange.accept}, but with {', '.join(offers)}"
         raise refuse(406, "not_acceptable", message, offers=list(offers))
 

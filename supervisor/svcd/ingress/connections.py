@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import sys
 from math import inf
+from time import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -160,8 +161,24 @@ class Connections:
         )
 
 
+class _Config(Config):
+    """Hypercorn's, whose headers of every response, its date among them, are made once a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {}
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        now = int(time())
+        second, lines = self._made.get(protocol, (0, []))
+        if second != now:
+            lines = super().response_headers(protocol)
+            self._made[protocol] = now, lines
+        return lines
+
+
 def _config(limits: HttpLimits) -> Config:
-    config = Config()
+    config = _Config()
     config.loglevel = "ERROR"
     config.include_server_header = False
     config.keep_alive_max_requests = sys.maxsize

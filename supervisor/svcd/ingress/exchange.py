@@ -167,7 +167,10 @@ class Exchange:
         message = await self._receive()
         if message["type"] != "http.request":
             raise ClientGoneError
-        return message.get("body", b""), not message.get("more_body", False)
+        is_last = not message.get("more_body", False)
+        if is_last:
+            self.is_body_unread = False
+        return message.get("body", b""), is_last
 
     @property
     def query(self) -> dict[str, str]:

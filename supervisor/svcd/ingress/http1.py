@@ -1,4 +1,9 @@
-"""Hypercorn's HTTP/1.1, with answers to what is malformed, pauses that notice the end, and whole responses at once."""
+"""Hypercorn's HTTP/1.1, with answers to what is malformed, pauses that notice the end, and whole responses at once.
+
+Law: a plain request (`plain`) that is answered as a whole passes h11 by, which is idle all the time then. As soon as
+anything else is to be done with it (an answer in pieces, an error, more from the client before the answer is out) h11
+is given the request after all, and is where it would have been.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 import trio
-from hypercorn.events import RawData
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.worker_context import EventWrapper
 
+from svcd.ingress.plain import read_plain, write_plain
 from svcd.ingress.problems import Problem, long_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from hypercorn.events import Event
     from hypercorn.protocol import ProtocolWrapper
+    from hypercorn.protocol.events import Event as StreamEvent
 
     from svcd.ingress.exchange import Headers
+    from svcd.ingress.plain import Header, Plain
     from svcd.ingress.watch import Watch
 
 READ_AHEAD = 64 * 1024
@@ -91,27 +101,97 @@ class Http1(H11Protocol):
             wrapper.send,
         )
         self._say = say
+        self._unseen: bytes | None = None
+        """The request under way, as long as h11 has not been given it."""
+
+    async def handle(self, event: Event) -> None:
+        """Take what came."""
+        if isinstance(event, RawData):
+            if self._is_idle() and (request := read_plain(event.data)) is not None:
+                self._unseen = event.data
+                await self._begin(request)
+                return
+            self._show()
+        await super().handle(event)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a part of a response."""
+        self._show()
+        await super().stream_send(event)
+
+    def _is_idle(self) -> bool:
+        connection = self.connection
+        return (
+            self.stream is None
+            and connection.our_state is connection.their_state is h11.IDLE
+            and not connection.trailing_data[0]
+        )
+
+    async def _begin(self, request: Plain) -> None:
+        """Do with a plain request what hypercorn does with h11's events of it."""
+        await self.send(Updated(idle=False))
+        stream = self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        head = Request(STREAM_ID, request.headers, "1.1", "POST", request.target, self.connection_state)
+        await stream.handle(head)
+        self.keep_alive_requests += 1
+        await self.context.mark_request()
+        await stream.app_put({"type": "http.request", "body": request.body, "more_body": False})
+
+    def _show(self) -> None:
+        """Give h11 the request that is under way, if it does not know it."""
+        if self._unseen is not None:
+            data, self._unseen = self._unseen, None
+            self.connection.receive_data(data)
+            for _ in range(3):  # the head, the body, its end: what has come of them is under way already
+                self.connection.next_event()
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> bool:
         """Send a whole response and make ready for the next request; False where it has to go piece by piece.
 
         What hypercorn does for its parts one after the other, a third of what a small request costs here.
         """
-        stream, connection = self.stream, self.connection
-        if (
-            not (isinstance(stream, HTTPStream) and isinstance(connection, h11.Connection))
-            or stream.closed
-            or stream.state is not ASGIHTTPState.REQUEST
-            or connection.our_state is not h11.SEND_RESPONSE
-        ):
+        stream = self.stream
+        if not isinstance(stream, HTTPStream) or stream.closed or stream.state is not ASGIHTTPState.REQUEST:
             return False
         lines = [*headers, *self.config.response_headers("h11")]
-        response = h11.Response(status_code=status, headers=lines)
-        data = connection.send(response) + connection.send(h11.Data(data=body)) + connection.send(h11.EndOfMessage())
+        unseen = self._unseen
+        data = None if unseen is None else write_plain(status, lines, body)
+        if data is None:
+            self._show()
+            unseen, data = None, self._tell(status, lines, body)
+            if data is None:
+                return False
         stream.state = ASGIHTTPState.CLOSED
         await self.send(RawData(data))
-        await self._maybe_recycle()
+        if unseen is None:
+            await self._maybe_recycle()
+        elif self._unseen is unseen:
+            self._unseen = None
+            await self._close_stream()
+            await self.send(Closed() if self.context.terminated.is_set() else Updated(idle=True))
+        else:  # While that was sent the client has sent more, which waits in h11 for the end of this response.
+            self._tell(status, lines, body)
+            await self._maybe_recycle()
         return True
+
+    def _tell(self, status: int, lines: list[Header], body: bytes) -> bytes | None:
+        """Give h11 a whole response, and return what is to be sent; None where it has no place for it."""
+        connection = self.connection
+        if not isinstance(connection, h11.Connection) or connection.our_state is not h11.SEND_RESPONSE:
+            return None
+        response = h11.Response(status_code=status, headers=lines)
+        events = (response, h11.Data(data=body), h11.EndOfMessage())
+        return b"".join(connection.send(event) for event in events)
 
     async def _send_error_response(self, status_code: int) -> None:
         """Say what h11 has found; hypercorn's own answer has no body."""

@@ -69,7 +69,6 @@ class IncomingBody:
             if piece:
                 await self._hand_over(piece)
             if is_last:
-                self._exchange.is_body_unread = False
                 return
 
     async def _hand_over(self, piece: bytes) -> None:
