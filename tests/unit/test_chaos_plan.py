@@ -51,7 +51,8 @@ class ToldLate:
 
     def __init__(self) -> None:
         self.heard = trio.Event()
-        self.states = iter(("ready", "ready", "ready"))
+        self.states = iter(("ready", "ready", "unready"))
+        """What it says of its one replica, one after the other."""
 
     async def call(self, _api: str, _args: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"service": "Work", "replica": 0, "state": next(self.states)}]
@@ -82,3 +83,4 @@ async def test_times_are_those_of_the_daemon_in_whatever_order_its_news_arrives(
         nursery.cancel_scope.cancel()
     (struck,) = chaos.strikes
     assert (struck.at, struck.noticed, struck.back) == (2.0 - began, 0.25, 2.0)
+    assert chaos.figures()["lacking"] == [], "it was ready again, whatever it is a moment later"

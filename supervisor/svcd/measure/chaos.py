@@ -147,13 +147,25 @@ class Chaos:
                     number += 1
                 await trio.sleep(max(0.0, end - self._clock()))
                 nursery.cancel_scope.cancel()  # what lasts, ends
+        if not await self._settle():
+            self._lacking = await self._lack()
+
+    async def _settle(self) -> bool:
+        """Wait until all are ready again at one time; return whether they were before the time was up.
+
+        Whoever is late to answer on a busy machine is not ready for a moment now and then; that once is enough.
+        """
         with self.settling, trio.move_on_after(self._plan.settle):
             while True:
                 news = self._news
-                if not self._is_missed() and all(state == "ready" for state in (await self._ask()).values()):
-                    break
+                if not self._is_missed() and not await self._lack():
+                    return True
                 await news.wait()
-        self._lacking = [name for name, state in (await self._ask()).items() if state != "ready"]
+        return False
+
+    async def _lack(self) -> list[str]:
+        """Return who is not ready just now."""
+        return [name for name, state in (await self._ask()).items() if state != "ready"]
 
     def _is_missed(self) -> bool:
         """Whether somebody who was struck is yet to come back, as far as has been heard: who is killed always is."""
