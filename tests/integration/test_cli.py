@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 SERVICE = """
     import os
-    import time
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     import svcd
+    import trio
 
     @svcd.service
     class Words:
@@ -57,9 +56,8 @@ SERVICE = """
             raise ValueError("as asked")
 
         @svcd.api
-        def doze(self) -> int:
-            time.sleep(1)
-            return 1
+        async def doze(self) -> None:
+            await trio.sleep(60)
 
         @svcd.api
         def crash(self) -> int:
@@ -142,7 +140,7 @@ def test_call_reads_the_body_from_a_file_or_from_stdin(app: RunningApp) -> None:
         (("Words.fail",), 1, "svcd: ValueError: as asked\nTraceback (most recent call last):\n"),
         (("Words.slit", "{}"), 4, "svcd: Words has no api slit; it has split, reverse"),
         (("Word.split", "{}"), 4, "svcd: no service Word; this app has Counter, Words"),
-        (("Words.doze", "--timeout", "0.2"), 5, "svcd: Words.doze: no answer within 0.2 s; --timeout gives it more\n"),
+        (("Words.doze", "--timeout", "1"), 5, "svcd: Words.doze: no answer within 1 s; --timeout gives it more\n"),
     ],
 )
 def test_call_says_what_went_wrong(app: RunningApp, arguments: tuple[str, ...], code: int, said: str) -> None:
