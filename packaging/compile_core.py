@@ -28,7 +28,18 @@ IPC, SUPERVISOR = ROOT / "ipc", ROOT / "supervisor"
 MODULES = {
     "svcd_ipc": (
         *("frames", "window", "timing", "messages", "codec", "inputs", "lending", "writer", "connection"),
-        *("giveway", "loopstate", "kernelwait", "outbox", "pending", "caller", "callee", "receiving", "reader"),
+        *(
+            "giveway",
+            "loopstate",
+            "kernelwait",
+            "outbox",
+            "pending",
+            "caller",
+            "callee",
+            "receiving",
+            "reader",
+            "deputy",
+        ),
         *("scopes", "buffers"),
     ),
     "svcd.worker": (

@@ -13,7 +13,7 @@ from svcd_ipc.staging import may_be_large
 from svcd_ipc.writing import room
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from svcd_ipc.callee import Callee, Serving
     from svcd_ipc.calls import Handler, IncomingCall
@@ -40,6 +40,11 @@ class Answering:
         elif self._callee.begin(serving):
             self._callee.waiting_apis.discard(serving.call.api)
         else:
+            await self.finish(serving, hand)
+
+    async def take_on(self, serving: Serving, running: Coroutine[Any, Any, Any], hand: Hand) -> None:
+        """Be the job of a hand that goes on with a call which another thread has run."""
+        if not self._callee.go_on(serving, running):
             await self.finish(serving, hand)
 
     async def finish(self, serving: Serving, hand: Hand) -> None:

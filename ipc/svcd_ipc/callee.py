@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from svcd_ipc.alarm import Alarm
     from svcd_ipc.bell import Bell
-    from svcd_ipc.calls import Direct
+    from svcd_ipc.calls import Blocking, Direct
     from svcd_ipc.connection import Connection
     from svcd_ipc.crew import Hand
     from svcd_ipc.direct import Continuing
@@ -199,6 +199,42 @@ class Callee:
             return False
         return True
 
+    def begin_blocking(self, serving: Serving) -> Blocking | None:
+        """Return what a thread has to run for a call; None where there is nothing, or it has been answered."""
+        direct = self._direct
+        assert direct is not None  # noqa: S101 - nobody stands in where there are no such calls
+        context = serving.context = self._context.copy()
+        try:
+            blocking = context.run(_blocking, direct, serving.call)
+        except BaseException as error:  # noqa: BLE001 - as in `begin`
+            serving.has_begun = True
+            self.fail(serving, direct.fail(serving.call, error))
+            return None
+        serving.has_begun = blocking is not None
+        return blocking
+
+    def end_blocking(self, serving: Serving, blocking: Blocking) -> Coroutine[Any, Any, Any] | None:
+        """Answer a call that has run; return what has to be awaited for the answer, if anything."""
+        try:
+            value = blocking.end()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.fail(serving, error)
+            return None
+        continuing = self.continuing
+        if continuing is not None and continuing.staging is not None and may_be_large(value):
+            return continuing.staged(serving, value)
+        self.succeed(serving, value)
+        return None
+
+    def go_on_blocking(self, serving: Serving, blocking: Blocking) -> bool:
+        """Wait in the loop for a call that a thread runs; True when it is answered already."""
+        assert self.continuing is not None  # noqa: S101 - as above
+        return self.go_on(serving, self.continuing.rest(serving, blocking))
+
+    def go_on(self, serving: Serving, running: Coroutine[Any, Any, Any]) -> bool:
+        """Run what is left of a call until it has to wait; True when it is answered."""
+        return serving.context.run(self._step, serving, running)
+
     def never_begin(self, serving: Serving, ending: CallError) -> None:
         """Answer a call that was cancelled while it waited for its hand."""
         self._release_unbegun(serving)
@@ -326,6 +362,11 @@ class Callee:
 
     def _bad_result(self, serving: Serving, error: EncodeError) -> BadResult:
         return BadResult(f"{self._name}.{serving.call.api} returned what cannot travel: {error}")
+
+
+def _blocking(direct: Direct, call: IncomingCall) -> Blocking | None:
+    current.set(call)
+    return direct.block(call)
 
 
 def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

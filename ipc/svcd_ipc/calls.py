@@ -43,11 +43,43 @@ Handler = Callable[[IncomingCall], Awaitable[Any]]
 """Answers a call: returns the value, or an async iterator whose items are then streamed."""
 
 
+class Blocking(Protocol):
+    """A call on its way through a thread."""
+
+    def run(self) -> None:
+        """Run it in the thread, in a context of its own, and keep what comes of it."""
+
+    def hand_over(self) -> None:
+        """Tell the loop, from the thread, that it has run."""
+
+    def end(self) -> Any:
+        """Return what is answered, or raise it, once it has run. For the loop, or who does the loop's work."""
+
+    def rest(self) -> Coroutine[Any, Any, Any]:
+        """Await this in the loop, as `end`, for what is handed over."""
+
+
+class Threads(Protocol):
+    """Those that run calls which block."""
+
+    def is_worth_it(self) -> bool:
+        """Whether the last calls were so short that a thread might have waited for them, and one is free."""
+
+    def lend(self, work: Callable[[], None]) -> None:
+        """Have a free thread do this."""
+
+
 class Direct(Protocol):
     """Answers calls that are one coroutine, the result of which is the answer: nothing has to be awaited around it.
 
-    Asked before the handler, and in the handler's place. All three run in the context of the call.
+    Asked before the handler, and in the handler's place. Its methods run in the context of the call.
     """
+
+    threads: Threads | None
+    """Who runs calls that block; None where there are none."""
+
+    def block(self, call: IncomingCall) -> Blocking | None:
+        """Return a call that blocks, None for one of another sort. What it raises goes through `fail`."""
 
     def begin(self, call: IncomingCall) -> Coroutine[Any, Any, Any] | None:
         """Return what runs a call, None for one that is the handler's. What it raises goes through `fail`."""

@@ -24,6 +24,7 @@ from svcd_ipc.calling import Calling
 from svcd_ipc.calls import Handler, IncomingCall, call_context, current_call
 from svcd_ipc.connection import Connection
 from svcd_ipc.crew import Crew
+from svcd_ipc.deputy import Deputy
 from svcd_ipc.direct import Continuing
 from svcd_ipc.errors import LocalProtocolError, RemoteProtocolError
 from svcd_ipc.handover import Handover
@@ -171,6 +172,8 @@ class Channel:
         self._callee.continuing = self._continuing = None if direct is None else Continuing(direct)
         self._reader.read = self._reading.read
         self._reader.serve = self._answering.serve
+        self._reader.take_on = self._answering.take_on
+        self._threads = None if direct is None else direct.threads
 
     def __repr__(self) -> str:
         state = "closed" if self.closed.is_set() else "open" if self.peer else "new"
@@ -277,6 +280,8 @@ class Channel:
                     nursery.start_soon(self._reading.mind)
                     nursery.start_soon(self._handover.give_back)
                     self._reader.start(Crew(nursery))
+                    if self._threads is not None and self._reader.receiver.loop.epoll >= 0:
+                        self._reader.deputy = Deputy(self._reader, self._callee, self._threads)
                     is_started = True
                     task_status.started(self)
         finally:

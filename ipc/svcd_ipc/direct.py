@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
     from svcd_ipc.callee import Serving
-    from svcd_ipc.calls import Direct
+    from svcd_ipc.calls import Blocking, Direct
     from svcd_ipc.staging import Staging
 
 
@@ -36,6 +36,10 @@ class Continuing:
             finally:
                 del instead  # Its traceback refers to this frame: see `Caller.call`.
         return await self.staged(serving, self._direct.succeed(serving.call, value))
+
+    async def rest(self, serving: Serving, blocking: Blocking) -> Any:
+        """Run a call to its value that a thread runs already."""
+        return await self.staged(serving, await blocking.rest())
 
     async def staged(self, serving: Serving, value: Any) -> Any:
         """Return a value as it is to be answered, with what is large in it ready to be lent."""

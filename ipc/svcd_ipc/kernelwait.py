@@ -85,6 +85,10 @@ class KernelWait:
 
     def sleep(self) -> Heard:
         """Wait for the peer. All that had come must have been received."""
+        return self.sleep_now()
+
+    def sleep_now(self) -> Heard:
+        """Be the wait itself, where others do something around it."""
         self.has_others = False
         seconds = self._state.idle_for()
         if not seconds:

@@ -60,12 +60,16 @@ class LoopState:
         """The loop's next deadline when this pass began. It may have passed before the loop looked whom it ends; then
         it is no deadline any more, and who waited for it may come after the task that runs."""
         self._look = select.poll()
+        self._runner: Any = None
+        self._context: Any = None
+        """Where each thread finds the run of trio that it is at work for."""
 
     def start(self, runner: Any) -> None:
         """Take what is needed of the loop. Raises AttributeError where it is not there."""
         if runner.is_guest or not isinstance(runner.clock, _trio().SystemClock):
             return
         self._next_deadline, self._now = runner.deadlines.next_deadline, runner.clock.current_time
+        self._runner, self._context = runner, _trio().GLOBAL_RUN_CONTEXT
         self._runq = runner.runq
         self._waiting_for_idle = runner.waiting_for_idle
         self.epoll = runner.io_manager._epoll.fileno()  # noqa: SLF001 - see above
@@ -88,6 +92,23 @@ class LoopState:
         if left <= 0 or trio.current_effective_deadline() == -inf:
             return 0.0
         return min(left, _LONGEST)
+
+    def next_deadline(self) -> float:
+        """Return when the loop wakes by itself, in its clock's seconds."""
+        return self._next_deadline()
+
+    def has_work_before(self, instant: float) -> bool:
+        """Tell whether a task is scheduled, or one wants to be woken before an instant."""
+        return bool(self._runq) or self._next_deadline() < instant
+
+    def enter(self, task: trio.lowlevel.Task) -> None:
+        """Let the thread that calls this do the loop's work as part of a task that the loop is at."""
+        self._context.runner, self._context.task = self._runner, task
+
+    def leave(self) -> None:
+        """End that; it may have ended already."""
+        with suppress(AttributeError):
+            del self._context.task, self._context.runner
 
     def is_idle(self) -> bool:
         """Tell whether a pass of the loop would find nothing to do."""

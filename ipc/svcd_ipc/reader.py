@@ -24,11 +24,12 @@ from svcd_ipc.receiving import Receiver
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from svcd_ipc.callee import Callee, Serving
     from svcd_ipc.connection import Connection
     from svcd_ipc.crew import Crew, Hand, Job
+    from svcd_ipc.deputy import Deputy, Turn
     from svcd_ipc.messages import Event
     from svcd_ipc.outbox import Outbox
     from svcd_ipc.pending import Pending
@@ -86,6 +87,12 @@ class Reader:
         self.read: Job
         """What a hand that reads does, and one that runs a call. Both are set by the channel."""
         self.serve: Callable[[Serving, Hand], Awaitable[None]]
+        self.take_on: Callable[[Serving, Coroutine[Any, Any, Any], Hand], Awaitable[None]]
+        """What a hand does that takes on a call which another thread has run."""
+        self.deputy: Deputy | None = None
+        """Who may read in the loop's place."""
+        self.turn: Turn | None = None
+        """While a thread does."""
         self.minder = Bell()
         """Rung when the place becomes vacant, so that it does not stay so for long."""
         self.is_minded = False
@@ -99,6 +106,8 @@ class Reader:
         """Set by the channel: there is nothing more to say."""
         self.is_vacant = False
         """Nobody reads."""
+        self._has_stood_in = False
+        """A thread has read in the loop's place since the loop's own has received anything."""
         self.is_crowded = False
         """Several messages came with the last read, so that whoever goes on now is not alone."""
 
@@ -124,31 +133,60 @@ class Reader:
         """Be the hand that reads until it has to wait; return for what: a call that it has begun, and has to finish."""
         outbox, connection = self._outbox, self._connection
         self._uncork()
+        self._has_stood_in = False
         while True:
-            waiting = self._take_all(True)
+            waiting = self._take_all(self.turn is None)
             if waiting is not None:
-                # It waits already, for whatever it waits, but the loop does not know that before this hand awaits what
-                # the call awaits. Until then it must not be woken. So answers that are corked go with the next hand: to
-                # send them may end the connection, or make room, and wake it.
-                self._has_received = False
-                self._give(self.read)
-                return waiting
+                return self._left_with(waiting)
             if outbox.corked:
                 self._uncork()
-            if self.has_ended:
-                return Next.LEAVE
-            if self._has_received and self._only_calls and not connection.awaits_answers:
-                self.step_back()
-                return Next.LEAVE
-            if self._must_hold_up():
-                return Next.ROOM
-            if self.way.is_loops_turn:
-                return Next.PASS
+            if (todo := self._first_of_all()) is not None:
+                return todo
             if not connection.has_more:
-                if not (self._has_received and self._is_done() and self.receiver.receive_next()):
+                if not (self._has_received and self._is_done()):
                     self._has_received = True
                     return Next.RECEIVE
-                self._has_received = True
+                if self._is_worth_a_turn():
+                    waiting = self._stood_in()
+                    if waiting is not None:
+                        return self._left_with(waiting)
+                elif not self.receiver.receive_next():
+                    return Next.RECEIVE
+                else:
+                    self._has_stood_in = False
+
+    def _left_with(self, waiting: Serving) -> Serving:
+        """Let the next hand read while the one that reads now finishes a call.
+
+        The call waits already, for whatever it waits, but the loop does not know that before this hand awaits what the
+        call awaits. Until then it must not be woken. So answers that are corked go with the next hand: to send them may
+        end the connection, or make room, and wake it.
+        """
+        self._has_received = False
+        self._give(self.read)
+        return waiting
+
+    def _first_of_all(self) -> Next | None:
+        """Return what has to be done before anything else is looked at."""
+        if self.has_ended:
+            return Next.LEAVE
+        if self._has_received and self._only_calls and not self._connection.awaits_answers:
+            self.step_back()
+            return Next.LEAVE
+        if self._must_hold_up():
+            return Next.ROOM
+        if self.way.is_loops_turn or (self.turn is not None and self.turn.is_loop_wanted()):
+            return Next.PASS
+        return None
+
+    def _is_worth_a_turn(self) -> bool:
+        deputy = self.deputy
+        return deputy is not None and not self._has_stood_in and self.turn is None and deputy.is_worth_it()
+
+    def _stood_in(self) -> Serving | None:
+        """Let a thread read until the loop is wanted; return a call that it runs still."""
+        self._has_stood_in = True
+        return None if self.deputy is None else self.deputy.stand_in()
 
     def _uncork(self) -> None:
         if self._outbox.corked:
@@ -247,8 +285,13 @@ class Reader:
             return None
         if starts_calls and event.api not in callee.waiting_apis:
             return None if self._begin(serving) else serving
-        self._give(partial(self.serve, serving))
+        if self.turn is None or has_more or not self.turn.serve(serving):
+            self._give(partial(self.serve, serving))
         return None
+
+    def give_on(self, serving: Serving, running: Coroutine[Any, Any, Any]) -> None:
+        """Let a hand go on with a call that another thread has run."""
+        self._give(partial(self.take_on, serving, running))
 
     def _begin(self, serving: Serving) -> bool:
         """Run a call in place until it has to wait, while nobody reads here; True when it is answered."""

@@ -49,6 +49,12 @@ class Receiver:
         self.loop = of_this_run()
         self._wait = KernelWait(self.fd, self.loop)
 
+    def swap(self, loop: LoopState, wait: KernelWait) -> tuple[LoopState, KernelWait]:
+        """Sleep in another way from now on; return the one before."""
+        before = self.loop, self._wait
+        self.loop, self._wait = loop, wait
+        return before
+
     def close(self) -> None:
         """Let go of what is held open besides the socket."""
         self._wait.close()

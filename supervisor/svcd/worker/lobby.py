@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
     from svcd.worker.serve import LiveService
+    from svcd_ipc.calls import Blocking, Threads
     from svcd_ipc.channel import IncomingCall
 
 ROOM = 2
@@ -41,6 +42,7 @@ class Lobby:
         self._is_others_turn = False
         live.on_freed = self._freed
         self.succeed, self.fail = live.succeed, live.fail
+        self.threads: Threads | None = live.threads
 
     def __repr__(self) -> str:
         return f"<Lobby of {self.live} [{len(self.waiting)} waiting]>"
@@ -73,6 +75,12 @@ class Lobby:
         if self.waiting and id(call) in self.waiting:
             return None
         return self.live.begin(call)
+
+    def block(self, call: IncomingCall) -> Blocking | None:
+        """Prepare an admitted call of a `def` api that has its slot, see `LiveService.block`."""
+        if self.waiting and id(call) in self.waiting:
+            return None
+        return self.live.block(call)
 
     def _freed(self) -> None:
         """Hand the slot that came free to whoever is first in here, or within the process, in turns."""

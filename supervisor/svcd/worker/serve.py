@@ -18,6 +18,7 @@ from svcd.app.mounts import mounts_of
 from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
 from svcd.worker import running
+from svcd.worker.blocking import BlockingCall
 from svcd.worker.running import FACES
 from svcd.worker.thread import CallCancelled
 from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
@@ -75,6 +76,8 @@ class LiveApi:
         self.method = method
         self.threads = threads
         self.is_plain = declaration.is_async and not (declaration.is_stream or declaration.batching)
+        self.is_blocking = not (declaration.is_async or declaration.is_stream or declaration.batching or schema.inputs)
+        """One value of a `def`, of arguments that are no streams."""
         self.batcher = self._new_batcher(declaration.batching) if declaration.batching else None
 
     def __repr__(self) -> str:
@@ -258,6 +261,13 @@ class LiveService:
             return None
         called = api.method(**api.schema.validate(call.args))
         return called if type(called) is CoroutineType else running.awaited(called)
+
+    def block(self, call: IncomingCall) -> BlockingCall | None:
+        """Return what runs an admitted call of a `def` api in a thread, None for any other. Raises InvalidArgument."""
+        api = self.apis.get(call.api)
+        if api is None or not api.is_blocking:
+            return None
+        return BlockingCall(self, api, partial(api.method, **api.schema.validate(call.args)))
 
     def succeed(self, call: IncomingCall, value: Any) -> Any:
         """Give back the slot of a plain call, and return its result. Raises BadResult."""

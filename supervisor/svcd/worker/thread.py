@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STREAK = 3
+"""Jobs in a row that ended at once, before a thread waits for the next one itself."""
+
 here = threading.local()
 """`job` and `portal` of the service thread that looks; `side` of the asyncio thread that does."""
 
@@ -105,7 +108,7 @@ class ServiceThreads:
     """A fixed number of threads that run functions in the order in which they were given."""
 
     def __init__(self, name: str, portal: Portal, count: int = 1) -> None:
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self.portal = portal
         self._threads = [
             # Daemon threads: a stuck api must not keep a process from exiting.
@@ -119,6 +122,8 @@ class ServiceThreads:
         self.stuck = 0
         """Running jobs that nobody waits for any more."""
         self._back = HandBack.of_this_loop()
+        self._streak = 0
+        """Jobs in a row that ended while the loop had nothing else to do."""
 
     def __repr__(self) -> str:
         running = self.pending - self.queued
@@ -164,18 +169,57 @@ class ServiceThreads:
         job = Job(function, on_end, trio.lowlevel.current_task())
         self.pending += 1
         if self._has_ended_at_once(job):
-            return self._result_of(job)  # type: ignore[no-any-return]  # the job's own result
+            return self.result_of(job)  # type: ignore[no-any-return]  # the job's own result
+        self._streak = 0
+        return await self._until_ended(job)  # type: ignore[no-any-return]  # as above
 
+    async def _until_ended(self, job: Job) -> Any:
         def abort(_: Any) -> trio.lowlevel.Abort:
             self._let_go(job)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        return await trio.lowlevel.wait_task_rescheduled(abort)  # type: ignore[no-any-return]  # as above
+        return await trio.lowlevel.wait_task_rescheduled(abort)
 
     def post(self, function: Callable[[], Any], *, on_end: Callable[[], None] | None = None) -> None:
         """Run a function on a thread without waiting for it; what it raises is printed."""
         self.pending += 1
         self._queue.put(Job(function, on_end, None))
+
+    # What a thread runs that waited for it in the loop's place, as `svcd_ipc.calls.Threads` has it
+
+    def is_worth_it(self) -> bool:
+        """Whether the last jobs ended at once, and all threads are free."""
+        return self._streak >= _STREAK and not self.pending
+
+    def lend(self, work: Callable[[], None]) -> None:
+        """Have a thread do something else than a job, which raises nothing."""
+        self._queue.put(work)
+
+    def job(self, function: Callable[[], Any], on_end: Callable[[], None]) -> Job:
+        """Return a job for `run_here`, in the context of the call that it is for."""
+        self.pending += 1
+        job = Job(function, on_end, None)
+        job.claim()
+        return job
+
+    def run_here(self, job: Job) -> None:
+        """Run a job on the service thread that calls this."""
+        index: int = here.index
+        here.job = self._running[index] = job
+        job.result = outcome.capture(job.context.run, job.function)
+        here.job = self._running[index] = None
+
+    def hand_over(self, job: Job) -> None:
+        """Tell the loop that a job has run for which `rest_of` waits."""
+        result, job.result = job.result, None
+        assert result is not None  # noqa: S101  (it has run)
+        with suppress(trio.RunFinishedError):
+            self.portal.token.run_sync_soon(self._ended, job, result)
+
+    async def rest_of(self, job: Job) -> Any:
+        """Wait for the result of a job that is handed over when it has run."""
+        job.task = trio.lowlevel.current_task()
+        return await self._until_ended(job)
 
     def _has_ended_at_once(self, job: Job) -> bool:
         """Give a job to a thread, and wait in the kernel for its end where that is no loss; False to wait for it."""
@@ -193,9 +237,13 @@ class ServiceThreads:
             else:
                 self._count_out(job)
             raise
-        return not job.unwatch()
+        if job.unwatch():
+            return False
+        self._streak += 1
+        return True
 
-    def _result_of(self, job: Job) -> Any:
+    def result_of(self, job: Job) -> Any:
+        """Return the result of a job that has run, or raise it."""
         self._count_out(job)
         result, job.result = job.result, None
         assert result is not None  # noqa: S101  (it has ended)
@@ -220,22 +268,20 @@ class ServiceThreads:
             scope.cancel()
 
     def _work(self, index: int) -> None:
-        here.portal = self.portal
+        here.portal, here.index = self.portal, index
         while (job := self._queue.get()) is not None:
+            if not isinstance(job, Job):
+                job()
+                del job
+                continue
             if job.is_late() or not job.claim():  # a late one is left for the loop to drop
                 continue
-            here.job = self._running[index] = job
-            job.result = result = outcome.capture(job.context.run, job.function)
-            here.job = self._running[index] = None
+            self.run_here(job)
             if self._back is not None and job.unwatch():
                 self._back.say()
             else:
-                job.result = None
-                try:
-                    self.portal.token.run_sync_soon(self._ended, job, result)
-                except trio.RunFinishedError:
-                    return
-            del job, result  # While the thread waits they would keep arguments alive: memory that the caller shares.
+                self.hand_over(job)
+            del job  # While the thread waits they would keep arguments alive: memory that the caller shares.
 
     def _ended(self, job: Job, result: outcome.Outcome[Any]) -> None:
         if job.abandoned:
