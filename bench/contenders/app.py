@@ -44,7 +44,10 @@ class Session:
         control = self.server.folder / "r" / "control.sock"
         if not control.exists():
             return False
-        self._where = self.ask("where", {"service": self.entry})
+        try:
+            self._where = self.ask("where", {"service": self.entry})
+        except ConnectionRefusedError:  # It is bound, and nobody listens yet.
+            return False
         return True
 
     def ask(self, api: str, args: dict[str, Any]) -> Any:
