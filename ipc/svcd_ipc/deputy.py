@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from svcd_ipc.calls import Blocking, Threads
     from svcd_ipc.reader import Reader
 
-_LONGEST: Final = 1.0
-"""Seconds that a thread sleeps at most; the loop ends its turn long before."""
+_LONGEST = 1.0
+"""Seconds that a thread sleeps at most; the loop ends its turn long before. Tests set this and the last, which so are
+not Final, as mypyc writes the value of those into the code."""
 
 _WORTH_IT: Final = 8
 """Calls answered in one turn that are worth the two wake-ups which it takes to begin and to end it."""
 
-_LONGEST_PAUSE: Final = 1024
+_LONGEST_PAUSE = 1024
 """Most waits without a turn after one that came to nothing."""
 
 

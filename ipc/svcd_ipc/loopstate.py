@@ -21,8 +21,9 @@ from trio.lowlevel import RunVar, add_instrument
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-_LONGEST: Final = 0.05
-"""Seconds after which the loop has a pass all the same, for whatever it may see that this does not."""
+_LONGEST = 0.05
+"""Seconds after which the loop has a pass all the same, for whatever it may see that this does not. Tests set it, and
+so it is not Final, whose value mypyc writes into the code."""
 
 
 class Holder(Protocol):

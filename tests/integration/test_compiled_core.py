@@ -38,6 +38,7 @@ COMPILED = {"svcd_ipc": "svcd_ipc/compiled", "svcd.worker": "svcd/worker/compile
 WORKER = (
     *(
         "choice",
+        "deputy",
         "fallback",
         "garbage",
         "http_edge",

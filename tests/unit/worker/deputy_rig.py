@@ -16,7 +16,7 @@ import trio.testing
 import svcd
 from svcd.worker.lobby import Lobby
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import CallCancelled, Portal, ServiceThreads
+from svcd.worker.thread import CallCancelled, Job, Portal, ServiceThreads
 from svcd_ipc.channel import Channel
 from svcd_ipc.connection import Connection
 from svcd_ipc.messages import Error, Hello, Refused, Result
@@ -44,11 +44,9 @@ class Blocks:
     def stood_in(self) -> bool:
         """Whether the thread that runs this waits for the connection itself."""
         frame = sys._getframe()
-        while frame.f_back is not None:
+        while frame.f_back is not None and frame.f_code.co_name != "_work":
             frame = frame.f_back
-            if frame.f_code.co_name == "_run_unlocked":
-                return True
-        return False
+        return not isinstance(frame.f_locals["job"], Job)
 
     @svcd.api
     def hold(self) -> str:
