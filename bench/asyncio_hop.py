@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.worker.aio import AsyncioSide
-from svcd.worker.thread import Portal
+from svcd.worker.portal import Portal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

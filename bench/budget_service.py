@@ -18,11 +18,12 @@ from svcd.app.declare import apis_of
 from svcd.app.schemas import schemas_of
 from svcd.values.boot import Address
 from svcd.worker.lobby import Lobby
+from svcd.worker.portal import Portal
 from svcd.worker.proxy import Edge, Proxy
 from svcd.worker.pulse import Pulse
 from svcd.worker.route import Route
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc.calls import IncomingCall, current
 from svcd_ipc.channel import Channel
 from svcd_ipc.messages import VERSION, Hello

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from svcd.tasks.states import TaskStatus
     from svcd.worker.gather import gather
     from svcd.worker.local import local
-    from svcd.worker.thread import CallCancelled
+    from svcd.worker.portal import CallCancelled
     from svcd_ipc.channel import current_call
     from svcd_ipc.errors import (
         BadResult,
@@ -49,7 +49,7 @@ _HOMES = {
     "TaskStatus": "svcd.tasks.states",
     "gather": "svcd.worker.gather",
     "local": "svcd.worker.local",
-    "CallCancelled": "svcd.worker.thread",
+    "CallCancelled": "svcd.worker.portal",
     "current_call": "svcd_ipc.channel",
     "empty": "svcd_ipc.memory",
     **dict.fromkeys(

@@ -18,9 +18,10 @@ from svcd.runtime.replica import LAST_WORDS, Replica
 from svcd.values.orders import Exited
 from svcd.values.pulse import Pulse
 from svcd.values.specs import Probe, ServiceSpec
+from svcd.worker.portal import Portal
 from svcd.worker.probes import READY, Hook
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

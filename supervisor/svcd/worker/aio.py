@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import outcome
 import trio
 
-from svcd.worker.thread import here
+from svcd.worker.portal import here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from svcd.worker.thread import Portal
+    from svcd.worker.portal import Portal
 
 STOPPING = 2.0
 """Seconds for tasks that the service left running to end once they are cancelled."""

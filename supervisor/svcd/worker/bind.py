@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from svcd.app.declare import Dependency
     from svcd.app.schemas import ApiSchema
     from svcd.worker.aio import AsyncioSide
+    from svcd.worker.portal import Portal
     from svcd.worker.proxy import Caller
-    from svcd.worker.thread import Portal
 
     Told = Mapping[str, Any]
     """A callee as the boot document tells of it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from svcd.worker.thread import Portal, here
+from svcd.worker.portal import Portal, here
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

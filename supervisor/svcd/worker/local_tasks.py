@@ -24,8 +24,8 @@ from svcd_ipc.errors import CallError, EncodeError, Overloaded, RemoteError, Unk
 if TYPE_CHECKING:
     from svcd.tasks.records import Claimed, TaskInfo
     from svcd.worker.local_caller import LocalCaller
+    from svcd.worker.portal import Portal
     from svcd.worker.serve import LiveApi
-    from svcd.worker.thread import Portal
 
 NO_LIMIT = 1e8
 """Seconds; as for tasks of a running app."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.worker.local_caller import LocalCaller
+from svcd.worker.portal import Portal
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

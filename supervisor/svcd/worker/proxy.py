@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from svcd.worker.aio import AsyncioSide
     from svcd.worker.local_tasks import LocalTasks
     from svcd.worker.outgoing import Inputs
-    from svcd.worker.thread import Portal
+    from svcd.worker.portal import Portal
 
 
 class Caller(Protocol):

@@ -19,8 +19,8 @@ from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
 from svcd.worker import running
 from svcd.worker.blocking import BlockingCall
+from svcd.worker.portal import CallCancelled
 from svcd.worker.running import FACES
-from svcd.worker.thread import CallCancelled
 from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownApi
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from svcd.worker.thread import Errand
+from svcd.worker.portal import Errand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from queue import SimpleQueue
 
-    from svcd.worker.thread import Portal
+    from svcd.worker.portal import Portal
 
 _END = object()
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from queue import SimpleQueue
 
-    from svcd.worker.thread import Portal, ServiceThreads
+    from svcd.worker.portal import Portal
+    from svcd.worker.thread import ServiceThreads
 
 _END = object()
 

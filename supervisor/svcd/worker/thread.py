@@ -1,9 +1,8 @@
-"""The service thread, where `__init__` and `def` apis run, and the way back from it onto the loop.
+"""The service threads, where `__init__` and `def` apis run.
 
 A hand-over costs one queue put and one wake-up, less than `trio.to_thread`: of the loop, or where that has nothing else
-to do, of the call itself, which waits for the thread in the kernel (`handback`). A running function cannot be
-interrupted: when its caller goes away it is *abandoned*, keeps its thread until it ends, and every blocking call that
-it makes from then on raises `CallCancelled`.
+to do, of the call itself, which waits for the thread in the kernel (`handback`); or none, where the thread waits for
+the call in the loop's place (`blocking`). A function that is abandoned (`portal`) keeps its thread until it ends.
 """
 
 from __future__ import annotations
@@ -14,41 +13,24 @@ import traceback
 from contextlib import suppress
 from math import inf
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import outcome
 import trio
 
 from svcd.worker.handback import HandBack
+from svcd.worker.portal import here
 from svcd_ipc.calls import current_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+
+    from svcd.worker.portal import Portal
 
 T = TypeVar("T")
 
 _STREAK = 3
 """Jobs in a row that ended at once, before a thread waits for the next one itself."""
-
-here = threading.local()
-"""`job` and `portal` of the service thread that looks; `side` of the asyncio thread that does."""
-
-
-class CallCancelled(BaseException):
-    """The call that this thread works for has been cancelled. Let it pass, as one lets `asyncio.CancelledError`."""
-
-
-class Abandonable(Protocol):
-    """Who waits for calls on the loop, and may stop to."""
-
-    abandoned: bool
-    scopes: set[trio.CancelScope]
-
-
-class Reply(Protocol):
-    """Where the outcome of a call on the loop is put."""
-
-    def put(self, result: outcome.Outcome[Any], /) -> None: ...
 
 
 class Job:
@@ -250,7 +232,7 @@ class ServiceThreads:
         try:
             return result.unwrap()
         finally:
-            del result  # as in Portal.run
+            del result  # as in `Portal.run`
 
     def _count_out(self, job: Job) -> None:
         self.pending -= 1
@@ -291,109 +273,3 @@ class ServiceThreads:
         elif isinstance(result, outcome.Error):
             traceback.print_exception(result.error)
         self._count_out(job)
-
-
-class Errand:
-    """Something that a thread does for the loop while it waits for a call of its own; put it among the replies."""
-
-    def __init__(self, function: Callable[[], Any], portal: Portal) -> None:
-        self._function = function
-        self._portal = portal
-        self._result: outcome.Outcome[Any] | None = None
-        self._done = trio.Event()
-
-    def run(self) -> None:
-        """Do it, in the thread."""
-        self._result = outcome.capture(self._function)
-        with suppress(trio.RunFinishedError):
-            self._portal.token.run_sync_soon(self._done.set)
-
-    async def result(self) -> Any:
-        """Wait on the loop until it is done, and return what came of it."""
-        await self._done.wait()
-        result, self._result = self._result, None
-        assert result is not None  # noqa: S101  (it is set before the event)
-        try:
-            return result.unwrap()
-        finally:
-            del result  # as in Portal.run
-
-
-class Portal:
-    """The way from any other thread onto the loop: runs an async function there while the thread waits."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.token = trio.lowlevel.current_trio_token()
-        self._loop_thread = threading.get_ident()
-        self.nursery = nursery
-
-    @staticmethod
-    def current() -> Portal | None:
-        """Return the portal of the service thread that asks, or None on any other thread."""
-        return getattr(here, "portal", None)
-
-    @property
-    def on_loop(self) -> bool:
-        """Whether the caller runs on the loop's own thread, where nothing may block."""
-        return threading.get_ident() == self._loop_thread
-
-    def run(self, function: Callable[..., Awaitable[T]], *args: Any, replies: SimpleQueue[Any] | None = None) -> T:
-        """Run `await function(*args)` on the loop and return its result here.
-
-        It sees this thread's context variables, and so inherits deadline and trace of the call that the thread works
-        for; when that call is cancelled, it is cancelled too and this raises CallCancelled. Errands that are put into
-        `replies` meanwhile are run by this thread.
-        """
-        job: Job | None = getattr(here, "job", None)
-        reply: SimpleQueue[Any] = SimpleQueue() if replies is None else replies
-        try:
-            self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
-        except trio.RunFinishedError:
-            raise CallCancelled("the service has stopped") from None
-        while isinstance(said := reply.get(), Errand):
-            said.run()
-        try:
-            return said.unwrap()  # type: ignore[no-any-return]  # the function's own result
-        finally:
-            del said  # An error keeps this frame, and is not to be kept by it: docs/internals.md, shared memory.
-
-    def post(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run `await function(*args)` on the loop without waiting for it; its errors go unheard."""
-        unheard: Reply = SimpleQueue()
-        with suppress(trio.RunFinishedError):
-            self.token.run_sync_soon(self._begin, contextvars.copy_context(), None, unheard, function, args)
-
-    def submit(self, job: Abandonable, reply: Reply, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run `await function(*args)` on the loop for someone who waits otherwise than a thread; see `run`."""
-        try:
-            self.token.run_sync_soon(self._begin, contextvars.copy_context(), job, reply, function, args)
-        except trio.RunFinishedError:
-            reply.put(outcome.Error(CallCancelled("the service has stopped")))
-
-    def _begin(self, context: contextvars.Context, job: Abandonable | None, reply: Reply, *rest: Any) -> None:
-        if job is not None and job.abandoned:
-            reply.put(outcome.Error(CallCancelled("the call was cancelled")))
-            return
-        try:
-            context.run(self.nursery.start_soon, self._run, job, reply, *rest)
-        except RuntimeError:  # the nursery is closed
-            reply.put(outcome.Error(CallCancelled("the service has stopped")))
-
-    async def _run(
-        self, job: Abandonable | None, reply: Reply, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
-    ) -> None:
-        with trio.CancelScope() as scope:
-            if job is not None:
-                job.scopes.add(scope)
-            try:
-                result: outcome.Outcome[Any] = outcome.Value(await function(*args))
-            except trio.Cancelled:
-                reply.put(outcome.Error(CallCancelled("the call was cancelled")))
-                raise
-            except BaseException as error:  # noqa: BLE001  (it belongs to the thread that waits)
-                result = outcome.Error(error)
-            finally:
-                if job is not None:
-                    job.scopes.discard(scope)
-            reply.put(result)
-            del result  # as in `run`

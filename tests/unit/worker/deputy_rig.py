@@ -15,8 +15,9 @@ import trio.testing
 
 import svcd
 from svcd.worker.lobby import Lobby
+from svcd.worker.portal import CallCancelled, Portal
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import CallCancelled, Job, Portal, ServiceThreads
+from svcd.worker.thread import Job, ServiceThreads
 from svcd_ipc.channel import Channel
 from svcd_ipc.connection import Connection
 from svcd_ipc.messages import Error, Hello, Refused, Result

@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from svcd.worker.handback import HandBack
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.portal import Portal
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc import loopstate
 
 if TYPE_CHECKING:

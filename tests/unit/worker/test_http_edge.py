@@ -12,8 +12,9 @@ import pytest
 
 import svcd
 from svcd.worker import edge
+from svcd.worker.portal import Portal
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc import codec
 from svcd_ipc.calls import IncomingCall
 from svcd_ipc.errors import BadResult, InvalidArgument, UnknownApi

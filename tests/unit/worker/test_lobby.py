@@ -11,8 +11,9 @@ import trio.testing
 import svcd
 from svcd.worker.lobby import ROOM, Lobby
 from svcd.worker.patience import PATIENCE
+from svcd.worker.portal import Portal
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc.calls import IncomingCall
 from svcd_ipc.errors import Busy
 from svcd_ipc.messages import Hello

@@ -9,8 +9,9 @@ import trio
 
 import svcd
 from svcd.worker.asgi import PIECE
+from svcd.worker.portal import Portal
 from svcd.worker.serve import LiveService
-from svcd.worker.thread import Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc.calls import IncomingCall
 from svcd_ipc.errors import UnknownApi
 from svcd_ipc.messages import Hello

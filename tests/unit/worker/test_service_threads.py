@@ -12,8 +12,9 @@ import pytest
 import trio
 import trio.testing
 
+from svcd.worker.portal import CallCancelled, Portal
 from svcd.worker.stream import SyncStream, ThreadStream
-from svcd.worker.thread import CallCancelled, Portal, ServiceThreads
+from svcd.worker.thread import ServiceThreads
 from svcd_ipc.calls import IncomingCall, call_context, current_call
 from svcd_ipc.messages import Hello
 
