@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -285,13 +286,21 @@ async def test_whatever_comes_between_every_call_has_its_own_answer(seed: int, m
     ]
     async with opened(count=2) as rig:
 
-        def script(number: int, peer: Peer) -> None:
-            dice = random.Random(f"{seed} {number}")  # noqa: S311 - it keeps no secret
-            for _ in range(300):
+        def script(visit: str, peer: Peer) -> None:
+            dice = random.Random(f"{seed} {visit}")  # noqa: S311 - it keeps no secret
+            for _ in range(60):
                 assert dice.choice(calls)(peer, dice)
+            for _ in range(dice.randrange(3)):  # It goes away while they run.
+                peer.ask("sleep", lasting=dice.random() / 300)
+
+        async def talk(number: int) -> None:
+            for visit in range(5):
+                await rig.connected(partial(script, f"{number} {visit}"))
 
         async with trio.open_nursery() as nursery:
             for number in range(3):
-                nursery.start_soon(rig.connected, lambda peer, number=number: script(number, peer))
+                nursery.start_soon(talk, number)
+        for channel in rig.channels:
+            await channel.closed.wait()
         await rig.until_nothing_runs()
         assert rig.threads.stuck == 0
