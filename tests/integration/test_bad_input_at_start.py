@@ -202,7 +202,7 @@ INITS = {
     "crashes": ("import ctypes; ctypes.string_at(0)", ("killed by SIGSEGV", "Segmentation fault", "in __init__")),
     "never returns": (
         "import time; time.sleep(1000)",
-        ("not ready within its start limit of 1 s", "(most recent call first)", "in __init__"),
+        ("not ready within its start limit of 2 s", "(most recent call first)", "in __init__"),
     ),
 }
 ONE_SERVICE = """
@@ -236,7 +236,8 @@ ONE_SERVICE = """
         def count(self) -> int:
             return 1
 """
-SHORT_START = "[services.Words]\nstart_timeout = 1\n"
+SHORT_START = "[services.Words]\nstart_timeout = 2\n"
+"""Long enough for svcd's own imports on a machine with much to do, which it includes."""
 
 
 @pytest.mark.parametrize("name", INITS)

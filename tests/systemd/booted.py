@@ -21,7 +21,7 @@ REPOSITORY = SANDBOX.parent.parent.parent
 COVERED = ("/tmp", "/run", "/var", "/dev")
 TARGETS = ("sandbox", "sysinit", "basic", "shutdown", "multi-user", "network-online")
 """What units refer to, as targets that hold nothing."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 REMOVE_GROUP = """
 mount --make-rprivate /
 umount --lazy --recursive /sys/fs/cgroup

@@ -87,7 +87,7 @@ def test_it_is_made_asked_killed_and_back_with_what_it_knew(app: RunningApp) -> 
     assert app.row("InitDb")["state"] == "done"
     ask(app, "insert into notes values ('kept')")
     assert ask(app, "select note from notes") == "kept"
-    assert "database system is ready to accept connections" in app.log("Db.0")
+    wait_until(lambda: "database system is ready to accept connections" in app.log("Db.0"), "its word in the log")
     before = app.row("Db")
     os.kill(before["pid"], signal.SIGKILL)
     wait_until(lambda: app.row("Db")["restarts"] == 1, "the server to be started again")
