@@ -161,13 +161,20 @@ class Callee:
 
     def _begin_directly(self, serving: Serving) -> bool:
         """Begin a call without a coroutine of the channel around it, where it is one that can do without."""
-        direct, continuing, call = self._direct, self.continuing, serving.call
-        assert direct is not None and continuing is not None  # noqa: PT018, S101 - begin has looked
+        direct, call = self._direct, serving.call
+        assert direct is not None  # noqa: S101 - begin has looked
         current.set(call)
         try:
             running = direct.begin(call)
-            if running is None:
-                return self._step(serving, self.run(serving))
+        except BaseException as error:  # noqa: BLE001 - sorted out there; a StopIteration from here is no value
+            self.fail(serving, direct.fail(call, error))
+            return True
+        return self._step(serving, self.run(serving)) if running is None else self._step_directly(serving, running)
+
+    def _step_directly(self, serving: Serving, running: Coroutine[Any, Any, Any]) -> bool:
+        direct, continuing, call = self._direct, self.continuing, serving.call
+        assert direct is not None and continuing is not None  # noqa: PT018, S101 - as above
+        try:
             trap = running.send(None)
         except StopIteration as stop:
             value = stop.value

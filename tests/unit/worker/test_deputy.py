@@ -71,6 +71,23 @@ async def test_every_sort_of_call_is_answered_as_ever(api: str, args: dict[str, 
         await rig.until_nothing_runs()
 
 
+async def test_a_stop_iteration_is_no_value() -> None:
+    """One that is raised before there is anything to await: by what stands for an `async def`, and by a `def`."""
+
+    def stop(x: int) -> Any:
+        raise StopIteration(x)
+
+    async with opened() as rig:
+        rig.live.apis["quick"].method = rig.live.apis["double"].method = stop
+
+        def script(peer: Peer) -> set[str]:
+            answers = {peer.call("quick", x=1), peer.call("double", x=1)}
+            peer.warm_up()
+            return answers | {peer.call("double", x=1), peer.call("quick", x=1)}
+
+        assert await rig.connected(script) == {"remote"}
+
+
 async def test_a_large_result_is_the_loops_to_send() -> None:
     async with opened() as rig:
 
