@@ -28,6 +28,7 @@ from svcd.host.notify import notify
 from svcd.host.program import part_environment
 from svcd.host.pulses import state_of
 from svcd.host.remains import GROUPS_LIMIT
+from svcd.host.scheduling import read_threads
 from svcd.host.sockets import open_to_users
 from svcd.host.usage import UsageMeter
 from svcd.runtime.adoption import retire
@@ -227,7 +228,9 @@ class Session:
     def _watch(self, nursery: trio.Nursery, app: App, facts: Facts, ledger: Ledger) -> None:
         """Look after the replicas, and after what they take where the kernel does not."""
         services = app.spec.services.values()
-        nursery.start_soon(LivenessWatch(app.replicas, app.whereabouts.pulse, state_of).run)
+        watch = LivenessWatch(app.replicas, app.whereabouts.pulse, state_of, read_threads)
+        nursery.start_soon(watch.run)
+        self._condition.starved = lambda: watch.starved
         if any(service.resources.gpu for service in services):
             read_gpus = partial(read_inventory, self._means.program.nvml, env=part_environment())
             nursery.start_soon(keep_read, ledger, read_gpus, self._voice.say)

@@ -13,13 +13,15 @@ import trio.testing
 
 from svcd.policy.lifecycle import Happening, State
 from svcd.policy.restart import BUDGET
+from svcd.policy.waiting import MOST
 from svcd.runtime.liveness import LivenessWatch
 from svcd.runtime.replica import LAST_WORDS, Replica
 from svcd.values.orders import Exited
 from svcd.values.pulse import Pulse
+from svcd.values.scheduling import ThreadTimes
 from svcd.values.specs import Probe, ServiceSpec
 from svcd.worker.portal import Portal
-from svcd.worker.probes import READY, Hook
+from svcd.worker.probes import MOST_UNHEARD, READY, Hook
 from svcd.worker.serve import LiveService
 from svcd.worker.thread import ServiceThreads
 
@@ -45,8 +47,14 @@ class World:
         self.replica.begin()
         nursery.start_soon(self.replica.run)
         watch = LivenessWatch(
-            lambda: [self.replica], lambda _: self.pulse, lambda _: self.letter, clock=trio.current_time
+            lambda: [self.replica],
+            lambda _: self.pulse,
+            lambda _: self.letter,
+            self.threads_of,
+            clock=trio.current_time,
         )
+        self.watch = watch
+        self.threads: dict[int, ThreadTimes] = {}
         nursery.start_soon(watch.run)
         self.began = 0.0
 
@@ -62,6 +70,9 @@ class World:
     def now(self, **numbers: float) -> None:
         """Set the pulse; instants are given as seconds from now."""
         self.pulse = replace_pulse(**numbers)
+
+    def threads_of(self, pid: int, *, all_of_them: bool, with_state: bool) -> dict[int, ThreadTimes]:
+        return {thread: times for thread, times in self.threads.items() if all_of_them or thread == pid}
 
     def note(self, what: str) -> None:
         self.story.append((round(trio.current_time() - self.began, 3), what))
@@ -212,6 +223,59 @@ async def test_one_without_a_pulse_is_not_judged(autojump_clock: MockClock, nurs
     assert world.story == []
 
 
+async def test_one_that_waits_for_a_processor_is_left_alone_and_named(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = await a_world(nursery)
+    world.now(turned=0)
+    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    await trio.sleep(40)
+    assert world.story == []
+    assert 30 < world.watch.starved[world.replica.name] <= 40
+    world.threads = {world.replica.pid or 0: ThreadTimes(1.1, 40.0, 8)}
+    world.now()
+    await trio.sleep(31)
+    assert world.watch.starved == {}
+
+
+async def test_one_that_waited_and_then_sleeps_is_replaced_and_its_wait_told(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = await a_world(nursery)
+    world.now(turned=0)
+    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    await trio.sleep(12)
+    world.threads = {world.replica.pid or 0: ThreadTimes(1.1, 12.0, 8)}
+    await trio.sleep(PROBE.timeout + PROBE.threshold * PROBE.period + LAST_WORDS + 0.1)
+    assert world.replica.last_exit == (
+        "no sign of life for over 2 s, besides over 10 s of waiting for a processor: its event loop does not turn,"
+        " or the GIL is held"
+    )
+
+
+async def test_an_endless_loop_that_is_given_little_is_replaced_in_the_end(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = await a_world(nursery)
+    world.now(turned=0)
+    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    await trio.sleep(MOST + PROBE.timeout + PROBE.threshold * PROBE.period + LAST_WORDS + 1)
+    assert [what for _, what in world.story].count("kill") == 1
+
+
+async def test_time_in_which_the_watch_itself_stood_still_does_not_count(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As while a virtual machine is paused: its clocks go on, and its processes do not."""
+    world = await a_world(nursery, replace(PROBE, threshold=1))
+    world.now(turned=0)
+    autojump_clock.jump(3600)
+    await trio.sleep(PROBE.timeout)
+    assert world.story == []
+    await trio.sleep(PROBE.timeout + PROBE.period + LAST_WORDS)
+    assert [what for _, what in world.story] == ["unready", "ask where", "kill", "backoff"]
+
+
 async def test_liveness_period(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     world = await a_world(nursery, Probe(period=30, timeout=2, threshold=2))
     world.now(turned=0)
@@ -253,8 +317,15 @@ class Asked:
         live = LiveService("Model", ServiceThreads("Model", Portal(nursery)), max_concurrency=1)
         self.service = live.instance = Service()
         self.began = trio.current_time()
+        self.waits = 0.0
         self.told: list[tuple[float, str]] = []
-        nursery.start_soon(Hook(live, READY, probe).run, self.tell)
+        self.waited = 0.0
+        nursery.start_soon(Hook(live, READY, probe, waited=self.wait).run, self.tell)
+
+    def wait(self) -> float:
+        """As if it had waited so long again since it was asked."""
+        self.waits += self.waited
+        return self.waits
 
     async def tell(self, service: str, hook: str, trouble: str) -> None:
         assert (service, hook) == ("Model", READY)
@@ -287,6 +358,18 @@ async def test_readiness_threshold(autojump_clock: MockClock, nursery: trio.Nurs
     assert asked.told == []
     await trio.sleep(1)
     assert asked.told == [(4, "__is_ready__ raised ValueError: no cache")]
+
+
+async def test_a_hook_that_had_no_processor_to_answer_with_has_not_failed(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """But for one that goes on like that: then it may hang for another reason."""
+    asked = Asked(nursery, Probe(period=1, timeout=5, threshold=2))
+    asked.service.takes, asked.waited = inf, 4.0
+    await trio.sleep(MOST_UNHEARD * 6)
+    assert asked.told == []
+    await trio.sleep(3 * 6)
+    assert [trouble for _, trouble in asked.told] == ["__is_ready__ did not return within 5 s"]
 
 
 async def test_a_hook_that_forgets_to_return_is_told_so(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

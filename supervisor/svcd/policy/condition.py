@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from svcd.values.units import about
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from svcd.values.condition import Condition, Disk
 
 STEP = 1.0
@@ -49,6 +51,18 @@ def troubles(now: Condition) -> dict[str, str]:
             " TasksMax= of the unit, or pids.max of the control group, sets the limit"
         )
     return found
+
+
+def starvation(waits: Mapping[str, float]) -> dict[str, str]:
+    """Say which replicas wait for a processor, by the seconds that each waited at a time; as `troubles` does."""
+    if not waits:
+        return {}
+    worst = max(waits, key=lambda name: waits[name])
+    others = f" and {len(waits) - 1} more" if len(waits) > 1 else ""
+    return {
+        "processors": f"{worst}{others} waited for a processor, {waits[worst]:.1f} s at a time: other programs take"
+        " them, or a CPU limit does; replicas are slow then, and are not replaced for it"
+    }
 
 
 def _disk(folder: str, disk: Disk) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from svcd.host.logs import stamp
-from svcd.policy.condition import happened, troubles
+from svcd.policy.condition import happened, starvation, troubles
 from svcd.values.orders import Spawned, SpawnFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from svcd.runtime.journal import Journal
     from svcd.values.condition import Condition
@@ -37,6 +37,8 @@ class ConditionWatch:
         self._wrong: dict[str, tuple[float, str]] = {}
         self._start = ""
         """Why the last process could not be started, where that was for want of something."""
+        self.starved: Callable[[], Mapping[str, float]] = dict
+        """Gives the replicas that wait for a processor, each with its longest wait in seconds."""
 
     def __repr__(self) -> str:
         """What is wrong."""
@@ -64,7 +66,7 @@ class ConditionWatch:
         for text in happened(self._last, now) if self._last is not None else ():
             self._say("noticed", text)
         self._last = now
-        found = troubles(now) | ({"start": self._start} if self._start else {})
+        found = troubles(now) | starvation(self.starved()) | ({"start": self._start} if self._start else {})
         for name in self._wrong.keys() - found.keys():
             _, text = self._wrong.pop(name)
             self._say("over", text)

@@ -11,6 +11,7 @@ import svcd_ipc
 from svcd.host.sockets import make_folder, remove_data_socket
 from svcd.host.users import UnknownUserError, find_user
 from svcd.policy.environment import build
+from svcd.policy.liveness import beat_of
 from svcd.policy.threads import thread_variables
 from svcd.runtime.settings import user_ids
 from svcd.values import boot
@@ -167,7 +168,7 @@ class Launcher:
             root=str(self._app.root),
             link=self._places.link,
             services=[self._service_boot(spec.name, addresses[spec.name]) for spec in replica.spec.all],
-            beat=_beat(replica.spec),
+            beat=beat_of(replica.spec.liveness),
             outlives=self._app.orphan_grace > 0,
             hidden=list(replica.spec.secret_envs),
             spin=self._app.spin,
@@ -218,7 +219,7 @@ class Launcher:
             socket="" if replica.index else self._places.http,
             tasks=self._tasks(entry),
             pulse=beside(addresses[INGRESS].path),
-            beat=_beat(replica.spec),
+            beat=beat_of(replica.spec.liveness),
             outlives=self._app.orphan_grace > 0,
             spin=self._app.spin,
             arena=self._app.arena,
@@ -253,11 +254,6 @@ def _identity_variables(process: Process) -> Mapping[str, str | None]:
         return find_user(process.user, process.group).variables
     except UnknownUserError:  # a start refuses it; `svcd env` may be asked on another machine
         return {}
-
-
-def _beat(spec: ServiceSpec) -> float:
-    """Twice within all that a look asks for, so that a beat may come late."""
-    return min(spec.liveness.period, spec.liveness.timeout) / 2
 
 
 def _fraction(cpu: float | None) -> float | None:

@@ -1,7 +1,8 @@
 """Watches the pulses of all replicas that are ready, or were: who is late is routed around, then replaced.
 
 It asks nobody: a look is one read of a small file, so that hundreds of replicas cost next to nothing and one that is
-wedged holds up nobody. What a look finds is judged in `svcd.policy.liveness`.
+wedged holds up nobody. What a look finds is judged in `svcd.policy.liveness`; how much of a silence was waiting for a
+processor, in `svcd.policy.waiting`.
 """
 
 from __future__ import annotations
@@ -9,25 +10,35 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from svcd.policy.lifecycle import State
-from svcd.policy.liveness import Finding, Patience, is_late, look, may_end
+from svcd.policy.liveness import Finding, Patience, is_late, is_suspect, look, may_end, needs_all_threads
+from svcd.policy.waiting import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from svcd.runtime.replica import Replica
     from svcd.values.pulse import Pulse
+    from svcd.values.scheduling import ThreadTimes
 
 CAUSE = "pulse"
 """Among the ailments of a replica: what this watch found."""
 _SHORTEST = 0.05
 """Seconds between rounds at the least."""
 _STALLED = 0.5
-"""Seconds by which this watch may wake too late; if it is more, the machine was stalled, and everybody is late."""
+"""Seconds by which this watch may wake too late; if it is more, the machine stood still, and nobody had a turn yet."""
+_REMEMBERED = 30.0
+"""Seconds for which one that waited for a processor is still counted among those that do."""
+
+
+class ThreadsOf(Protocol):
+    """Reads the times of the main thread of a process, or of all its threads; empty where they are not known."""
+
+    def __call__(self, pid: int, /, *, all_of_them: bool, with_state: bool) -> Mapping[int, ThreadTimes]: ...
 
 
 @dataclass(slots=True)
@@ -36,6 +47,7 @@ class _Watched:
 
     patience: Patience
     next_look: float = field(default=-math.inf)
+    waits: Waits = field(default_factory=Waits)
 
 
 class LivenessWatch:
@@ -45,6 +57,7 @@ class LivenessWatch:
         replicas: Gives them all.
         pulse_of: Reads the pulse of a replica's process; None where there is none.
         state_of: State of a process by its pid, one letter.
+        threads_of: Reads what its threads ran and waited.
         clock: CLOCK_MONOTONIC, the clock of the pulses.
     """
 
@@ -53,31 +66,48 @@ class LivenessWatch:
         replicas: Callable[[], Iterable[Replica]],
         pulse_of: Callable[[Replica], Pulse | None],
         state_of: Callable[[int], str],
+        threads_of: ThreadsOf,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._replicas = replicas
         self._pulse_of = pulse_of
         self._state_of = state_of
+        self._threads_of = threads_of
         self._clock = clock
         self._watched: dict[str, _Watched] = {}
+        self._missed = 0.0
+        """Seconds by which rounds came late, all in all: this process was starved, or the machine stood still."""
+        self._starved: dict[str, tuple[float, float]] = {}
+        """Those that would be late but for their waits: when that was seen last, and the longest wait in seconds."""
 
     def __repr__(self) -> str:
         """How many are watched."""
         return f"<LivenessWatch of {len(self._watched)} processes>"
 
+    @property
+    def starved(self) -> Mapping[str, float]:
+        """The replicas that were silent of late since they waited for a processor, each with its longest wait (s)."""
+        return {name: waited for name, (_, waited) in self._starved.items()}
+
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            pause = self._round()
-            due = trio.current_time() + pause
-            await trio.sleep_until(due)
-            if trio.current_time() - due > _STALLED:
-                await trio.sleep(pause)
+            pause = self._round(trio.current_time())
+            if await self._pause(pause) > _STALLED:
+                self._missed += pause
+                await self._pause(pause)
 
-    def _round(self) -> float:
+    async def _pause(self, seconds: float) -> float:
+        """Sleep; return by how much it was longer."""
+        due = trio.current_time() + seconds
+        await trio.sleep_until(due)
+        late = trio.current_time() - due
+        self._missed += late
+        return late
+
+    def _round(self, now: float) -> float:
         """Look at those whose time has come; return the seconds until the next one's has."""
-        now = trio.current_time()
         states = {State.READY, State.UNREADY}
         running = [each for each in self._replicas() if each.state in states and not each.is_given_up]
         self._watched = {
@@ -85,22 +115,22 @@ class LivenessWatch:
             or _Watched(Patience(replica.spec.liveness.threshold))
             for replica in running
         }
+        self._starved = {name: seen for name, seen in self._starved.items() if now - seen[0] < _REMEMBERED}
         for replica in running:
             watched = self._watched[replica.process_id]
             if watched.next_look <= now:
                 watched.next_look = now + replica.spec.liveness.period
-                self._look(replica, watched.patience)
+                self._look(replica, watched)
         soonest = min((watched.next_look for watched in self._watched.values()), default=now + 1.0)
         return max(_SHORTEST, soonest - now)
 
-    def _look(self, replica: Replica, patience: Patience) -> None:
+    def _look(self, replica: Replica, watched: _Watched) -> None:
+        now = self._clock()  # first: should this process have to wait now, the pulse is not older for it
         pulse = self._pulse_of(replica)
         if pulse is None:
             return
-        now, timeout = self._clock(), replica.spec.liveness.timeout
-        letter = self._state_of(replica.pid) if replica.pid and is_late(pulse, now, timeout) else ""
-        finding = look(pulse, now, timeout, letter)
-        if patience.is_over(finding) and finding is not None:
+        finding = self._judge(replica, watched.waits, pulse, now)
+        if watched.patience.is_over(finding) and finding is not None:
             replica.ail(CAUSE, finding.reason)
         elif finding is None:
             replica.ail(CAUSE, "")
@@ -108,3 +138,18 @@ class LivenessWatch:
                 finding = Finding(reason, may_end(pulse, now))
         if finding is not None and finding.may_end and replica.attempt.ailments:
             replica.give_up(finding.reason, is_struck=finding.is_struck)
+
+    def _judge(self, replica: Replica, waits: Waits, pulse: Pulse, now: float) -> Finding | None:
+        probe, pid = replica.spec.liveness, replica.pid or 0
+        late = is_late(pulse, now, probe.timeout)
+        threads: Mapping[int, ThreadTimes] = {}
+        if pid and is_suspect(pulse, now, probe):
+            everything = needs_all_threads(pulse, now, probe.timeout)
+            threads = self._threads_of(pid, all_of_them=everything, with_state=late or everything)
+        excused = waits.look(pulse, now, pid, threads, missed=self._missed)
+        letter = self._state_of(pid) if pid and late else ""
+        finding = look(pulse, now, probe.timeout, letter, excused)
+        if late and finding is None:
+            _, before = self._starved.get(replica.name, (0.0, 0.0))
+            self._starved[replica.name] = trio.current_time(), max(before, excused.turned)
+        return finding

@@ -201,8 +201,9 @@ class Replica:
         if happening is Happening.WEDGED:
             attempt.failure = attempt.ended_for = reason
         elif happening is Happening.OVERDUE and attempt.is_lost:
-            attempt.ended_for = "its control channel ended, and it lived on"
-            attempt.failure = attempt.failure or attempt.ended_for  # it may have said why, and be slow to end
+            # It may have said why, or have been given up, and be slow to end: as where it has no processor for that.
+            attempt.ended_for = attempt.ended_for or "its control channel ended, and it lived on"
+            attempt.failure = attempt.failure or attempt.ended_for
         elif happening is Happening.OVERDUE and self.state is State.STARTING:
             reason = attempt.failure = self._late()
         return reason

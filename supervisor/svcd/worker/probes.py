@@ -7,6 +7,7 @@ their own: an api that takes long must not make its service look dead. The daemo
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     """Takes service, hook, and what is wrong: "" for nothing."""
 
 READY, ALIVE = "__is_ready__", "__is_alive__"
+MOST_UNHEARD = 30
+"""Answers in a row that may be missed for want of a processor before they count as failures."""
+
+
+def seconds_waited() -> float:
+    """Return how long the main thread of this process has waited for a processor in its life; 0.0 where unknown."""
+    try:
+        return int(Path("/proc/self/schedstat").read_bytes().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):  # a kernel without CONFIG_SCHED_INFO
+        return 0.0
 
 
 class Hook:
@@ -32,15 +43,21 @@ class Hook:
         service: Whose hook it is; it has an instance.
         name: READY or ALIVE.
         probe: How often it is asked, and what counts as failing.
+        waited: Seconds for which this process has waited for a processor.
     """
 
-    def __init__(self, service: LiveService, name: str, probe: Probe) -> None:
+    def __init__(
+        self, service: LiveService, name: str, probe: Probe, *, waited: Callable[[], float] = seconds_waited
+    ) -> None:
         self.name = name
         self.trouble = ""
         """Why it counts as failing; "" while it does not."""
         self._service = service
         self._probe = probe
+        self._waited = waited
         self._failures = 0
+        self._unheard = 0
+        """Answers in a row that it had no processor for."""
         self._threads: ServiceThreads | None = None
 
     def __repr__(self) -> str:
@@ -48,8 +65,8 @@ class Hook:
 
     async def until_good(self, tell: Tell) -> None:
         """Ask until it says yes."""
-        while said := await self._ask():
-            await self._note(said, tell)
+        while (said := await self._ask()) != "":
+            await self._note(said or self.trouble, tell)
             await trio.sleep(self._probe.period)
         await self._note("", tell)
 
@@ -58,6 +75,8 @@ class Hook:
         while True:
             await trio.sleep(self._probe.period)
             said = await self._ask()
+            if said is None:
+                continue
             self._failures = self._failures + 1 if said else 0
             if not said or self._failures >= self._probe.threshold:
                 await self._note(said, tell)
@@ -71,8 +90,9 @@ class Hook:
             self.trouble = said
             await tell(self._service.name, self.name, said)
 
-    async def _ask(self) -> str:
-        """Return what is wrong, "" when nothing is."""
+    async def _ask(self) -> str | None:
+        """Return what is wrong, "" when nothing is; None when it did not have the processor to say so in time."""
+        waited = self._waited()
         with trio.move_on_after(self._probe.timeout):
             try:
                 answer = await self._answer()
@@ -80,7 +100,11 @@ class Hook:
                 return f"{self.name} raised {type(error).__name__}: {error}"
             if answer is None:
                 return f"{self.name} returned None; it is to return True or False"
+            self._unheard = 0
             return "" if answer else f"{self.name} returned {answer!r}"
+        if self._waited() - waited > self._probe.timeout / 2 and self._unheard < MOST_UNHEARD:
+            self._unheard += 1
+            return None
         return f"{self.name} did not return within {self._probe.timeout:g} s"
 
     async def _answer(self) -> Any:

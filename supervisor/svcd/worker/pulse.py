@@ -100,6 +100,7 @@ class Pulse:
 
     def _turned_there(self, side: Side) -> None:
         self._turns[side] = self._clock()
+        self._page[page.SIDE_TURNED] = min(list(self._turns.values()))  # not only at the next beat, which is long until
 
 
 def _mapped(path: str) -> mmap.mmap:
