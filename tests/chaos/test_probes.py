@@ -154,6 +154,7 @@ def test_it_is_routed_around_and_replaced(app: RunningApp, measured: Callable[[s
 def test_a_wedged_asyncio_loop_is_noticed_too(app: RunningApp) -> None:
     before = pid_of(app, "Other")
     assert ask(app, "other", "on_the_loop", DEADLINE) in {"late", "DeadlineExceeded"}
+    wait_until(lambda: before not in pids(app, "Other"), "it to be taken out")
     assert ask(app, "other", "who") != before
     assert "its asyncio loop has not turned" in app.row("Other")["last_exit"]
 

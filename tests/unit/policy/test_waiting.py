@@ -139,7 +139,7 @@ def test_a_healthy_one_that_waits_from_its_last_beat_on_is_never_late(
 ) -> None:
     """Whatever is set: its threads are read early enough, and what is not known of its waits is below the limit.
 
-    The work of its next beat takes a twelfth of the timeout at the most, in as many turns as it gets, each after a wait.
+    The work of its next beat takes a twelfth of the timeout at most, in as many turns as it gets, each after a wait.
     """
     probe = Probe(period=period, timeout=timeout, threshold=1)
     beat = beat_of(probe)
