@@ -1,9 +1,9 @@
 """Which of a service's replicas gets the next call.
 
 Law: the one that would be done with it first. That is the least loaded, where one that is n times slower than the
-quickest counts as n times as loaded. Of idle equals it is the *warmest*: the one that answered last. Its code and data
-are still in the processor's caches, and it sleeps less deeply than the others, which stay idle. Of equals that have
-calls it is the one whose turn is longest ago.
+quickest, by more than a cold replica costs, counts as n times as loaded. Of idle equals it is the *warmest*: the one
+that answered last. Its code and data are still in the processor's caches, and it sleeps less deeply than the others,
+which stay idle. Of equals that have calls it is the one whose turn is longest ago.
 
 Warmth has to be earned: whoever is given a call stands last until it has answered well. So a replica that fails at
 once, and is idle for that reason, does not draw the calls to itself, and where all fail they take turns.
@@ -21,7 +21,7 @@ from collections import OrderedDict
 from math import inf
 from typing import TYPE_CHECKING
 
-from svcd.worker.replica_end import SLOWER
+from svcd.worker.replica_end import times_slower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,8 +142,7 @@ class Choice:
         return found
 
     def _is_slow(self, replica: ReplicaEnd, api: str, now: float) -> bool:
-        quickest = self._quickest_pace(api, now)
-        return quickest > 0 and replica.pace(api, now) >= SLOWER * quickest
+        return times_slower(replica.pace(api, now), self._quickest_pace(api, now)) > 1.0
 
     def _quickest_pace(self, api: str, now: float) -> float:
         """Return the shortest pace that is known of a replica; 0 where none is."""
@@ -162,9 +161,7 @@ class Choice:
         quickest = self._quickest_pace(api, now)
         for replica in self._replicas:
             if replica.is_open(now):
-                load = float(replica.load(now))
-                if quickest > 0 and (times := replica.pace(api, now) / quickest) >= SLOWER:
-                    load = (load + 1) * times - 1
+                load = (replica.load(now) + 1) * times_slower(replica.pace(api, now), quickest) - 1
                 rank = (load, replica.turn if load else replica.place)
                 if best is None or rank < least:
                     best, least = replica, rank

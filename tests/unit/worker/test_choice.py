@@ -136,6 +136,18 @@ def test_a_slow_one_is_left_out_though_it_is_idle() -> None:
         end_call(choice, best, 0.001, 0.0)
 
 
+def test_one_that_is_slower_by_less_than_a_cold_one_costs_stays_the_warmest() -> None:
+    """Else a moment in which the machine is busy sends the calls through all of them, and each begins cold."""
+    choice = choice_of(replicas(40))
+    got = []
+    for call in range(240):
+        replica = choice.take("api", 0.0)
+        assert replica is not None
+        got.append(replica.id)
+        end_call(choice, replica, 25e-6 if call < 140 else 150e-6, 0.0)
+    assert got == [f"S/{min(call, 39)}" for call in range(240)]
+
+
 def test_those_who_are_gone_are_forgotten() -> None:
     ends = replicas(40)
     choice = choice_of(ends)
