@@ -98,18 +98,23 @@ class _Sign:
         return max(0.0, min(lost.missed - self.before.missed + waited, now - instant))
 
 
-@dataclass(slots=True)
 class Waits:
-    """What one process has waited, look by look."""
+    """What one process has waited, look by look, from the look on that may be the last before it is late.
 
-    _main: _Lost | None = None
-    """Of its main thread, which its main loop is on."""
-    _longest: _Lost = field(default=_Lost())
-    """Of the thread that waited the longest, from look to look."""
-    _threads: dict[int, _Thread] = field(default_factory=dict)
-    _turned: _Sign = field(default_factory=_Sign)
-    _side_turned: _Sign = field(default_factory=_Sign)
-    _stuck_since: _Sign = field(default_factory=_Sign)
+    missed: Seconds in which whoever looks could not, all in all, by the look before.
+    """
+
+    def __init__(self, missed: float = 0.0) -> None:
+        self._main = _Lost(missed)
+        """Of its main thread, which its main loop is on."""
+        self._longest = _Lost(missed)
+        """Of the thread that waited the longest, from look to look."""
+        self._threads: dict[int, _Thread] = {}
+        self._turned, self._side_turned, self._stuck_since = _Sign(), _Sign(), _Sign()
+
+    def __repr__(self) -> str:
+        """What it waited since it is looked at."""
+        return f"<Waits {self._main.waited:.1f} s, missed {self._main.missed:.1f} s>"
 
     def look(self, pulse: Pulse, now: float, pid: int, threads: Mapping[int, ThreadTimes], *, missed: float) -> Excused:
         """Take a look into account, and return what is excused by now.
@@ -121,7 +126,7 @@ class Waits:
             threads: By their ids; only those that matter, and none as long as nothing is amiss.
             missed: Seconds in which whoever looks could not, all in all; it only grows.
         """
-        main, longest = self._main or _Lost(missed), self._longest if self._main else _Lost(missed)
+        main, longest = self._main, self._longest
         grown = self._grown(now, threads)
         unseen = missed - main.missed
         self._main = _Lost(missed, main.waited + max(0.0, grown.get(pid, 0.0) - unseen))

@@ -47,7 +47,10 @@ class _Watched:
 
     patience: Patience
     next_look: float = field(default=-math.inf)
-    waits: Waits = field(default_factory=Waits)
+    missed: float = 0.0
+    """What the watch had missed by the last look."""
+    waits: Waits | None = None
+    """From when on the next look may find it late."""
 
 
 class LivenessWatch:
@@ -112,7 +115,7 @@ class LivenessWatch:
         running = [each for each in self._replicas() if each.state in states and not each.is_given_up]
         self._watched = {
             replica.process_id: self._watched.get(replica.process_id)
-            or _Watched(Patience(replica.spec.liveness.threshold))
+            or _Watched(Patience(replica.spec.liveness.threshold), missed=self._missed)
             for replica in running
         }
         self._starved = {name: seen for name, seen in self._starved.items() if now - seen[0] < _REMEMBERED}
@@ -129,7 +132,7 @@ class LivenessWatch:
         pulse = self._pulse_of(replica)
         if pulse is None:
             return
-        finding = self._judge(replica, watched.waits, pulse, now)
+        finding = self._judge(replica, watched, pulse, now)
         if watched.patience.is_over(finding) and finding is not None:
             replica.ail(CAUSE, finding.reason)
         elif finding is None:
@@ -139,17 +142,18 @@ class LivenessWatch:
         if finding is not None and finding.may_end and replica.attempt.ailments:
             replica.give_up(finding.reason, is_struck=finding.is_struck)
 
-    def _judge(self, replica: Replica, waits: Waits, pulse: Pulse, now: float) -> Finding | None:
-        probe, pid = replica.spec.liveness, replica.pid or 0
-        late = is_late(pulse, now, probe.timeout)
-        threads: Mapping[int, ThreadTimes] = {}
-        if pid and is_suspect(pulse, now, probe):
-            everything = needs_all_threads(pulse, now, probe.timeout)
-            threads = self._threads_of(pid, all_of_them=everything, with_state=late or everything)
+    def _judge(self, replica: Replica, watched: _Watched, pulse: Pulse, now: float) -> Finding | None:
+        probe, pid = replica.spec.liveness, replica.pid
+        before, watched.missed = watched.missed, self._missed
+        if not pid or not is_suspect(pulse, now, probe):
+            watched.waits = None
+            return look(pulse, now, probe.timeout, "")
+        late, everything = is_late(pulse, now, probe.timeout), needs_all_threads(pulse, now, probe.timeout)
+        threads = self._threads_of(pid, all_of_them=everything, with_state=late or everything)
+        waits = watched.waits = watched.waits or Waits(before)
         excused = waits.look(pulse, now, pid, threads, missed=self._missed)
-        letter = self._state_of(pid) if pid and late else ""
-        finding = look(pulse, now, probe.timeout, letter, excused)
+        finding = look(pulse, now, probe.timeout, self._state_of(pid) if late else "", excused)
         if late and finding is None:
-            _, before = self._starved.get(replica.name, (0.0, 0.0))
-            self._starved[replica.name] = trio.current_time(), max(before, excused.turned)
+            _, longest = self._starved.get(replica.name, (0.0, 0.0))
+            self._starved[replica.name] = trio.current_time(), max(longest, excused.turned)
         return finding

@@ -116,7 +116,7 @@ def test_other_threads_excuse_an_asyncio_loop_and_stuck_threads_and_never_the_ma
 
 
 def test_missed_time_and_waits_at_the_same_time_are_excused_once() -> None:
-    waits = Waits()
+    waits = Waits(5.0)
     waits.look(PULSE, 100.0, PID, {PID: ThreadTimes(0, 0, 1)}, missed=5.0)
     found = waits.look(PULSE, 110.0, PID, {PID: ThreadTimes(0.1, 8.0, 2)}, missed=9.0)
     assert found.turned == pytest.approx(8.0)
@@ -147,12 +147,17 @@ def test_a_healthy_one_that_waits_from_its_last_beat_on_is_never_late(
     for waits_for, runs_for in turns:
         spells += [(WAITS, waits_for * timeout), (RUNS, runs_for * timeout)]
     schedule = Schedule(spells)
-    waits, now = Waits(), PULSE.turned - 2 * period + phase * period
+    waits: Waits | None = None
+    now = PULSE.turned - 2 * period + phase * period
     while now < min(schedule.ends[-1], PULSE.turned + MOST):
         # Before its last turn, beats came in time.
         pulse = PULSE if now >= PULSE.turned else Pulse(turned=now - beat / 2)
-        threads = {PID: schedule.times(now)} if is_suspect(pulse, now, probe) else {}
-        excused = waits.look(pulse, now, PID, threads, missed=0.0)
+        excused = Excused()
+        if is_suspect(pulse, now, probe):
+            waits = waits or Waits()
+            excused = waits.look(pulse, now, PID, {PID: schedule.times(now)}, missed=0.0)
+        else:
+            waits = None
         assert look(pulse, now, timeout, "R", excused) is None
         now += period
 
@@ -174,7 +179,7 @@ def test_beats(probe: Probe, beat: float) -> None:
 def test_threads_are_read_only_where_the_next_look_may_find_it_late() -> None:
     probe = Probe()
     assert not is_suspect(Pulse(turned=100.0), 100.5, probe)
-    assert is_suspect(Pulse(turned=100.0), 100.6, probe)
+    assert is_suspect(Pulse(turned=100.0), 100.8, probe)
     assert is_suspect(Pulse(turned=100.0, stuck_since=99.0), 100.1, probe)
     assert not is_late(Pulse(turned=100.0), 102.0, 2.0)
     assert needs_all_threads(Pulse(turned=100.0, side_turned=98.0), 100.0, 2.0)
