@@ -188,11 +188,12 @@ class Turn:
             self.error = error
         finally:
             self._loop.leave()
-        os.eventfd_write(self._word, 1)
+        if not self.is_over:  # Else it is awake.
+            os.eventfd_write(self._word, 1)
 
     def is_loop_wanted(self) -> bool:
-        """Whether something was done that the loop has to go on with."""
-        return self._loop.has_work_before(self._until)
+        """Whether it goes on already, but for the lock, or something was done that it has to go on with."""
+        return self.is_over or self._loop.has_work_before(self._until)
 
     def serve(self, serving: Serving) -> bool:
         """Run a call to its answer if it is one that blocks; False when it is the loop's. Raises Recalled."""

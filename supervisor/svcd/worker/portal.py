@@ -82,8 +82,10 @@ class Portal:
 
     @property
     def on_loop(self) -> bool:
-        """Whether the caller runs on the loop's own thread, where nothing may block."""
-        return threading.get_ident() == self._loop_thread
+        """Whether the caller runs on the loop's own thread, or in its place (`svcd_ipc.deputy`): nothing may block."""
+        if threading.get_ident() == self._loop_thread:
+            return True
+        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self.token
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, replies: SimpleQueue[Any] | None = None) -> T:
         """Run `await function(*args)` on the loop and return its result here.

@@ -59,6 +59,12 @@ class Job:
         self.result: outcome.Outcome[Any] | None = None
         """Set before a watch ends."""
 
+    def take(self) -> Callable[[], Any]:
+        """Return the function, and let go of it: its arguments, which may be views of the caller's memory, are given
+        back with the answer, while the job still lives."""
+        function, self.function = self.function, _nothing
+        return function
+
     def is_late(self) -> bool:
         """Whether whoever waits for it has given up, though the loop may not have come to say so yet."""
         return self.task is not None and self._call is not None and self._call.remaining() <= 0
@@ -188,7 +194,7 @@ class ServiceThreads:
         """Run a job on the service thread that calls this."""
         index: int = here.index
         here.job = self._running[index] = job
-        job.result = outcome.capture(job.context.run, job.function)
+        job.result = outcome.capture(job.context.run, job.take())
         here.job = self._running[index] = None
 
     def hand_over(self, job: Job) -> None:
@@ -273,3 +279,7 @@ class ServiceThreads:
         elif isinstance(result, outcome.Error):
             traceback.print_exception(result.error)
         self._count_out(job)
+
+
+def _nothing() -> None:
+    """Be the function of a job that has run."""

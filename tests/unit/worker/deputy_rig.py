@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class Blocks:
         self.begun = threading.Event()
         self.gate = threading.Event()
         self.seen: list[str] = []
+        self.taken: Callable[[], np.ndarray | None] = lambda: None
+        """The array that `first` was given last, while there is one."""
 
     @svcd.api
     def double(self, x: int) -> int:
@@ -73,6 +76,11 @@ class Blocks:
     @svcd.api
     def leave(self) -> int:
         sys.exit(3)
+
+    @svcd.api
+    def first(self, a: np.ndarray) -> float:
+        self.taken = weakref.ref(a)
+        return float(a[0])
 
     @svcd.api
     def wrong(self) -> int:
@@ -153,6 +161,14 @@ class Peer:
     def cancel(self, number: int) -> None:
         self._send(self._connection.send_cancel(number))
 
+    def babble(self) -> bytes:
+        """Return many messages that want no answer: 64 KiB and more."""
+        cancel = b"".join(self._connection.send_cancel(self.ask("double", x=1)))
+        return cancel * (1 + (1 << 16) // len(cancel))
+
+    def say(self, data: bytes) -> None:
+        self._send([data])
+
     def close(self) -> None:
         self._sock.close()
 
@@ -199,6 +215,8 @@ class Rig:
         self.live.warm()
         self.passes = Passes()
         self.channels: list[Channel] = []
+        self.held: list[bool] = []
+        """Of each answer whether an argument of its call was still held when it was made."""
 
     async def connected(self, script: Callable[[Peer], Any]) -> Any:
         """Run a peer's script in a thread of its own, and return what it returns."""
@@ -211,13 +229,17 @@ class Rig:
             direct=lobby,
             admit=lobby.admit,
             release=lobby.release,
-            load=self.live.load,
+            load=self._load,
             speaks_first=False,
         )
         self.channels.append(channel)
         self.nursery.start_soon(channel.run)
         with its:
             return await trio.to_thread.run_sync(lambda: script(Peer(its)))
+
+    def _load(self) -> tuple[int, int]:
+        self.held.append(self.blocks.taken() is not None)
+        return self.live.load()
 
     async def until_nothing_runs(self) -> None:
         while self.live.taken or self.threads.pending:  # noqa: ASYNC110 - a thread ends, which tells nobody

@@ -88,6 +88,57 @@ async def test_a_stop_iteration_is_no_value() -> None:
         assert await rig.connected(script) == {"remote"}
 
 
+async def test_arguments_are_let_go_of_before_the_answer_is_made() -> None:
+    """So that the answer itself gives back what they show of the caller's memory."""
+    async with opened() as rig:
+
+        def script(peer: Peer) -> list[float]:
+            first = [peer.call("first", a=np.ones(9))]
+            peer.warm_up()
+            return first + [peer.call("first", a=np.full(9, float(x))) for x in range(5)]
+
+        assert await rig.connected(script) == [1, 0, 1, 2, 3, 4]
+        assert not any(rig.held)
+
+
+async def test_what_takes_a_call_apart_may_not_block_the_loop_it_stands_in_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the loop itself: it would wait for the loop, which waits for it to let go."""
+    async with opened() as rig:
+        schema = rig.live.apis["double"].schema
+        validate, seen = schema.validate, []
+
+        def look(args: dict[str, Any]) -> dict[str, Any]:
+            seen.append((rig.threads.portal.on_loop, threading.current_thread() is threading.main_thread()))
+            return validate(args)
+
+        monkeypatch.setattr(schema, "validate", look)
+
+        def script(peer: Peer) -> int:
+            peer.warm_up()
+            return peer.call("double", x=1)
+
+        assert await rig.connected(script) == 2
+        assert seen == [(True, False)]
+
+
+async def test_a_peer_that_always_has_more_to_say_does_not_keep_the_loop_from_its_turn() -> None:
+    async with opened() as rig:
+        rounds, token, is_enough = 200, trio.lowlevel.current_trio_token(), threading.Event()
+
+        def script(peer: Peer) -> int:
+            babble = peer.babble()
+            peer.warm_up()
+            for sent in range(rounds):
+                if is_enough.is_set():
+                    return sent
+                peer.say(babble)
+                if sent == 10:
+                    token.run_sync_soon(is_enough.set)
+            return rounds
+
+        assert await rig.connected(script) < rounds
+
+
 async def test_a_large_result_is_the_loops_to_send() -> None:
     async with opened() as rig:
 
