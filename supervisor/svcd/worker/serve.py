@@ -14,6 +14,8 @@ from math import inf
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from svcd.app.mounts import mounts_of
 from svcd.app.nearest import nearest
 from svcd.app.schemas import schemas_of
@@ -25,8 +27,6 @@ from svcd_ipc.errors import BadResult, RemoteError, ServiceUnavailable, UnknownA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-
-    import trio
 
     from svcd.app.apis import ApiDeclaration, Batching
     from svcd.app.schemas import ApiSchema
@@ -285,7 +285,9 @@ class LiveService:
         """Return what is answered in the place of an error: an api may fail, but not end the replica."""
         if isinstance(error, CallCancelled):
             return ServiceUnavailable(f"{self.name} is stopping")
-        return RemoteError.of(error) if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)) else error
+        # The channel sorts out cancellation, and groups that may hold some. All else that is no Exception (SystemExit,
+        # asyncio.CancelledError) is the api's own, and would end the process.
+        return error if isinstance(error, (Exception, trio.Cancelled, BaseExceptionGroup)) else RemoteError.of(error)
 
     def find(self, name: str) -> LiveApi:
         """Return an api. Raises UnknownApi naming the nearest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import threading
@@ -76,6 +77,10 @@ class Blocks:
     @svcd.api
     def leave(self) -> int:
         sys.exit(3)
+
+    @svcd.api
+    def cancelled(self) -> int:
+        raise asyncio.CancelledError
 
     @svcd.api
     def first(self, a: np.ndarray) -> float:

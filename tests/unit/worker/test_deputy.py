@@ -50,6 +50,7 @@ async def test_calls_are_answered_with_no_turn_of_the_loop() -> None:
     [
         ("fail", {}, "remote"),
         ("leave", {}, "remote"),
+        ("cancelled", {}, "remote"),
         ("wrong", {}, "bad_result"),
         ("double", {"x": "no number"}, "invalid"),
         ("doubel", {}, "unknown_api"),
