@@ -24,7 +24,7 @@ SERVICE = """
 
     import svcd
 
-    PROBE = {"period": 0.1, "timeout": 0.3, "threshold": 1}
+    PROBE = {"period": 0.1, "timeout": 0.4, "threshold": 2}
 
     @svcd.service(liveness=PROBE)
     class Wedged:

@@ -22,7 +22,7 @@ STOPPED = "T"
 """State of a process that a signal has stopped, see proc_pid_stat(5)."""
 TRACED = "t"
 """State of a process that a debugger has stopped."""
-_UNKNOWN = 0.85
+_UNKNOWN = 0.75
 """The part of the timeout that may have passed when the first look at the times of its threads is taken."""
 _TOLD = (50, 20, 10, 5, 2, 1, 0.5, 0.2)
 """Seconds of waiting that are told, in steps: each new reason is an event."""

@@ -81,6 +81,8 @@ class LivenessWatch:
         self._watched: dict[str, _Watched] = {}
         self._missed = 0.0
         """Seconds by which rounds came late, all in all: this process was starved, or the machine stood still."""
+        self._at = 0.0
+        """Up to when they are counted."""
         self._starved: dict[str, tuple[float, float]] = {}
         """Those that would be late but for their waits: when that was seen last, and the longest wait in seconds."""
 
@@ -95,6 +97,7 @@ class LivenessWatch:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        self._at = trio.current_time()
         while True:
             pause = self._round(trio.current_time())
             if await self._pause(pause) > _STALLED:
@@ -103,11 +106,19 @@ class LivenessWatch:
 
     async def _pause(self, seconds: float) -> float:
         """Sleep; return by how much it was longer."""
-        due = trio.current_time() + seconds
+        self._count_missed()
+        due = self._at + seconds
         await trio.sleep_until(due)
-        late = trio.current_time() - due
-        self._missed += late
-        return late
+        self._at = due
+        return self._count_missed()
+
+    def _count_missed(self) -> float:
+        """Count the time that has passed unplanned: what looks took, in which others may have had the processor."""
+        now = trio.current_time()
+        passed = now - self._at
+        self._missed += passed
+        self._at = now
+        return passed
 
     def _round(self, now: float) -> float:
         """Look at those whose time has come; return the seconds until the next one's has."""
@@ -123,6 +134,7 @@ class LivenessWatch:
             watched = self._watched[replica.process_id]
             if watched.next_look <= now:
                 watched.next_look = now + replica.spec.liveness.period
+                self._count_missed()
                 self._look(replica, watched)
         soonest = min((watched.next_look for watched in self._watched.values()), default=now + 1.0)
         return max(_SHORTEST, soonest - now)
