@@ -19,21 +19,35 @@ if TYPE_CHECKING:
 
 BURNERS = 6
 SERVICE = """
+    import hashlib
     import signal
+    import threading
     import time
+    from pathlib import Path
 
     import svcd
 
     PROBE = {"period": 0.1, "timeout": 0.4, "threshold": 2}
+    HERE = Path(__file__).parent
 
-    @svcd.service(liveness=PROBE)
-    class Wedged:
+    def burn(name):
+        '''Want all of a processor, without the GIL: who wants little gets it even of a small share.'''
+        work = lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+        threading.Thread(target=work, daemon=True).start()
+        (HERE / f"{name} burns").touch()
+
+    class Burning:
         @svcd.on_startup
         async def listen(self) -> None:
             signal.signal(signal.SIGUSR1, lambda *_: time.sleep(1000))
+            signal.signal(signal.SIGUSR2, lambda *_: burn(type(self).__name__))
 
     @svcd.service(liveness=PROBE)
-    class Calm:
+    class Wedged(Burning):
+        pass
+
+    @svcd.service(liveness=PROBE)
+    class Calm(Burning):
         wedged = svcd.depends(Wedged)
 
         @svcd.api
@@ -73,6 +87,9 @@ def _schedule(pid: int, cores: set[int], policy: int, *, autogroup: int) -> None
 def test_what_waits_for_a_processor_is_left_alone_and_what_is_wedged_beside_it_is_replaced(make_app: MakeApp) -> None:
     app = make_app(SERVICE, entry="Calm").up()
     calm, wedged = app.row("Calm")["pid"], app.row("Wedged")["pid"]
+    for name, pid in (("Calm", calm), ("Wedged", wedged)):
+        os.kill(pid, signal.SIGUSR2)
+        wait_until((app.folder / f"{name} burns").exists, f"{name} to want a processor")
     with starved([calm, wedged]):
         told = "/0 and 1 more waited for a processor"
         wait_until(lambda: told in app.svcd("status").stdout, "the daemon to see that both would be late else")

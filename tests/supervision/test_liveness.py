@@ -263,6 +263,24 @@ async def test_an_endless_loop_that_is_given_little_is_replaced_in_the_end(
     assert [what for _, what in world.story].count("kill") == 1
 
 
+async def test_one_that_is_looked_at_for_the_first_time_when_it_is_late_has_as_long_as_any(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It may have waited for a processor ever since it was ready: that is known from the first look on."""
+    world = World(nursery, PROBE)
+    world.now(turned=-10 * PROBE.timeout)
+    world.threads = {1: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    world.replica.pid = 1
+    world.replica.post(Happening.READY)
+    await trio.sleep(10)
+    assert [what for _, what in world.story] == ["ready"]
+    world.story.clear()
+    world.threads = {1: ThreadTimes(1.1, 10.0, 8)}  # It sleeps.
+    world.began = trio.current_time()
+    await trio.sleep(PROBE.timeout + PROBE.threshold * PROBE.period + LAST_WORDS + 0.1)
+    assert [what for _, what in world.story] == ["unready", "ask where", "kill", "backoff"]
+
+
 async def test_time_in_which_the_watch_itself_stood_still_does_not_count(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -84,8 +84,19 @@ def is_late(pulse: Pulse, now: float, timeout: float) -> bool:
 
 def is_suspect(pulse: Pulse, now: float, probe: Probe) -> bool:
     """Whether the next look may find it late, so that the times of its threads are worth reading from now on."""
-    silent_since = min(pulse.turned, pulse.side_turned or now, pulse.stuck_since or now)
-    return now - silent_since + probe.period > _UNKNOWN * probe.timeout
+    return _silence(pulse, now) + probe.period > _UNKNOWN * probe.timeout
+
+
+def unknown(pulse: Pulse, now: float, probe: Probe) -> float:
+    """Return the seconds of a silence that do not count where this look is the first at the times of its threads.
+
+    None, as a rule. A process that has just become ready may be looked at for the first time when it is late already.
+    """
+    return max(0.0, _silence(pulse, now) - _UNKNOWN * probe.timeout)
+
+
+def _silence(pulse: Pulse, now: float) -> float:
+    return now - min(pulse.turned, pulse.side_turned or now, pulse.stuck_since or now)
 
 
 def needs_all_threads(pulse: Pulse, now: float, timeout: float) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from svcd.policy.lifecycle import State
-from svcd.policy.liveness import Finding, Patience, is_late, is_suspect, look, may_end, needs_all_threads
+from svcd.policy.liveness import Finding, Patience, is_late, is_suspect, look, may_end, needs_all_threads, unknown
 from svcd.policy.waiting import Waits
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class LivenessWatch:
             return look(pulse, now, probe.timeout, "")
         late, everything = is_late(pulse, now, probe.timeout), needs_all_threads(pulse, now, probe.timeout)
         threads = self._threads_of(pid, all_of_them=everything, with_state=late or everything)
-        waits = watched.waits = watched.waits or Waits(before)
+        waits = watched.waits = watched.waits or Waits(min(before, self._missed - unknown(pulse, now, probe)))
         excused = waits.look(pulse, now, pid, threads, missed=self._missed)
         finding = look(pulse, now, probe.timeout, self._state_of(pid) if late else "", excused)
         if late and finding is None:
