@@ -125,6 +125,7 @@ class Turn:
                 """What the loop sleeps on; the connection is among it while the thread runs a call."""
                 self._watched.register(self._word, select.EPOLLIN)
                 self._watched.register(loop.epoll, select.EPOLLIN)
+                self._watched.register(self._fd, 0)
             except OSError:
                 os.close(self._word)
                 raise
@@ -212,7 +213,7 @@ class Turn:
 
     def _run_unlocked(self, serving: Serving, blocking: Blocking) -> None:
         self._serving, self._blocking = serving, blocking
-        self._watched.register(self._fd, select.EPOLLIN)  # What comes meanwhile is the loop's.
+        self._watched.modify(self._fd, select.EPOLLIN)  # What comes meanwhile is the loop's.
         if self.is_loop_wanted():  # The call's own deadline may be the next.
             os.eventfd_write(self._word, 1)
         self._loop.leave()
@@ -225,7 +226,7 @@ class Turn:
             blocking.hand_over()
             raise Recalled
         self._loop.enter(self._task)
-        self._watched.unregister(self._fd)
+        self._watched.modify(self._fd, 0)
         self._serving = self._blocking = None
 
     def sleep(self, wait: KernelWait) -> Heard:
