@@ -75,8 +75,9 @@ class Direct(Protocol):
     Asked before the handler, and in the handler's place. Its methods run in the context of the call.
     """
 
-    threads: Threads | None
-    """Who runs calls that block; None where there are none."""
+    @property
+    def threads(self) -> Threads | None:
+        """Who runs calls that block; None where there are none."""
 
     def block(self, call: IncomingCall) -> Blocking | None:
         """Return a call that blocks, None for one of another sort. What it raises goes through `fail`."""

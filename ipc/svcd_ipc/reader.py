@@ -146,7 +146,7 @@ class Reader:
                 if not (self._has_received and self._is_done()):
                     self._has_received = True
                     return Next.RECEIVE
-                if self._is_worth_a_turn():
+                if self.deputy is not None and self._is_worth_a_turn(self.deputy):
                     waiting = self._stood_in()
                     if waiting is not None:
                         return self._left_with(waiting)
@@ -179,9 +179,8 @@ class Reader:
             return Next.PASS
         return None
 
-    def _is_worth_a_turn(self) -> bool:
-        deputy = self.deputy
-        return deputy is not None and not self._has_stood_in and self.turn is None and deputy.is_worth_it()
+    def _is_worth_a_turn(self, deputy: Deputy) -> bool:
+        return not self._has_stood_in and self.turn is None and deputy.is_worth_it()
 
     def _stood_in(self) -> Serving | None:
         """Let a thread read until the loop is wanted; return a call that it runs still."""

@@ -42,7 +42,11 @@ class Lobby:
         self._is_others_turn = False
         live.on_freed = self._freed
         self.succeed, self.fail = live.succeed, live.fail
-        self.threads: Threads | None = live.threads
+
+    @property
+    def threads(self) -> Threads | None:
+        """Who runs the calls of `def` apis; None where there are none."""
+        return self.live.threads if any(api.is_blocking for api in self.live.apis.values()) else None
 
     def __repr__(self) -> str:
         return f"<Lobby of {self.live} [{len(self.waiting)} waiting]>"
