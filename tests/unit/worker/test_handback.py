@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.testing
+from deputy_rig import Passes
 
 from svcd.worker.handback import HandBack
 from svcd.worker.portal import Portal
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 LIMIT = 20.0
-
-
-class Passes(trio.abc.Instrument):
-    """Counts how often the loop turns."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def before_io_wait(self, timeout: float) -> None:
-        del timeout
-        self.count += 1
 
 
 class Connection:
