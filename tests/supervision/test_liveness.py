@@ -71,6 +71,11 @@ class World:
         """Set the pulse; instants are given as seconds from now."""
         self.pulse = replace_pulse(**numbers)
 
+    def wait_for_a_processor(self) -> None:
+        """Let its main thread be runnable from now on, and have no turn."""
+        self.now(turned=0)
+        self.threads = {self.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+
     def threads_of(self, pid: int, *, all_of_them: bool, with_state: bool) -> dict[int, ThreadTimes]:
         return {thread: times for thread, times in self.threads.items() if all_of_them or thread == pid}
 
@@ -227,8 +232,7 @@ async def test_one_that_waits_for_a_processor_is_left_alone_and_named(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = await a_world(nursery)
-    world.now(turned=0)
-    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    world.wait_for_a_processor()
     await trio.sleep(40)
     assert world.story == []
     assert 30 < world.watch.starved[world.replica.name] <= 40
@@ -242,8 +246,7 @@ async def test_one_that_waited_and_then_sleeps_is_replaced_and_its_wait_told(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = await a_world(nursery)
-    world.now(turned=0)
-    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    world.wait_for_a_processor()
     await trio.sleep(12)
     world.threads = {world.replica.pid or 0: ThreadTimes(1.1, 12.0, 8)}
     await trio.sleep(PROBE.timeout + PROBE.threshold * PROBE.period + LAST_WORDS + 0.1)
@@ -257,8 +260,7 @@ async def test_an_endless_loop_that_is_given_little_is_replaced_in_the_end(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     world = await a_world(nursery)
-    world.now(turned=0)
-    world.threads = {world.replica.pid or 0: ThreadTimes(1.0, 0.0, 7, is_runnable=True)}
+    world.wait_for_a_processor()
     await trio.sleep(MOST + PROBE.timeout + PROBE.threshold * PROBE.period + LAST_WORDS + 1)
     assert [what for _, what in world.story].count("kill") == 1
 
